@@ -1,0 +1,167 @@
+"""Which share of the hardest tokens is kept: driven by the loss, by a schedule, or fixed."""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from adakd.adaptive.parts import focus
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+
+
+@focus("latf")
+class LATF:
+    r"""Loss-driven adaptive token focusing: keep fewer tokens while the loss falls.
+
+    After each optimizer step the loss enters a moving average
+    :math:`L_t = \beta L_{t-1} + (1 - \beta)\, loss_t`. All tokens are kept through the warm-up;
+    the first step after it sets the reference :math:`L_{ref} = L_t`. From then on
+
+    .. math::
+        r \leftarrow \begin{cases}
+        \max(floor, r (1 - \delta)) & L_t < L_{ref} (1 - \epsilon) \\
+        \min(1, r (1 + \delta)) & L_t > L_{ref} (1 + \epsilon)
+        \end{cases}
+
+    and either change sets :math:`L_{ref} \leftarrow L_t`.
+
+    Args:
+        warmup: share of all steps in which every token is kept.
+        beta: decay :math:`\beta` of the moving average.
+        eps: relative change :math:`\epsilon` of the loss that moves the ratio.
+        delta: relative change :math:`\delta` of the ratio.
+        floor: the least ratio; from the official code, the paper has none.
+
+    References:
+        `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
+    """
+
+    def __init__(
+        self,
+        *,
+        warmup: Share = 0.05,
+        beta: Share = 0.99,
+        eps: Share = 0.05,
+        delta: Share = 0.05,
+        floor: Ratio = 0.1,
+    ) -> None:
+        self.warmup, self.beta, self.eps, self.delta, self.floor = warmup, beta, eps, delta, floor
+        self.ratio = 1.0
+        self.ema: float | None = None
+        self._warmup_steps = 0
+        self._reference: float | None = None
+        self._step = 0
+
+    def begin(self, total_steps: int) -> None:
+        """Turn the warm-up's share into steps, rounded."""
+        self._warmup_steps = round(self.warmup * total_steps)
+
+    def update(self, loss: float) -> None:
+        """Move the ratio by the loss of a step."""
+        self._step += 1
+        self.ema = loss if self.ema is None else self.beta * self.ema + (1 - self.beta) * loss
+        if self._step <= self._warmup_steps:
+            return
+        if self._reference is None:
+            self._reference = self.ema
+        elif self.ema < self._reference * (1 - self.eps):
+            self.ratio, self._reference = max(self.floor, self.ratio * (1 - self.delta)), self.ema
+        elif self.ema > self._reference * (1 + self.eps):
+            self.ratio, self._reference = min(1.0, self.ratio * (1 + self.delta)), self.ema
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the ratio, the moving average, its reference and the count of steps."""
+        return {
+            "ratio": self.ratio,
+            "ema": self.ema,
+            "reference": self._reference,
+            "step": self._step,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.ratio, self.ema = state["ratio"], state["ema"]
+        self._reference, self._step = state["reference"], state["step"]
+
+
+@focus("fixed")
+class FixedRatio:
+    """Keep the same share in every step.
+
+    Args:
+        ratio: the share; 1 switches focusing off.
+    """
+
+    def __init__(self, *, ratio: Ratio = 1.0) -> None:
+        self.ratio = ratio
+
+    def begin(self, total_steps: int) -> None:
+        """Do nothing."""
+
+    def update(self, loss: float) -> None:
+        """Do nothing."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: nothing changes."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Do nothing."""
+
+
+@focus("linear")
+class Linear:
+    """Move the share from `start` to `end` in a straight line over the run.
+
+    Args:
+        start: the share in the first step.
+        end: the share after the last.
+    """
+
+    def __init__(self, *, start: Ratio = 1.0, end: Ratio = 0.75) -> None:
+        self.start, self.end = start, end
+        self._total = 1
+        self._step = 0
+
+    @property
+    def ratio(self) -> float:
+        """The share in the coming step."""
+        return self.start + (self.end - self.start) * self._bend(self._step / self._total)
+
+    def _bend(self, progress: float) -> float:
+        return progress
+
+    def begin(self, total_steps: int) -> None:
+        """Stretch the schedule over `total_steps`."""
+        self._total = max(1, total_steps)
+
+    def update(self, loss: float) -> None:
+        """Count the step; the loss plays no part."""
+        self._step = min(self._step + 1, self._total)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the count of steps."""
+        return {"step": self._step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._step = state["step"]
+
+
+@focus("cosine")
+class Cosine(Linear):
+    """Move the share from `start` to `end` along half a cosine over the run.
+
+    Args:
+        start: the share in the first step.
+        end: the share after the last.
+    """
+
+    def __init__(self, *, start: Ratio = 1.0, end: Ratio = 0.75) -> None:
+        super().__init__(start=start, end=end)
+
+    def _bend(self, progress: float) -> float:
+        return (1 - math.cos(math.pi * progress)) / 2

@@ -1,0 +1,89 @@
+"""AdaKD: keep the hardest tokens, and give each the temperature that its difficulty asks for."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from adakd.adaptive import parts
+from adakd.adaptive.parts import Choice, adaptive
+from adakd.registry import PartSpec, Registry, Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def _known_to(registry: Registry[Any]) -> AfterValidator:
+    """Return a check of nested specs: the name and settings are known, defaults are filled in."""
+    return AfterValidator(lambda spec: Spec(name=spec.name, **registry.resolve(spec)))
+
+
+IndicatorSpec = Annotated[PartSpec, _known_to(parts.indicator), Field(validate_default=True)]
+FocusSpec = Annotated[PartSpec, _known_to(parts.focus), Field(validate_default=True)]
+TemperatureSpec = Annotated[PartSpec, _known_to(parts.temperature), Field(validate_default=True)]
+
+HELLINGER, LATF, IDTS = Spec(name="hellinger"), Spec(name="latf"), Spec(name="idts")
+
+
+@adaptive("adakd")
+class AdaKD:
+    r"""Token-adaptive distillation around any divergence.
+
+    Of the N counted tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are kept,
+    each at its own temperature :math:`\tau_i`; the loss is the mean over the kept tokens of
+    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`.
+
+    Args:
+        indicator: how hard a token is; Hellinger distance by default.
+        focus: the share :math:`r` of tokens kept; LATF by default, ``fixed`` keeps all.
+        temperature: of each kept token; IDTS by default, ``fixed`` leaves them at 1.
+
+    Raises:
+        AdakdError: an unknown piece, or a setting that it does not take.
+
+    References:
+        `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
+    """
+
+    def __init__(
+        self,
+        *,
+        indicator: IndicatorSpec = HELLINGER,
+        focus: FocusSpec = LATF,
+        temperature: TemperatureSpec = IDTS,
+    ) -> None:
+        self.indicator: parts.Indicator = parts.indicator.build(indicator)
+        self.focus: parts.Focus = parts.focus.build(focus)
+        self.temperature: parts.Temperature = parts.temperature.build(temperature)
+
+    def choose(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> Choice:
+        """Choose the tokens of a batch and their temperatures.
+
+        Args:
+            student: detached log-probabilities at temperature 1, ``(N, V)`` with N at least 1.
+            teacher: the same for the teacher.
+            labels: the N labels.
+        """
+        score = self.indicator(student, teacher, labels)
+        count = max(1, math.floor(len(score) * self.focus.ratio))
+        # Stable, so that of equally hard tokens the same ones are kept on every machine.
+        hardest = score.sort(descending=True, stable=True).indices[:count]
+        keep = hardest.sort().values
+        return Choice(score=score, keep=keep, temperature=self.temperature(score[keep]))
+
+    def begin(self, total_steps: int) -> None:
+        """Prepare for a run of `total_steps` optimizer steps."""
+        self.focus.begin(total_steps)
+
+    def update(self, loss: float) -> None:
+        """Take in the loss of an optimizer step, over all ranks."""
+        self.focus.update(loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the focus: nothing else changes during a run."""
+        return {"focus": self.focus.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self.focus.load_state_dict(state["focus"])

@@ -1,0 +1,95 @@
+"""What a token-adaptive method is made of, and the registries that name the pieces."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from adakd.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a method decides about the N counted tokens of a batch."""
+
+    score: "Tensor"
+    """Difficulty of every token, of shape ``(N,)``."""
+    keep: "Tensor"
+    """Positions of the K tokens to train on, ascending."""
+    temperature: "Tensor | None" = None
+    """Temperature of every kept token, of shape ``(K,)``; None is 1 for all."""
+    weight: "Tensor | None" = None
+    """Weight of every kept token, of shape ``(K,)``; None is 1 for all."""
+
+
+class Adaptive(Protocol):
+    """A token-adaptive method: wraps any divergence, and never knows which."""
+
+    def choose(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> Choice:
+        """Choose on detached log-probabilities ``(N, V)`` at temperature 1, and labels ``(N,)``."""
+        ...
+
+    def begin(self, total_steps: int) -> None:
+        """Prepare for a run of `total_steps` optimizer steps."""
+        ...
+
+    def update(self, loss: float) -> None:
+        """Take in the loss of an optimizer step that was made."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes during a run."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        ...
+
+
+class Indicator(Protocol):
+    """How hard each token is: the higher, the sooner it is kept; never below 0."""
+
+    def __call__(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
+        """Return scores ``(N,)`` for log-probabilities ``(N, V)`` and labels ``(N,)``."""
+        ...
+
+
+class Focus(Protocol):
+    """Which share of the tokens is kept, from step to step."""
+
+    @property
+    def ratio(self) -> float:
+        """The share of the hardest tokens to keep, above 0 and at most 1."""
+        ...
+
+    def begin(self, total_steps: int) -> None:
+        """Prepare for a run of `total_steps` optimizer steps."""
+        ...
+
+    def update(self, loss: float) -> None:
+        """Take in the loss of an optimizer step that was made."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes during a run."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        ...
+
+
+class Temperature(Protocol):
+    """The temperature of each kept token, from its difficulty."""
+
+    def __call__(self, scores: "Tensor", /) -> "Tensor | None":
+        """Return temperatures ``(K,)`` for the kept scores ``(K,)``; None is 1 for all."""
+        ...
+
+
+adaptive: Registry[Callable[..., Adaptive]] = Registry("adaptive method")
+indicator: Registry[Indicator] = Registry("indicator")
+focus: Registry[Callable[..., Focus]] = Registry("focus")
+temperature: Registry[Callable[..., Temperature]] = Registry("temperature")

@@ -1,0 +1,417 @@
+"""What a suite file and a judge file may say: frozen models that reject what they do not know.
+
+Nothing here needs torch, so a mistake in a suite is reported at once.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from adakd import resources
+from adakd.errors import AdakdError, did_you_mean
+from adakd.registry import PartSpec, Spec, named
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder")
+    return folder / path if folder is not None else path
+
+
+SuitePath = Annotated[Path, AfterValidator(_resolve)]
+"""A path relative to the file that names it."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, unknown keys rejected."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+# --- data -----------------------------------------------------------------------------------
+
+
+class Columns(Config):
+    """Which columns of a hub data set hold the four fields of a row."""
+
+    id: str | None = None
+    instruction: str = "instruction"
+    input: str | None = "input"
+    output: str = "output"
+    outputs: str | None = None
+
+
+class Selection(Config):
+    """Which rows of a source count."""
+
+    limit: PositiveInt | None = None
+    """Keep a seeded sample of this many rows, in source order."""
+    min_response_words: int = 0
+    """Leave out rows whose reference is shorter (11 for S-NI and UnNI in the paper)."""
+
+
+class Jsonl(Selection):
+    """A JSON Lines file with the fields id, instruction, input, output and optionally outputs."""
+
+    kind: Literal["jsonl"]
+    path: SuitePath
+    """Relative to the suite file."""
+
+
+class Hub(Selection):
+    """A data set of the Hugging Face hub, or its local copy where ``data.folder`` is set."""
+
+    kind: Literal["hub"]
+    id: str
+    split: str = "train"
+    revision: str | None = None
+    columns: Columns = Columns()
+    local: Path | None = None
+    """Read instead, as ``data.folder`` / this path, when ``data.folder`` is set."""
+
+
+class Generated(Selection):
+    """Rows made by the built-in generator of word puzzles; nothing is downloaded."""
+
+    kind: Literal["generated"]
+    rows: PositiveInt
+    split: Literal["train", "test"] = "train"
+    """The two splits share no item."""
+
+
+Source = Annotated[Jsonl | Hub | Generated, Field(discriminator="kind")]
+
+
+class Data(Config):
+    """What students train on."""
+
+    train: Source
+    folder: SuitePath | None = None
+    """A folder of local copies: every hub source with a ``local`` path is read from here."""
+    template: Literal["alpaca", "plain", "chat"] = "alpaca"
+    """``alpaca`` as in the paper, ``plain`` (instruction and input alone), or the tokenizer's."""
+    max_prompt_tokens: PositiveInt = 256
+    """Longer prompts are left out of training; in evaluation they lose their beginning."""
+    max_tokens: PositiveInt = 512
+    """Prompt and response together; the rest of a response is cut."""
+
+
+# --- models ---------------------------------------------------------------------------------
+
+
+class Pretrained(Config):
+    """A model folder, a hub id, or a GGUF file in a folder."""
+
+    kind: Literal["pretrained"]
+    model: str
+    revision: str | None = None
+    gguf_file: str | None = None
+
+
+class Scratch(Config):
+    """A model with random weights; its tokenizer is trained on the training data."""
+
+    kind: Literal["scratch"]
+    config: dict[str, Any]
+    """A transformers configuration, with its ``model_type``."""
+    vocabulary: PositiveInt = 1024
+    """Size of the tokenizer that is trained; only a teacher trains one."""
+
+
+class Pruned(Config):
+    """A copy of the teacher's base model without some of its layers."""
+
+    kind: Literal["pruned"]
+    drop_layers: tuple[int, ...] = Field(min_length=1)
+
+
+class Lora(Config):
+    """Low-rank adapters (peft) instead of full fine-tuning."""
+
+    r: PositiveInt = 16
+    alpha: PositiveInt = 64
+    dropout: Share = 0.1
+    target_modules: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+
+
+class Training(Config):
+    """How a student (or, in SFT, a teacher) is trained; the names are transformers' own."""
+
+    steps: PositiveInt | None = None
+    """Optimizer steps; give this or ``epochs``."""
+    epochs: PositiveFloat | None = None
+    batch_size: PositiveInt = 8
+    """Sequences a device and forward pass."""
+    gradient_accumulation: PositiveInt = 1
+    learning_rate: PositiveFloat = 5e-5
+    schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
+    warmup: Share = 0.0
+    """Share of the steps in which the learning rate rises."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    max_grad_norm: PositiveFloat = 1.0
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    gradient_checkpointing: bool = False
+    lora: Lora | None = None
+    save_every: PositiveInt = 100
+    """Steps between checkpoints: what a crash can cost at most."""
+    report_to: tuple[str, ...] = ()
+    """Loggers that transformers knows: tensorboard, wandb, mlflow, ..."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> "Training":
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        return self
+
+
+class Teacher(Config):
+    """The teacher: a base model, fine-tuned on the training data first where ``sft`` is given."""
+
+    base: Annotated[Pretrained | Scratch, Field(discriminator="kind")]
+    sft: Training | None = None
+
+    @model_validator(mode="after")
+    def _trained(self) -> "Teacher":
+        if self.base.kind == "scratch" and self.sft is None:
+            raise ValueError("a teacher from scratch knows nothing: give it an `sft` section")
+        return self
+
+
+Student = Annotated[Pretrained | Scratch | Pruned, Field(discriminator="kind")]
+
+
+# --- evaluation -----------------------------------------------------------------------------
+
+
+class Sampling(Config):
+    """How answers are generated; one evaluation for each seed."""
+
+    seeds: tuple[int, ...] = Field(default=(10,), min_length=1)
+    do_sample: bool = True
+    temperature: PositiveFloat = 1.0
+    top_p: Share = 1.0
+    top_k: int = Field(default=0, ge=0)
+    max_new_tokens: PositiveInt = 256
+
+
+class Task(Config):
+    """An lm-eval task by its name, scored beside the instruction sets."""
+
+    name: str
+    limit: PositiveInt | None = None
+    num_fewshot: int | None = Field(default=None, ge=0)
+    metric: str | None = None
+    """Which of the task's metrics to report; the task's first one if not given."""
+
+
+class ChoiceTask(Selection):
+    """A multiple-choice task made of an instruction set.
+
+    Which of four answers is the reference? The other three are references of other items.
+    """
+
+    set: str
+    choices: int = Field(default=4, ge=2)
+
+
+class Evaluation(Config):
+    """What every model of the run is scored by."""
+
+    sets: dict[str, Source] = Field(min_length=1)
+    """Instruction sets by name: answers are generated and scored by ROUGE-L."""
+    choices: tuple[ChoiceTask, ...] = ()
+    tasks: tuple[Annotated[Task, BeforeValidator(named)], ...] = ()
+    """Any lm-eval task by name."""
+    include_path: SuitePath | None = None
+    """A folder of lm-eval task files of your own, relative to the suite file."""
+    sampling: Sampling = Sampling()
+    batch_size: PositiveInt = 16
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+
+    @model_validator(mode="after")
+    def _choices_of_known_sets(self) -> "Evaluation":
+        for choice in self.choices:
+            if choice.set not in self.sets:
+                raise ValueError(
+                    f"choices: unknown set {choice.set!r}{did_you_mean(choice.set, self.sets)}"
+                )
+        return self
+
+
+class Timing(Config):
+    """The overhead measurement: steps of both arms taken in turn on the same batches."""
+
+    pairs: int = Field(default=10, ge=0)
+    """Counted pairs of steps; 0 turns the measurement off."""
+    warmup: int = Field(default=2, ge=0)
+
+
+class Controls(Config):
+    """What stands beside the distilled students in every table."""
+
+    sft: bool = True
+    """A student trained on the labels alone, with the students' own training settings."""
+
+
+# --- the suite ------------------------------------------------------------------------------
+
+
+class Suite(Config):
+    """What is compared with what: the whole content of a suite file."""
+
+    name: str
+    """From the file's name."""
+    version: PositiveInt = 1
+    """Rises when scores stop being comparable with those of earlier versions."""
+    description: str = ""
+    plugins: tuple[SuitePath, ...] = ()
+    """Python files that register parts, relative to the suite file."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    """Training seeds: initial weights, data order and dropout."""
+    data: Data
+    teacher: Teacher
+    student: Student
+    divergences: tuple[PartSpec, ...] = Field(min_length=1)
+    arms: dict[str, PartSpec] = {"adakd": Spec(name="adakd")}
+    """Token-adaptive arms by name; the plain arm ``none`` is always there."""
+    training: Training
+    evaluation: Evaluation
+    controls: Controls = Controls()
+    timing: Timing = Timing()
+    judges: tuple[str, ...] = ()
+    """Judges that every run asks: shipped names or paths."""
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Suite":
+        labels = [str(divergence) for divergence in self.divergences]
+        named_values = [("divergences", label) for label in labels]
+        named_values += [("seeds", str(seed)) for seed in self.seeds]
+        for what, value in named_values:
+            if named_values.count((what, value)) > 1:
+                raise ValueError(f"{what}: {value} is given twice")
+        if "none" in self.arms:
+            raise ValueError("arms: 'none' is the plain arm, which is always there")
+        return self
+
+
+def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite by shipped name or path, with ``a.b=value`` overrides.
+
+    A relative path in the file is relative to the file; an override whose value is an existing
+    path is taken from the working directory.
+
+    Raises:
+        AdakdError: no such suite, or a field that is wrong, named with its file.
+    """
+    file = resources.find("suites", name)
+    content = read_yaml(file)
+    for override in overrides:
+        apply_override(content, override)
+    own_name = file.stem if file == Path(name) else name
+    return validated(Suite, {"name": own_name, **content}, file)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        AdakdError: the file is unreadable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AdakdError(f"{file}: {error}") from None
+    if not isinstance(content, dict):
+        raise AdakdError(f"{file}: expected `key: value` lines, found {type(content).__name__}")
+    return content
+
+
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Set one field, ``a.b=value`` with the value in YAML; numbers in the path index lists."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
+    value: Any = yaml.safe_load(text)
+    if isinstance(value, str) and os.sep in value and Path(value).exists():
+        value = str(Path(value).resolve())
+    *parents, last = path.split(".")
+    node: Any = content
+    for part in parents:
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and isinstance(node.setdefault(part, {}), dict | list):
+            node = node[part]
+        else:
+            raise AdakdError(f"--set {override}: {part!r} is not a section of the suite")
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise AdakdError(f"--set {override}: {last!r} is not a field of the suite")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], content: Mapping[str, Any], file: Path) -> Model:
+    """Return `content` as `model`, or raise one error that names the file and every bad field."""
+    try:
+        return model.model_validate(content, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        lines = [_explain(model, dict(line)) for line in error.errors()]
+        raise AdakdError(f"{file}: " + "; ".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:
+    location = error["loc"]
+    field = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        return (
+            f"unknown field {field!r}{did_you_mean(str(location[-1]), _fields_at(model, location))}"
+        )
+    if error["type"] == "missing":
+        return f"{field}: missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{field}: {message}{shown}" if field else message
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
+    """Return the fields known where `location` ends: keys of a list or mapping are passed over."""
+    models = {model}
+    for part in location[:-1]:
+        inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        models = (
+            {found for annotation in inner for found in _models_in(annotation)}
+            or {
+                m
+                for m in models
+                if m.model_fields.get("kind") is None
+                or part in get_args(m.model_fields["kind"].annotation)
+            }
+            or models
+        )
+    return {name for m in models for name in m.model_fields}
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {found for part in get_args(annotation) for found in _models_in(part)}

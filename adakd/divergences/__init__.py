@@ -1,0 +1,27 @@
+"""Divergences between the student's and the teacher's next-token distributions.
+
+Importing this package imports no torch: a suite is checked without it.
+"""
+
+from adakd.divergences.adaptive_kl import adaptive_kl
+from adakd.divergences.alpha_beta import alpha_beta
+from adakd.divergences.jensen_shannon import jensen_shannon
+from adakd.divergences.kl import forward_kl, reverse_kl
+from adakd.divergences.registry import Divergence, divergence
+from adakd.divergences.skew import skew_forward_kl, skew_reverse_kl
+from adakd.divergences.todi import todi
+from adakd.divergences.total_variation import total_variation
+
+__all__ = [
+    "Divergence",
+    "adaptive_kl",
+    "alpha_beta",
+    "divergence",
+    "forward_kl",
+    "jensen_shannon",
+    "reverse_kl",
+    "skew_forward_kl",
+    "skew_reverse_kl",
+    "todi",
+    "total_variation",
+]

@@ -1,0 +1,66 @@
+"""The alpha-beta divergence, a family that holds both KLs as limits."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from adakd.divergences.registry import divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+@divergence("alpha_beta")
+def alpha_beta(
+    student: "Tensor", teacher: "Tensor", *, alpha: Finite = 0.2, beta: Finite = 0.7
+) -> "Tensor":
+    r"""Trade hardness (on where the two differ most) against confidence (on likely words).
+
+    .. math::
+        D(p, q) = -\frac{1}{\alpha \beta} \sum_v \Big[ p_v^\alpha q_v^\beta
+        - \frac{\alpha}{\alpha + \beta} p_v^{\alpha + \beta}
+        - \frac{\beta}{\alpha + \beta} q_v^{\alpha + \beta} \Big]
+
+    and its limits where :math:`\alpha`, :math:`\beta` or :math:`\alpha + \beta` is 0: ``(1, 0)``
+    is the forward KL and ``(0, 1)`` the reverse. The official code divides those limits by
+    :math:`\alpha` where the limit has :math:`\alpha^2`; here they are continuous.
+
+    Args:
+        student: log-probabilities :math:`\log q` of shape ``(..., V)``.
+        teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
+        alpha: the teacher's power :math:`\alpha`.
+        beta: the student's power :math:`\beta`.
+
+    Returns:
+        One value a token, of shape ``(...)``. A negative power is infinite where a probability
+        underflows to 0.
+
+    References:
+        `ABKD <https://arxiv.org/abs/2505.04560>`_, 2025.
+    """
+    if alpha == 0 and beta == 0:
+        return 0.5 * (teacher - student).square().sum(-1)
+    if alpha == 0:
+        return _one_power(student, teacher, beta)
+    if beta == 0:
+        return _one_power(teacher, student, alpha)
+    if alpha + beta == 0:
+        return _opposite_powers(student, teacher, alpha)
+    total = alpha + beta
+    product = (alpha * teacher + beta * student).exp()
+    ends = alpha / total * (total * teacher).exp() + beta / total * (total * student).exp()
+    return (ends - product).sum(-1) / (alpha * beta)
+
+
+def _one_power(first: "Tensor", second: "Tensor", power: float) -> "Tensor":
+    r"""Return the limit :math:`\sum a^n (\log a^n - \log b^n) - a^n + b^n` over :math:`n^2`."""
+    a, b = power * first, power * second
+    return (a.exp() * (a - b) - a.exp() + b.exp()).sum(-1) / power**2
+
+
+def _opposite_powers(student: "Tensor", teacher: "Tensor", alpha: float) -> "Tensor":
+    r"""Return the limit :math:`\sum (p/q)^\alpha - 1 - \log (p/q)^\alpha` over :math:`\alpha^2`."""
+    ratio = alpha * (teacher - student)
+    return (ratio.expm1() - ratio).sum(-1) / alpha**2

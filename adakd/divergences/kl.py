@@ -1,0 +1,46 @@
+"""The two Kullback-Leibler divergences."""
+
+from typing import TYPE_CHECKING
+
+from adakd.divergences.registry import divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@divergence("forward_kl")
+def forward_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
+    r"""Make the student cover all that the teacher finds likely.
+
+    .. math:: D(p, q) = \sum_v p_v (\log p_v - \log q_v)
+
+    Args:
+        student: log-probabilities :math:`\log q` of shape ``(..., V)``.
+        teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
+
+    Returns:
+        One value a token, of shape ``(...)``: no mask, temperature or mean applied.
+
+    References:
+        `Distilling the Knowledge in a Neural Network <https://arxiv.org/abs/1503.02531>`_, 2015.
+    """
+    return (teacher.exp() * (teacher - student)).sum(-1)
+
+
+@divergence("reverse_kl")
+def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
+    r"""Keep the student to what the teacher finds likely.
+
+    .. math:: D(p, q) = \sum_v q_v (\log q_v - \log p_v)
+
+    Args:
+        student: log-probabilities :math:`\log q` of shape ``(..., V)``.
+        teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
+
+    Returns:
+        One value a token, of shape ``(...)``.
+
+    References:
+        `MiniLLM <https://arxiv.org/abs/2306.08543>`_, 2023.
+    """
+    return (student.exp() * (student - teacher)).sum(-1)

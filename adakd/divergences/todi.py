@@ -1,0 +1,38 @@
+"""ToDi: forward and reverse KL mixed anew for every word of the vocabulary."""
+
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from adakd.divergences.registry import divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@divergence("todi")
+def todi(
+    student: "Tensor", teacher: "Tensor", *, temperature: Annotated[float, Field(gt=0)] = 1.0
+) -> "Tensor":
+    r"""Push up what the student finds too unlikely, push down what it finds too likely.
+
+    .. math::
+        D(p, q) = \sum_v w_v\, p_v \log \frac{p_v}{q_v} + (1 - w_v)\, q_v \log \frac{q_v}{p_v},
+        \quad w_v = \sigma\Big(\frac{1}{T} \log \frac{p_v}{q_v}\Big)
+
+    No gradient flows through :math:`w`.
+
+    Args:
+        student: log-probabilities :math:`\log q` of shape ``(..., V)``.
+        teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
+        temperature: :math:`T`; the lower, the harder the switch between the two.
+
+    Returns:
+        One value a token, of shape ``(...)``.
+
+    References:
+        `ToDi <https://arxiv.org/abs/2505.16297>`_, 2025.
+    """
+    ratio = teacher - student
+    weight = (ratio.detach() / temperature).sigmoid()
+    return (ratio * (weight * teacher.exp() - (1 - weight) * student.exp())).sum(-1)

@@ -1,0 +1,29 @@
+"""The total variation distance."""
+
+from typing import TYPE_CHECKING
+
+from adakd.divergences.registry import divergence
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@divergence("total_variation")
+def total_variation(student: "Tensor", teacher: "Tensor") -> "Tensor":
+    r"""Measure the probability mass that would have to move.
+
+    .. math:: D(p, q) = \tfrac{1}{2} \sum_v |p_v - q_v|
+
+    Args:
+        student: log-probabilities :math:`\log q` of shape ``(..., V)``.
+        teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
+
+    Returns:
+        One value a token between 0 and 1, of shape ``(...)``. Where the two agree the gradient is
+        0, one of the subgradients.
+
+    References:
+        `f-Divergence Minimization for Sequence-Level Knowledge Distillation
+        <https://arxiv.org/abs/2307.15190>`_, 2023.
+    """
+    return 0.5 * (teacher.exp() - student.exp()).abs().sum(-1)

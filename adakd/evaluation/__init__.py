@@ -1,0 +1,1 @@
+"""Scoring: lm-eval drives all generation and likelihoods, in process."""

@@ -1,0 +1,175 @@
+"""lm-eval in process: a model and a job -> a score with every item and every answer."""
+
+import logging
+import time
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import lm_eval
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+
+from adakd.config import Suite
+from adakd.config import Task as TaskConfig
+from adakd.errors import AdakdError, did_you_mean
+from adakd.evaluation.tasks import METRIC, choice_name, task_name
+from adakd.planning import Job
+from adakd.results import Item, ScoreRecord
+from adakd.training.models import DTYPES
+
+OnItems = Callable[[int], None]
+"""Called with the number of requests done since the last call."""
+
+
+class Harness(HFLM):
+    """lm-eval's Hugging Face model, with progress for the caller instead of bars of its own."""
+
+    def __init__(self, model: Any, tokenizer: Any, suite: Suite) -> None:
+        dtype = DTYPES[suite.evaluation.precision]
+        super().__init__(
+            pretrained=model.to(dtype).eval(),
+            tokenizer=tokenizer,
+            batch_size=suite.evaluation.batch_size,
+            device=str(model.device),
+            max_length=suite.data.max_tokens,
+        )
+        self.on_items: OnItems = lambda _: None
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        """Generate without a bar."""
+        return super().generate_until(requests, disable_tqdm=True)
+
+    def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
+        results = super()._loglikelihood_tokens(requests, *args, **{**kwargs, "disable_tqdm": True})
+        self.on_items(len(requests))
+        return results
+
+    def _model_generate(self, context: Any, *args: Any, **kwargs: Any) -> Any:
+        generated = super()._model_generate(context, *args, **kwargs)
+        self.on_items(len(context))
+        return generated
+
+
+def score(
+    harness: Harness, job: Job, suite: Suite, tasks: Path, on_items: OnItems = lambda _: None
+) -> ScoreRecord:
+    """Return the score of one job.
+
+    Args:
+        harness: the model of the job's cell.
+        job: the task and the sampling seed.
+        suite: what the task's settings are read from.
+        tasks: the folder that :func:`~adakd.evaluation.tasks.write_tasks` filled.
+        on_items: called with the number of requests done since the last call.
+
+    Raises:
+        AdakdError: lm-eval does not know the task, or cannot reach its data.
+    """
+    harness.on_items = on_items
+    start = time.perf_counter()
+    name, sort, asked = _asked(job, suite)
+    seed = job.sampling_seed if job.sampling_seed is not None else 0
+    result = _evaluate(
+        harness,
+        name,
+        asked,
+        seed,
+        _manager(tasks, suite.evaluation.include_path, defaults=sort == "task"),
+    )
+    samples = [s for s in result["samples"][name] if s["filter"] == _first_filter(result, name)]
+    metric = asked.metric or _first_metric(result, name)
+    if samples and metric not in samples[0]:
+        known = did_you_mean(metric, samples[0]["metrics"])
+        raise AdakdError(f"evaluation.tasks: {name!r} has no metric {metric!r}{known}")
+    return ScoreRecord(
+        key=job.key,
+        cell=job.cell,
+        task=job.task,
+        sort=sort,
+        metric=metric,
+        higher_is_better=result["higher_is_better"][name].get(metric, True),
+        sampling_seed=job.sampling_seed,
+        value=_aggregate(result["results"][name], metric),
+        n=len(samples),
+        unscored=sum(not isinstance(sample[metric], int | float) for sample in samples),
+        seconds=time.perf_counter() - start,
+        items=tuple(_item(sample, metric) for sample in samples),
+    )
+
+
+def known_tasks(include: Path | None = None) -> list[str]:
+    """Return every task that lm-eval knows, its own and those of a folder; takes a while."""
+    return sorted(TaskManager(include_path=str(include) if include else None).all_tasks)
+
+
+def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
+    """Return a job's lm-eval name, its sort and its settings."""
+    if job.task in suite.evaluation.sets:
+        return task_name(job.task), "answers", TaskConfig(name=job.task, metric=METRIC)
+    if job.task in {choice_name(choice) for choice in suite.evaluation.choices}:
+        return task_name(job.task), "choice", TaskConfig(name=job.task, metric="acc")
+    asked = next(task for task in suite.evaluation.tasks if task.name == job.task)
+    return asked.name, "task", asked
+
+
+@lru_cache(maxsize=4)
+def _manager(tasks: Path, include: Path | None, defaults: bool) -> TaskManager:
+    """Return lm-eval's index of tasks; its own thousands are read only where a suite may ask."""
+    folders = [str(tasks), *([str(include)] if include else [])]
+    return TaskManager(include_path=folders, include_defaults=defaults)
+
+
+def _evaluate(
+    harness: Harness, name: str, asked: TaskConfig, seed: int, manager: TaskManager
+) -> Any:
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    if name not in manager.all_subtasks:
+        near = get_close_matches(name, manager.all_subtasks, n=3)
+        raise AdakdError(
+            f"evaluation.tasks: lm-eval knows no single task {name!r} (near: {near or 'none'}); "
+            "see `adakd ls tasks`, or set evaluation.include_path"
+        )
+    try:
+        return lm_eval.simple_evaluate(
+            model=harness,
+            tasks=[name],
+            task_manager=manager,
+            num_fewshot=asked.num_fewshot,
+            limit=asked.limit,
+            bootstrap_iters=0,  # the report has its own, paired intervals
+            log_samples=True,
+            random_seed=seed,
+            numpy_random_seed=seed,
+            torch_random_seed=seed,
+            fewshot_random_seed=seed,
+        )
+    except (ConnectionError, FileNotFoundError) as error:
+        raise AdakdError(
+            f"evaluation.tasks: the data of {name!r} cannot be had ({error}); "
+            "leave it out where there is no network"
+        ) from None
+
+
+def _first_metric(result: Any, name: str) -> str:
+    return str(next(iter(result["higher_is_better"][name])))
+
+
+def _first_filter(result: Any, name: str) -> str:
+    return str(result["samples"][name][0]["filter"])
+
+
+def _aggregate(scores: dict[str, Any], metric: str) -> float:
+    return float(next(v for key, v in scores.items() if key.partition(",")[0] == metric))
+
+
+def _item(sample: dict[str, Any], metric: str) -> Item:
+    value = sample[metric]
+    generated = sample["filtered_resps"][0]
+    return Item(
+        id=str(sample["doc"].get("id", sample["doc_hash"])),
+        value=float(value) if isinstance(value, int | float) else None,
+        answer=generated if isinstance(generated, str) else None,
+    )

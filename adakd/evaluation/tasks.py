@@ -1,0 +1,158 @@
+"""Instruction sets as lm-eval tasks: a folder of task files that plain ``lm_eval`` reads too.
+
+A run writes ``tasks/`` into its folder: for each set the rendered items (``dolly.jsonl``) and a
+task file (``adakd_dolly.yaml``). So this scores any model outside adakd just as the run does::
+
+    lm_eval --model hf --model_args pretrained=MODEL --include_path RUN/tasks --tasks adakd_dolly
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from adakd.config import ChoiceTask, Suite
+from adakd.data import Row, prompt_of, read_rows
+from adakd.errors import AdakdError
+from adakd.evaluation.rouge import rouge_l
+
+HOOKS = "adakd_tasks"
+"""The Python file beside the task files, whose functions they name."""
+METRIC = "rouge_l"
+
+
+def task_name(name: str) -> str:
+    """Return the lm-eval name of a set, or of a multiple-choice task made of one."""
+    return "adakd_" + name.replace("-", "_")
+
+
+def choice_name(choice: ChoiceTask) -> str:
+    """Return the name of a multiple-choice task in plans and reports."""
+    return f"{choice.set}-choice"
+
+
+def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
+    """Write every instruction set and multiple-choice task of `suite` as an lm-eval task."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{HOOKS}.py").write_text(
+        '"""Functions that the task files beside this one name; made by adakd."""\n\n'
+        "from adakd.evaluation.tasks import items, score_answer\n\n"
+        '__all__ = ["items", "score_answer"]\n'
+    )
+    for name, source in suite.evaluation.sets.items():
+        rows = read_rows(source, suite)
+        _write(folder, name, _answer_items(rows, suite, tokenizer), _answer_task(suite))
+    for choice in suite.evaluation.choices:
+        rows = read_rows(suite.evaluation.sets[choice.set], suite)
+        _write(folder, choice_name(choice), _choice_items(rows, choice, suite, tokenizer), _CHOICE)
+
+
+def items(file: str, **_: Any) -> dict[str, Any]:
+    """Return the items of a task file as lm-eval's data set; called by lm-eval."""
+    import datasets
+
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    return {"test": datasets.Dataset.from_list([json.loads(line) for line in lines])}
+
+
+def score_answer(item: dict[str, Any], answers: Sequence[str]) -> dict[str, float]:
+    """Return the ROUGE-L of the answer to one item; called by lm-eval."""
+    return {METRIC: rouge_l(answers[0], item["references"])}
+
+
+class _Function(str):
+    """A function of the hooks file, written with lm-eval's own YAML tag."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes task files."""
+
+
+_Dumper.add_representer(
+    _Function, lambda dumper, name: dumper.represent_scalar("!function", f"{HOOKS}.{name}")
+)
+
+
+def _write(folder: Path, name: str, rows: list[dict[str, Any]], task: dict[str, Any]) -> None:
+    file = folder / f"{name}.jsonl"
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows]
+    file.write_text("".join(lines), encoding="utf-8")
+    content = {
+        "task": task_name(name),
+        "custom_dataset": _Function("items"),
+        "dataset_kwargs": {"file": str(file.resolve())},
+        "test_split": "test",
+        "target_delimiter": "",
+        "metadata": {"version": 1.0},
+        **task,
+    }
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False)
+    (folder / f"{task_name(name)}.yaml").write_text(text, encoding="utf-8")
+
+
+def _answer_items(rows: list[Row], suite: Suite, tokenizer: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": row.id,
+            "prompt": prompt_of(row.instruction, row.input, suite.data.template, tokenizer),
+            "references": list(row.references),
+        }
+        for row in rows
+    ]
+
+
+def _answer_task(suite: Suite) -> dict[str, Any]:
+    sampling = suite.evaluation.sampling
+    generation: dict[str, Any] = {"until": [], "max_gen_toks": sampling.max_new_tokens}
+    if sampling.do_sample:
+        chosen = sampling.model_dump(include={"do_sample", "temperature", "top_p", "top_k"})
+        generation |= chosen
+    else:
+        generation["do_sample"] = False
+    return {
+        "output_type": "generate_until",
+        "doc_to_text": "{{prompt}}",
+        "doc_to_target": "{{references[0]}}",
+        "process_results": _Function("score_answer"),
+        "generation_kwargs": generation,
+        "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
+    }
+
+
+_CHOICE: dict[str, Any] = {
+    "output_type": "multiple_choice",
+    "doc_to_text": "{{prompt}}",
+    "doc_to_choice": "{{choices}}",
+    "doc_to_target": "answer",
+    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+}
+
+
+def _choice_items(
+    rows: list[Row], choice: ChoiceTask, suite: Suite, tokenizer: Any
+) -> list[dict[str, Any]]:
+    """Return items whose wrong answers are references of other items, drawn with a fixed seed."""
+    answers = sorted({row.references[0] for row in rows})
+    if len(answers) < choice.choices:
+        raise AdakdError(
+            f"evaluation.choices: set {choice.set!r} has {len(answers)} different references, "
+            f"fewer than the {choice.choices} choices"
+        )
+    made = []
+    for row in rows[: choice.limit]:
+        chance = random.Random(row.id)
+        others = [answer for answer in answers if answer not in row.references]
+        options = [*chance.sample(others, choice.choices - 1), row.references[0]]
+        chance.shuffle(options)
+        made.append(
+            {
+                "id": row.id,
+                "prompt": prompt_of(row.instruction, row.input, suite.data.template, tokenizer),
+                "choices": options,
+                "answer": options.index(row.references[0]),
+            }
+        )
+    return made

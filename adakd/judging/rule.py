@@ -1,0 +1,54 @@
+"""A judge without a model: the answer nearer to the references is the better one."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from time import perf_counter
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from adakd.judging.judge import Ask, Choice, JudgeError, Question, Verdict, judge_backend
+
+
+@judge_backend("rule")
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Prefers the higher ROUGE-L F-measure against the references; the same every time."""
+
+    tie_margin: Annotated[float, Field(ge=0, le=1)] = 0.02
+    """Scores (0..1) this near to each other, or nearer, are a tie."""
+
+    concurrency: ClassVar[int] = 1
+
+    def deciding(self) -> Mapping[str, Any]:
+        """Return the margin."""
+        return {"tie_margin": self.tie_margin}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Ask]:
+        """Yield the comparison; nothing can be missing."""
+        yield self._ask
+
+    async def _ask(self, question: Question) -> Verdict:
+        start = perf_counter()
+        if not question.item.references:
+            raise JudgeError(
+                "kind: a rule goes by the reference and cannot judge against it; ask a model"
+            )
+        first = _score(question.first, question.item.references)
+        second = _score(question.second, question.item.references)
+        choice: Choice = "first" if first > second else "second"
+        if abs(first - second) <= self.tie_margin:
+            choice = "tie"
+        return Verdict(choice, seconds=perf_counter() - start)
+
+
+@lru_cache(maxsize=64)
+def _score(answer: str, references: tuple[str, ...]) -> float:
+    """Return ROUGE-L; the swapped question, asked next, needs the same two scores."""
+    # rouge-score takes seconds to import, and loading a judge needs none of it
+    from adakd.evaluation.rouge import rouge_l
+
+    return rouge_l(answer, references)

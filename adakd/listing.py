@@ -1,0 +1,64 @@
+"""What a suite may name: for `adakd ls`."""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adakd import resources
+from adakd.adaptive import adaptive
+from adakd.config import read_yaml
+from adakd.divergences import divergence
+from adakd.errors import UnknownName, did_you_mean
+from adakd.registry import Registry, load_plugins
+
+KINDS = ("divergences", "adaptive", "suites", "judges", "tasks")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that can be named."""
+
+    name: str
+    settings: str
+    """Settings with their defaults, as in a signature."""
+    summary: str
+
+
+def listing(kind: str, include: Path | None = None) -> list[Entry]:
+    """Return what can be named of a kind, plug-ins included.
+
+    Raises:
+        UnknownName: not a kind that can be listed.
+    """
+    load_plugins()
+    if kind == "divergences":
+        return _parts(divergence)
+    if kind == "adaptive":
+        return _parts(adaptive)
+    if kind in ("suites", "judges"):
+        return [
+            Entry(name, "", str(read_yaml(file).get("description", "")))
+            for name, file in resources.shipped(kind).items()
+        ]
+    if kind == "tasks":
+        from adakd.evaluation.harness import known_tasks
+
+        return [Entry(name, "", "") for name in known_tasks(include)]
+    raise UnknownName(f"cannot list {kind!r}{did_you_mean(kind, KINDS)}")
+
+
+def _parts(registry: Registry[Any]) -> list[Entry]:
+    return [
+        Entry(name, _settings(registry.settings(name).model_fields), _summary(registry[name]))
+        for name in sorted(registry)
+    ]
+
+
+def _settings(fields: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={field.default}" for name, field in fields.items())
+
+
+def _summary(part: object) -> str:
+    return (inspect.getdoc(part) or "").partition("\n")[0]

@@ -1,0 +1,272 @@
+"""Suite -> cells and jobs: what will be trained and scored, each under a key.
+
+A key hashes all that decides a result (settings with their defaults, data, plug-ins, seed), so a
+finished part is never done twice and a changed one is never mistaken for the old. Nothing here
+needs torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from math import ceil
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic_core import to_jsonable_python
+
+from adakd.adaptive import adaptive
+from adakd.config import Config, Hub, Jsonl, Pretrained, Source, Suite, Training
+from adakd.divergences import divergence
+from adakd.errors import AdakdError
+from adakd.registry import Spec, load_plugins
+
+METHOD_VERSION = 1
+"""Rises when the same suite would no longer give the same numbers."""
+
+Role = Literal["teacher", "untrained", "sft", "distilled"]
+PLAIN = "none"
+"""The arm without a token-adaptive method."""
+
+
+class Cell(Config):
+    """One model to score: a student x divergence x arm x seed, or a control.
+
+    The two cells of a pair differ in ``arm`` alone.
+    """
+
+    role: Role
+    seed: int
+    divergence: str | None = None
+    arm: str = PLAIN
+    key: str
+    """Hash of all that decides its weights."""
+
+    @property
+    def method(self) -> str:
+        """The row of a table that this cell belongs to, such as ``reverse_kl + adakd``."""
+        if self.role != "distilled":
+            return self.role
+        return f"{self.divergence}" if self.arm == PLAIN else f"{self.divergence} + {self.arm}"
+
+    def __str__(self) -> str:
+        """Return the method and, for a trained student, its seed."""
+        return (
+            f"{self.method}, seed {self.seed}" if self.role in ("sft", "distilled") else self.role
+        )
+
+
+class Job(Config):
+    """One scoring of one cell: a task and, where answers are sampled, a sampling seed."""
+
+    cell: Cell
+    task: str
+    sampling_seed: int | None
+    key: str
+
+
+class Plan(Config):
+    """All that a suite asks for, in the order in which it is done."""
+
+    suite: Suite
+    cells: tuple[Cell, ...]
+    jobs: tuple[Job, ...]
+
+    def length(self, cell: Cell) -> tuple[int | None, int | None]:
+        """Return a cell's optimizer steps, and the most tokens that it can train on.
+
+        None where the rows of a hub data set must be counted first. Rows that the filters leave
+        out are not known here, so epochs give at most this many steps.
+        """
+        training = training_of(cell, self.suite)
+        if training is None:
+            return 0, 0
+        rows = rows_of(self.suite.data.train, self.suite)
+        if training.steps is None and rows is None:
+            return None, None
+        steps = total_steps(training, rows or 0)
+        sequences = training.batch_size * training.gradient_accumulation
+        return steps, steps * sequences * self.suite.data.max_tokens
+
+    @property
+    def teacher(self) -> Cell:
+        """The cell of the teacher."""
+        return next(cell for cell in self.cells if cell.role == "teacher")
+
+    def parts(self, cell: Cell) -> tuple[Spec | None, Spec | None]:
+        """Return the divergence and the adaptive method of a cell; None where it has none."""
+        specs = {str(spec): spec for spec in self.suite.divergences}
+        return specs.get(cell.divergence or ""), self.suite.arms.get(cell.arm)
+
+
+def plan(suite: Suite) -> Plan:
+    """Return what `suite` asks for; pure but for reading the data files, and without torch.
+
+    Raises:
+        AdakdError: an unknown part, a setting that a part does not take, a missing data file.
+    """
+    load_plugins(suite.plugins)
+    cells = _cells(suite)
+    return Plan(suite=suite, cells=cells, jobs=_jobs(suite, cells))
+
+
+def training_of(cell: Cell, suite: Suite) -> Training | None:
+    """Return how a cell is trained, or None where it is not."""
+    if cell.role == "untrained":
+        return None
+    return suite.teacher.sft if cell.role == "teacher" else suite.training
+
+
+def _cells(suite: Suite) -> tuple[Cell, ...]:
+    """Return the controls, then every divergence x seed with its arms side by side."""
+    teacher = {"teacher": suite.teacher, "data": _data_digest(suite), "base": _base_digest(suite)}
+    student = {**teacher, "student": suite.student, "training": _deciding(suite.training)}
+    first = suite.seeds[0]
+    cells = [
+        _cell("teacher", first, teacher),
+        _cell("untrained", first, {**teacher, "student": suite.student}),
+    ]
+    if suite.controls.sft:
+        cells += [_cell("sft", seed, student) for seed in suite.seeds]
+    plugins = [file_digest(file) for file in suite.plugins]
+    for spec in suite.divergences:
+        method = {"name": spec.name, "settings": divergence.resolve(spec), "plugins": plugins}
+        for seed in suite.seeds:
+            for arm, wrapper in ((PLAIN, None), *suite.arms.items()):
+                wrapped = wrapper and {wrapper.name: adaptive.resolve(wrapper)}
+                parts = {**student, "divergence": method, "adaptive": wrapped}
+                cells.append(_cell("distilled", seed, parts, str(spec), arm))
+    return tuple(cells)
+
+
+def _cell(
+    role: Role, seed: int, parts: Mapping[str, Any], label: str | None = None, arm: str = PLAIN
+) -> Cell:
+    key = digest(METHOD_VERSION, role, seed, parts)
+    return Cell(role=role, seed=seed, divergence=label, arm=arm, key=key)
+
+
+def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
+    """Return every cell x task x sampling seed."""
+    evaluation, data = suite.evaluation, suite.data
+    common = (data.template, data.max_tokens, evaluation.batch_size, evaluation.precision)
+    sampling = evaluation.sampling.model_dump(exclude={"seeds"})
+    seeds = evaluation.sampling.seeds if evaluation.sampling.do_sample else (None,)
+    tasks: list[tuple[str, int | None, str]] = []
+    for name, source in evaluation.sets.items():
+        asked = digest(common, sampling, source_digest(source, suite))
+        tasks += [(name, seed, asked) for seed in seeds]
+    for choice in evaluation.choices:
+        asked = digest(common, choice, source_digest(evaluation.sets[choice.set], suite))
+        tasks.append((f"{choice.set}-choice", None, asked))
+    tasks += [(task.name, None, digest(common, task)) for task in evaluation.tasks]
+    return tuple(
+        Job(cell=cell, task=name, sampling_seed=seed, key=digest(cell.key, name, seed, asked))
+        for cell in cells
+        for name, seed, asked in tasks
+    )
+
+
+def rows_of(source: Source, suite: Suite) -> int | None:
+    """Return how many rows a source has, or None where only the hub knows."""
+    if source.kind == "generated":
+        rows = source.rows
+    elif (file := local_file(source, suite)) is not None:
+        with file.open("rb") as lines:
+            rows = sum(1 for line in lines if line.strip())
+    else:
+        return source.limit
+    return min(rows, source.limit or rows)
+
+
+def local_file(source: Jsonl | Hub, suite: Suite) -> Path | None:
+    """Return the file that a source is read from, or None where it comes from the hub.
+
+    Raises:
+        AdakdError: the file does not exist.
+    """
+    if source.kind == "jsonl":
+        file = source.path
+    elif suite.data.folder is not None and source.local is not None:
+        file = suite.data.folder / source.local
+    else:
+        return None
+    if not file.is_file():
+        raise AdakdError(
+            f"suite {suite.name!r}: data file {file} does not exist; "
+            "mend its path in the suite, or set data.folder"
+        )
+    return file
+
+
+def total_steps(training: Training, rows: int, devices: int = 1) -> int:
+    """Return the optimizer steps of a training on `rows` sequences."""
+    if training.steps is not None:
+        return training.steps
+    assert training.epochs is not None
+    batches = ceil(rows / (training.batch_size * devices))
+    return ceil(ceil(batches / training.gradient_accumulation) * training.epochs)
+
+
+# --- keys -----------------------------------------------------------------------------------
+
+
+def digest(*parts: Any) -> str:
+    """Return a short hash of settings: stable over processes and machines."""
+    text = json.dumps(to_jsonable_python(parts), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def file_digest(file: Path) -> str:
+    """Return the hash of a file's content.
+
+    Raises:
+        AdakdError: the file cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    except OSError as error:
+        raise AdakdError(f"{file}: {error.strerror}") from None
+
+
+def source_digest(source: Source, suite: Suite) -> str:
+    """Return a hash of a source: of its content where it is a file, so that it may move."""
+    file = None if source.kind == "generated" else local_file(source, suite)
+    if file is None:
+        return digest(source)
+    chosen = source.model_dump(include={"limit", "min_response_words"})
+    return digest(file_digest(file), chosen)
+
+
+def _data_digest(suite: Suite) -> str:
+    settings = suite.data.model_dump(exclude={"train", "folder"})
+    return digest(settings, source_digest(suite.data.train, suite))
+
+
+def _base_digest(suite: Suite) -> list[str]:
+    """Return a hash for each model folder on this machine: names, sizes and first bytes."""
+    bases = [suite.teacher.base, suite.student]
+    folders = [Path(base.model) for base in bases if isinstance(base, Pretrained)]
+    return [
+        digest(
+            [
+                (f.name, f.stat().st_size, _first_bytes(f))
+                for f in sorted(folder.iterdir())
+                if f.is_file()
+            ]
+        )
+        for folder in folders
+        if folder.is_dir()
+    ]
+
+
+def _first_bytes(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.sha256(stream.read(1 << 20)).hexdigest()
+
+
+def _deciding(training: Training) -> dict[str, Any]:
+    """Return the settings of a training that its result depends on."""
+    return training.model_dump(exclude={"save_every", "report_to"})

@@ -1,0 +1,164 @@
+"""Named parts: what a suite file may call by name, built in or from a plug-in.
+
+A part is a function or a class. Its keyword-only parameters are its settings: a suite may set
+them, and they are checked against the signature (name, type, bounds) before anything runs.
+"""
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
+
+from adakd.errors import AdakdError, UnknownName, did_you_mean
+
+Part = TypeVar("Part", bound=Callable[..., Any])
+P = TypeVar("P", bound=Callable[..., Any])
+
+ENTRY_POINT_GROUP = "adakd.plugins"
+
+
+class Spec(BaseModel):
+    """A part by name with its settings: ``reverse_kl`` or ``{name: skew_reverse_kl, lam: 0.2}``."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+    name: str
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings given beside the name."""
+        return dict(self.model_extra or {})
+
+    def __str__(self) -> str:
+        """Return ``name`` or ``name(setting=value, ...)``."""
+        inner = ", ".join(f"{key}={value}" for key, value in self.settings.items())
+        return f"{self.name}({inner})" if inner else self.name
+
+
+def named(value: Any) -> Any:
+    """Return a plain name as the mapping that a model with a ``name`` field takes."""
+    return {"name": value} if isinstance(value, str) else value
+
+
+PartSpec = Annotated[Spec, BeforeValidator(named)]
+"""A :class:`Spec` in settings and suite files, where a plain name is enough."""
+
+
+class Registry(Mapping[str, Part], Generic[Part]):
+    """Parts of one kind by name; used as the decorator that adds them.
+
+    >>> divergence = Registry("divergence")
+    >>> @divergence("forward_kl")
+    ... def forward_kl(student, teacher): ...
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._parts: dict[str, Part] = {}
+
+    def __call__(self, name: str) -> Callable[[P], P]:
+        """Return a decorator that registers a part under `name`; a taken name is an error."""
+
+        def register(part: P) -> P:
+            if name in self._parts:
+                raise AdakdError(f"{self.kind} {name!r} is registered already: choose another name")
+            self._parts[name] = part  # type: ignore[assignment]  # P keeps the part's own type
+            return part
+
+        return register
+
+    def __getitem__(self, name: str) -> Part:
+        if name not in self._parts:
+            raise UnknownName(f"unknown {self.kind} {name!r}{did_you_mean(name, self._parts)}")
+        return self._parts[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def settings(self, name: str) -> type[BaseModel]:
+        """Return the model of the settings that the part `name` takes, from its signature."""
+        return _settings_model(self[name], name)
+
+    def resolve(self, spec: Spec) -> dict[str, Any]:
+        """Return every setting of `spec`, defaults filled in.
+
+        Raises:
+            AdakdError: an unknown name, a setting that the part does not take, or a wrong value.
+        """
+        model = self.settings(spec.name)
+        unknown = [key for key in spec.settings if key not in model.model_fields]
+        if unknown:
+            takes = did_you_mean(unknown[0], model.model_fields)
+            raise AdakdError(f"{self.kind} {spec.name!r} takes no {unknown[0]!r}{takes}")
+        try:
+            checked = model(**spec.settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise AdakdError(f"{self.kind} {spec.name!r}, {field}: {first['msg']}") from None
+        return {key: getattr(checked, key) for key in model.model_fields}
+
+    def build(self, spec: Spec) -> Any:
+        """Return the part of `spec` with its settings bound: an instance, or a partial function."""
+        part, settings = self[spec.name], self.resolve(spec)
+        if isinstance(part, type):
+            return part(**settings)
+        return partial(part, **settings) if settings else part
+
+
+@cache
+def _settings_model(part: Any, name: str) -> type[BaseModel]:
+    parameters = inspect.signature(part).parameters.values()
+    keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    owner: Any = vars(part)["__init__"] if isinstance(part, type) else part
+    wanted = inspect.get_annotations(owner)
+    # Only the settings' annotations are evaluated: tensors may be named under TYPE_CHECKING alone.
+    hints = get_type_hints(
+        type(name, (), {"__annotations__": {p.name: wanted.get(p.name, Any) for p in keywords}}),
+        globalns=owner.__globals__,
+        include_extras=True,
+    )
+    fields: dict[str, Any] = {
+        p.name: (hints[p.name], ... if p.default is p.empty else p.default) for p in keywords
+    }
+    return create_model(name, __config__=ConfigDict(extra="forbid", strict=False), **fields)
+
+
+def load_plugins(files: tuple[Path, ...] = ()) -> None:
+    """Import every installed plug-in (entry-point group ``adakd.plugins``), then `files`.
+
+    Raises:
+        AdakdError: a file that is missing or that fails to import.
+    """
+    for entry_point in entry_points(group=ENTRY_POINT_GROUP):
+        entry_point.load()
+    for file in files:
+        _import_file(file.resolve())
+
+
+def _import_file(path: Path) -> None:
+    name = f"adakd_plugin_{path.stem}_{abs(hash(str(path)))}"
+    if name in sys.modules:
+        return
+    if not path.is_file():
+        raise AdakdError(f"plug-in {path}: no such file; mend `plugins:` in the suite")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise AdakdError(f"plug-in {path}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        if isinstance(error, AdakdError):
+            raise AdakdError(f"plug-in {path}: {error}") from error
+        raise AdakdError(f"plug-in {path}: {type(error).__name__}: {error}") from error

@@ -1,0 +1,212 @@
+"""The answer: each adaptive arm minus the plain arm, paired by item, seed and sampling seed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+from adakd.planning import PLAIN
+from adakd.reporting.index import Index, Method, TaskInfo
+from adakd.statistics import (
+    Array,
+    Difference,
+    Ratio,
+    Word,
+    gap_closed,
+    holm,
+    pooled_difference,
+    word,
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the answer; numbers are in the unit that the page shows."""
+
+    divergence: str
+    arm: str
+    task: str | None
+    """None for the mean over the instruction sets."""
+    unit: str
+    higher_is_better: bool = True
+    difference: Difference | None = None
+    by_seed: tuple[float, ...] = ()
+    """The difference in each training seed."""
+    gap_closed: Ratio | None = None
+    """Share of the plain student's gap to the teacher that the arm closes."""
+    adjusted_p: float | None = None
+    word: Word | Literal["missing", "failed"] = "missing"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All comparisons: the pooled ones at the top of the page, and one a task beneath."""
+
+    overall: tuple[Comparison, ...]
+    tasks: tuple[Comparison, ...]
+    noise: float | None
+    """Typical distance (root mean square) of two plain runs that differ in their seed alone."""
+
+
+def answer(index: Index) -> Answer:
+    """Compare every adaptive arm with its plain arm, and give the words.
+
+    The pooled rows are one family for Holm's adjustment, the rows of single tasks another.
+    """
+    sets = index.of_sort("answers")
+    pairs = list(index.pairs())
+    overall = [_comparison(index, on, off, sets, None) for on, off in pairs if sets]
+    single = [_comparison(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
+    return Answer(_worded(overall), _worded(single), _noise(index, sets))
+
+
+def _comparison(
+    index: Index, on: Method, off: Method, tasks: Sequence[TaskInfo], task: TaskInfo | None
+) -> Comparison:
+    """Compare two arms on some tasks; `task` is None where they are pooled."""
+    row = Comparison(
+        divergence=str(on.divergence),
+        arm=on.arm,
+        task=task.name if task else None,
+        unit=tasks[0].unit,
+        higher_is_better=tasks[0].higher_is_better,
+    )
+    triples = [(t.name, _triple(index, on, off, t)) for t in tasks]
+    scored = [(n, (a, b, c)) for n, (a, b, c) in triples if np.isfinite(a - b).any()]
+    if not scored:
+        return _absent(index, row, on, off)
+    matrices = [three for _, three in scored]
+    try:
+        difference = pooled_difference([(a, b) for a, b, _ in matrices])
+    except ValueError:
+        return replace(row, note="the sets have no training seed in common")
+    lacking = sorted({n for n, _ in triples} - {n for n, _ in scored})
+    by_seed = np.mean([_mean_of_columns(a - b) for a, b, _ in matrices], axis=0)
+    with_teacher = [three for three in matrices if np.isfinite(sum(three)).any()]
+    return replace(
+        row,
+        difference=difference,
+        by_seed=tuple(float(value) for value in by_seed if np.isfinite(value)),
+        gap_closed=gap_closed(matrices) if len(with_teacher) == len(matrices) else None,
+        note="; ".join(_notes(index, difference, lacking)),
+    )
+
+
+def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iterator[str]:
+    if lacking:
+        yield f"without {', '.join(lacking)} (not scored in both arms)"
+    if difference.n_seeds < len(index.seeds):
+        yield f"{difference.n_seeds} of {len(index.seeds)} training seeds"
+
+
+def _absent(index: Index, row: Comparison, on: Method, off: Method) -> Comparison:
+    """Return the row of a comparison without any pair, with the reason."""
+    for method in (on, off):
+        for seed in index.seeds:
+            if reason := index.failure(method, seed):
+                return replace(row, word="failed", note=f"{method}, seed {seed}: {reason}")
+    scored = [m for m in (on, off) if any((m, s, row.task) in index.scores for s in index.seeds)]
+    if len(scored) == 2:
+        return replace(row, note="the task gives no value for single items: nothing to pair")
+    return replace(row, note="not scored in both arms")
+
+
+def _worded(rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Adjust the family's p-values and give each row its word."""
+    adjusted = iter(holm([row.difference.p_value for row in rows if row.difference]))
+    worded = []
+    for row in rows:
+        if row.difference:
+            p = next(adjusted)
+            said = word(row.difference, p, row.higher_is_better)
+            row = replace(row, adjusted_p=p, word=said)
+        worded.append(row)
+    return tuple(worded)
+
+
+# --- matrices -------------------------------------------------------------------------------
+
+
+def _triple(index: Index, on: Method, off: Method, task: TaskInfo) -> tuple[Array, Array, Array]:
+    """Return items x seeds of both arms and items x 1 of the teacher, sampling seeds averaged.
+
+    A sampling seed counts for an item where both arms have a score of it.
+    """
+    teacher = Method("teacher")
+    items = _items(index, (on, off), task)
+    samplings = _samplings(index, (on, off), task)
+    a, b = (_cube(index, method, task, index.seeds, items, samplings) for method in (on, off))
+    unpaired = np.isnan(a + b)
+    a[unpaired], b[unpaired] = np.nan, np.nan
+    its_seeds = [seed for method, seed in index.expected if method == teacher][:1]
+    c = _cube(index, teacher, task, its_seeds or [0], items, samplings)
+    return _mean(a), _mean(b), _mean(c)
+
+
+def _items(index: Index, methods: Sequence[Method], task: TaskInfo) -> dict[str, int]:
+    """Return the position of every item, in the order of the data."""
+    ids = [
+        item.id
+        for method in methods
+        for seed in index.seeds
+        for record in index.scores.get((method, seed, task.name), ())
+        for item in record.items
+    ]
+    return {item: position for position, item in enumerate(dict.fromkeys(ids))}
+
+
+def _samplings(index: Index, methods: Sequence[Method], task: TaskInfo) -> dict[int | None, int]:
+    seeds = [
+        record.sampling_seed
+        for method in methods
+        for seed in index.seeds
+        for record in index.scores.get((method, seed, task.name), ())
+    ]
+    return {seed: position for position, seed in enumerate(dict.fromkeys(seeds))}
+
+
+def _cube(
+    index: Index,
+    method: Method,
+    task: TaskInfo,
+    seeds: Sequence[int],
+    items: dict[str, int],
+    samplings: dict[int | None, int],
+) -> Array:
+    """Return items x training seeds x sampling seeds, NaN where there is no score."""
+    cube = np.full((len(items), len(seeds), max(len(samplings), 1)), np.nan)
+    for column, seed in enumerate(seeds):
+        for record in index.scores.get((method, seed, task.name), ()):
+            layer = samplings.get(record.sampling_seed)
+            for item in record.items if layer is not None else ():
+                if item.value is not None and item.id in items:
+                    cube[items[item.id], column, layer] = item.value * task.scale
+    return cube
+
+
+def _mean(cube: Array) -> Array:
+    """Average the sampling seeds; NaN where none has a score."""
+    scored = np.isfinite(cube)
+    counts = scored.sum(2)
+    sums = np.where(scored, cube, 0).sum(2)
+    means: Array = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return means
+
+
+def _mean_of_columns(matrix: Array) -> Array:
+    return _mean(matrix.T[:, None, :])[:, 0]
+
+
+def _noise(index: Index, sets: Sequence[TaskInfo]) -> float | None:
+    """Return how far apart plain runs of two training seeds are, in the pooled metric."""
+    variances = []
+    for divergence in dict.fromkeys(on.divergence for on, _ in index.pairs()):
+        plain = Method("distilled", divergence, PLAIN)
+        by_set = [_mean_of_columns(_triple(index, plain, plain, task)[0]) for task in sets]
+        values = np.mean(by_set, axis=0) if by_set else np.array([])
+        values = values[np.isfinite(values)]
+        if len(values) > 1:
+            variances.append(values.var(ddof=1))
+    return float(np.sqrt(2 * np.mean(variances))) if variances else None

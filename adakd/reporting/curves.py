@@ -1,0 +1,87 @@
+"""Training curves: loss, kept ratio and temperature of every seed, thinned for the page."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil, isfinite
+from statistics import mean
+
+from adakd.reporting.index import Index, Method
+from adakd.results import Step
+
+POINTS = 100
+"""Most points of a line; longer trainings are averaged over equal stretches of steps."""
+
+MEASURES: dict[str, tuple[str, Callable[[Step], float]]] = {
+    "loss": ("Loss", lambda step: step.loss),
+    "kept": ("Share of tokens kept", lambda step: step.kept_ratio),
+    "temperature": ("Temperature, mean over kept tokens", lambda step: step.temperature),
+}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One seed of one arm."""
+
+    label: str
+    arm: str
+    seed: int
+    points: tuple[tuple[float, float], ...]
+    """Step and value."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One measure of one divergence (or of a control), all arms and seeds."""
+
+    title: str
+    measure: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The charts of one divergence, side by side."""
+
+    name: str
+    charts: tuple[Chart, ...]
+
+
+def curves(index: Index) -> tuple[Curves, ...]:
+    """Return the training curves by divergence, then those of the controls that were trained."""
+    groups: dict[str, list[Method]] = {}
+    for method in index.methods:
+        groups.setdefault(method.divergence or str(method), []).append(method)
+    found = (Curves(name, _charts(index, methods)) for name, methods in groups.items())
+    of_divergences_first = sorted(found, key=lambda c: groups[c.name][0].role != "distilled")
+    return tuple(group for group in of_divergences_first if group.charts)
+
+
+def _charts(index: Index, methods: Sequence[Method]) -> tuple[Chart, ...]:
+    charts = [
+        Chart(title, measure, _lines(index, methods, value))
+        for measure, (title, value) in MEASURES.items()
+        if measure == "loss" or methods[0].role == "distilled"
+    ]
+    return tuple(chart for chart in charts if chart.lines)
+
+
+def _lines(
+    index: Index, methods: Sequence[Method], value: Callable[[Step], float]
+) -> tuple[Line, ...]:
+    lines = [
+        Line(str(method), method.arm, seed, thinned(record.steps, value))
+        for method in methods
+        for seed in index.all_seeds
+        if (record := index.trainings.get((method, seed)))
+    ]
+    return tuple(line for line in lines if line.points)
+
+
+def thinned(
+    steps: Sequence[Step], value: Callable[[Step], float], most: int = POINTS
+) -> tuple[tuple[float, float], ...]:
+    """Return step and value, averaged over stretches so that at most `most` points are left."""
+    finite = [(step.step, value(step)) for step in steps if isfinite(value(step))]
+    stretch = ceil(len(finite) / most) or 1
+    parts = [finite[start : start + stretch] for start in range(0, len(finite), stretch)]
+    return tuple((mean(x for x, _ in part), mean(y for _, y in part)) for part in parts)

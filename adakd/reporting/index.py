@@ -1,0 +1,203 @@
+"""The records of a run, ordered: what was asked for, what is there, what is missing and why."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pydantic import ValidationError
+
+from adakd.config import Suite
+from adakd.planning import PLAIN, Cell
+from adakd.results import RunRecord, ScoreRecord, Store, TrainingRecord
+
+Sort = Literal["answers", "choice", "task"]
+SORTS: tuple[Sort, ...] = ("answers", "choice", "task")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the tables: a control, or a divergence with one of its arms."""
+
+    role: str
+    divergence: str | None = None
+    arm: str = PLAIN
+
+    @classmethod
+    def of(cls, cell: Cell) -> "Method":
+        """Return the row that a cell belongs to."""
+        return cls(cell.role, cell.divergence, cell.arm)
+
+    def __str__(self) -> str:
+        """Return ``teacher``, ``reverse_kl`` or ``reverse_kl + adakd``."""
+        if self.divergence is None:
+            return self.role
+        return self.divergence if self.arm == PLAIN else f"{self.divergence} + {self.arm}"
+
+
+@dataclass(frozen=True)
+class TaskInfo:
+    """A column of the tables: a task and how its numbers are shown."""
+
+    name: str
+    sort: Sort
+    metric: str
+    higher_is_better: bool = True
+    scale: float = 1.0
+    """What stored values are multiplied by: 100 for shares."""
+
+    @property
+    def unit(self) -> str:
+        """The metric as the page names it, such as ``ROUGE-L × 100``."""
+        name = {"rouge_l": "ROUGE-L", "rougeL": "ROUGE-L"}.get(self.metric, self.metric)
+        return f"{name} × 100" if self.scale == 100 else name
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that the suite asks for and the records do not have."""
+
+    what: str
+    status: Literal["failed", "missing"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """The records by method, seed and task; where settings changed, the last written count."""
+
+    run: RunRecord | None
+    suite: Suite | None
+    methods: tuple[Method, ...]
+    seeds: tuple[int, ...]
+    tasks: tuple[TaskInfo, ...]
+    expected: tuple[tuple[Method, int], ...]
+    trainings: dict[tuple[Method, int], TrainingRecord] = field(default_factory=dict)
+    scores: dict[tuple[Method, int, str], tuple[ScoreRecord, ...]] = field(default_factory=dict)
+    current: dict[tuple[Method, int], str] = field(default_factory=dict)
+    """The key of the cell that counts for each method and seed."""
+    superseded: int = 0
+    """Records of cells whose settings were changed since; they are left out."""
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The training seeds of any method, controls too."""
+        return tuple(dict.fromkeys(seed for _, seed in self.expected))
+
+    def is_current(self, cell: Cell) -> bool:
+        """Whether a record of `cell` counts: its settings are those last written."""
+        return self.current.get((Method.of(cell), cell.seed)) == cell.key
+
+    def pairs(self) -> Iterator[tuple[Method, Method]]:
+        """Every adaptive arm with the plain arm of the same divergence."""
+        for method in self.methods:
+            if method.role == "distilled" and method.arm != PLAIN:
+                yield method, Method("distilled", method.divergence)
+
+    def of_sort(self, *sorts: Sort) -> tuple[TaskInfo, ...]:
+        """Return the tasks of some sorts, in the suite's order."""
+        return tuple(task for task in self.tasks if task.sort in sorts)
+
+    def failure(self, method: Method, seed: int) -> str | None:
+        """Return why a training failed, or None where it did not."""
+        record = self.trainings.get((method, seed))
+        if record is None or record.status == "done":
+            return None
+        after = f" after {record.steps[-1].step} steps" if record.steps else ""
+        return f"{record.reason or 'no reason recorded'} (failed{after})"
+
+    def gaps(self) -> tuple[Gap, ...]:
+        """Name every failed or missing cell, and the missing tasks of the others."""
+        return tuple(gap for method, seed in self.expected for gap in self._gaps_of(method, seed))
+
+    def _gaps_of(self, method: Method, seed: int) -> Iterator[Gap]:
+        what = f"{method}, seed {seed}" if method.role in ("sft", "distilled") else str(method)
+        if reason := self.failure(method, seed):
+            yield Gap(what, "failed", reason)
+            return
+        missing = [t.name for t in self.tasks if (method, seed, t.name) not in self.scores]
+        trained = (method, seed) in self.trainings or len(missing) < len(self.tasks)
+        if not trained:
+            yield Gap(what, "missing", "no record: not run yet, or the run stopped before it")
+        elif missing:
+            yield Gap(what, "missing", f"not scored on {', '.join(missing)}")
+
+
+def index(store: Store) -> Index:
+    """Order the records of `store` by what they are of."""
+    run = max(store.of(RunRecord), key=lambda record: record.started, default=None)
+    suite = _suite(run)
+    trainings, scores = store.of(TrainingRecord), store.of(ScoreRecord)
+    cells = [score.cell for score in scores] + [training.cell for training in trainings]
+    current = {(Method.of(cell), cell.seed): cell.key for cell in cells}
+    kept = [s for s in scores if current[Method.of(s.cell), s.cell.seed] == s.cell.key]
+    expected = list(dict.fromkeys([*(_expected(suite) if suite else ()), *current]))
+    return Index(
+        run=run,
+        suite=suite,
+        methods=tuple(dict.fromkeys(method for method, _ in expected)),
+        seeds=tuple(dict.fromkeys(s for m, s in expected if m.role in ("sft", "distilled"))),
+        tasks=_tasks(suite, kept),
+        expected=tuple(expected),
+        trainings={
+            (Method.of(t.cell), t.cell.seed): t
+            for t in trainings
+            if current[Method.of(t.cell), t.cell.seed] == t.cell.key
+        },
+        scores=_by_task(kept),
+        current=current,
+        superseded=sum(current[Method.of(c), c.seed] != c.key for c in cells),
+    )
+
+
+def _suite(run: RunRecord | None) -> Suite | None:
+    """Return the suite of a run, or None where this version cannot read it any more."""
+    try:
+        return Suite.model_validate(run.suite) if run else None
+    except ValidationError:
+        return None
+
+
+def _expected(suite: Suite) -> Iterator[tuple[Method, int]]:
+    """Yield the cells that a suite asks for, by label: the plan itself would need its files."""
+    yield Method("teacher"), suite.seeds[0]
+    yield Method("untrained"), suite.seeds[0]
+    if suite.controls.sft:
+        yield from ((Method("sft"), seed) for seed in suite.seeds)
+    for spec in suite.divergences:
+        for arm in (PLAIN, *suite.arms):
+            yield from ((Method("distilled", str(spec), arm), seed) for seed in suite.seeds)
+
+
+def _tasks(suite: Suite | None, scores: Sequence[ScoreRecord]) -> tuple[TaskInfo, ...]:
+    """Return the tasks that the suite asks for and those that were scored besides."""
+    asked: dict[str, TaskInfo] = {}
+    if suite:
+        evaluation = suite.evaluation
+        asked |= {name: TaskInfo(name, "answers", "rouge_l", True, 100) for name in evaluation.sets}
+        names = [f"{choice.set}-choice" for choice in evaluation.choices]
+        asked |= {name: TaskInfo(name, "choice", "accuracy", True, 100) for name in names}
+        asked |= {t.name: TaskInfo(t.name, "task", t.metric or "") for t in evaluation.tasks}
+    by_task: dict[str, list[ScoreRecord]] = {}
+    for record in scores:
+        by_task.setdefault(record.task, []).append(record)
+    found = {name: _task(records) for name, records in by_task.items()}
+    return tuple(sorted((asked | found).values(), key=lambda task: SORTS.index(task.sort)))
+
+
+def _task(records: Sequence[ScoreRecord]) -> TaskInfo:
+    last = records[-1]
+    values = [item.value for record in records for item in record.items if item.value is not None]
+    shares = last.higher_is_better and all(0 <= value <= 1 for value in values)
+    shares = shares and all(0 <= record.value <= 1 for record in records)
+    return TaskInfo(last.task, last.sort, last.metric, last.higher_is_better, 100 if shares else 1)
+
+
+def _by_task(
+    records: Iterable[ScoreRecord],
+) -> dict[tuple[Method, int, str], tuple[ScoreRecord, ...]]:
+    """Group scores by cell and task, the last of each sampling seed."""
+    found: dict[tuple[Method, int, str], dict[int | None, ScoreRecord]] = {}
+    for record in records:
+        place = (Method.of(record.cell), record.cell.seed, record.task)
+        found.setdefault(place, {})[record.sampling_seed] = record
+    return {place: tuple(by_seed.values()) for place, by_seed in found.items()}

@@ -1,0 +1,83 @@
+"""What the adaptive arm costs: interleaved steps of both arms on the same batches."""
+
+from dataclasses import dataclass
+from statistics import median
+from typing import get_args
+
+from adakd.results import Phase, Store, TimedStep, TimingRecord
+from adakd.statistics import Ratio, ratio_of_medians
+
+PHASES: tuple[Phase, ...] = get_args(Phase)
+
+
+@dataclass(frozen=True)
+class PhaseTime:
+    """One phase of a step in both arms: medians in milliseconds."""
+
+    phase: Phase
+    plain: float
+    adaptive: float
+    ratio: Ratio | None
+    """None where the phase takes no time in the plain arm."""
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """The overhead of one arm with one divergence."""
+
+    divergence: str
+    arm: str
+    device: str
+    tokens: int
+    ratio: Ratio
+    """Whole adaptive step over whole plain step."""
+    plain: float
+    """Median milliseconds of a plain step."""
+    adaptive: float
+    phases: tuple[PhaseTime, ...]
+    pair_ratios: tuple[float, ...]
+    """Of each pair by itself: all points behind the interval."""
+    peak_plain: int | None
+    """Most memory in use, in bytes; None where the system cannot tell."""
+    peak_adaptive: int | None
+
+
+def overheads(store: Store) -> tuple[Overhead, ...]:
+    """Summarise every timing record; the newest of each divergence and arm counts."""
+    newest = {(r.divergence, r.arm): r for r in store.of(TimingRecord) if r.pairs}
+    return tuple(_overhead(record) for record in newest.values())
+
+
+def _overhead(record: TimingRecord) -> Overhead:
+    plain, adaptive = zip(*record.pairs, strict=True)
+    before, after = [_total(step) for step in plain], [_total(step) for step in adaptive]
+    return Overhead(
+        divergence=record.divergence,
+        arm=record.arm,
+        device=record.device,
+        tokens=record.tokens,
+        ratio=ratio_of_medians(after, before),
+        plain=1000 * median(before),
+        adaptive=1000 * median(after),
+        phases=tuple(_phase(phase, plain, adaptive) for phase in PHASES),
+        pair_ratios=tuple(b / a for a, b in zip(before, after, strict=True)),
+        peak_plain=_peak(plain),
+        peak_adaptive=_peak(adaptive),
+    )
+
+
+def _phase(
+    phase: Phase, plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]
+) -> PhaseTime:
+    before = [step.seconds.get(phase, 0.0) for step in plain]
+    after = [step.seconds.get(phase, 0.0) for step in adaptive]
+    ratio = ratio_of_medians(after, before) if min(before) > 0 else None
+    return PhaseTime(phase, 1000 * median(before), 1000 * median(after), ratio)
+
+
+def _total(step: TimedStep) -> float:
+    return sum(step.seconds.values())
+
+
+def _peak(steps: tuple[TimedStep, ...]) -> int | None:
+    return max((step.peak_bytes for step in steps if step.peak_bytes), default=None)

@@ -1,0 +1,143 @@
+"""Records -> one HTML file that needs no network, no script and nothing but the records."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from adakd import resources
+from adakd.errors import AdakdError
+from adakd.planning import PLAIN
+from adakd.reporting import svg, text, wording
+from adakd.reporting.compare import Answer, answer
+from adakd.reporting.curves import Curves, curves
+from adakd.reporting.index import Gap, Index, Method, index
+from adakd.reporting.judging import Contest, contests
+from adakd.reporting.overhead import Overhead, overheads
+from adakd.reporting.samples import Example, examples
+from adakd.reporting.tables import ScoreTable, score_table
+from adakd.results import RunRecord, Store
+from adakd.statistics import sign_flip_floor
+
+
+@dataclass(frozen=True)
+class View:
+    """All that the page shows, as numbers and words; the templates only lay it out."""
+
+    title: str
+    run: RunRecord | None
+    starts: int
+    """How often the command was started in this folder."""
+    seeds: tuple[int, ...]
+    floor: float
+    """Least p-value that a sign-flip test on the training seeds alone could give."""
+    gaps: tuple[Gap, ...]
+    superseded: int
+    answer: Answer
+    sets: ScoreTable
+    tasks: ScoreTable
+    unscored: int
+    """Item scores that could not be computed, over all tables."""
+    contests: tuple[Contest, ...]
+    overheads: tuple[Overhead, ...]
+    curves: tuple[Curves, ...]
+    examples: tuple[Example, ...]
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` beside the records of a run folder, and return its path.
+
+    The file is replaced in one step: a reader never sees half of it.
+
+    Raises:
+        AdakdError: there are no records, or the folder cannot be written.
+    """
+    store = Store(folder)
+    if not store.file.exists():
+        raise AdakdError(f"{store.file}: no such file; run a suite with --out {folder} first")
+    page, target = render(store), folder / "report.html"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=folder, prefix=".report-", delete=False
+        ) as stream:
+            stream.write(page)
+        Path(stream.name).chmod(0o644)
+        os.replace(stream.name, target)
+    except OSError as error:
+        raise AdakdError(f"{target}: {error.strerror}") from None
+    return target
+
+
+def render(store: Store) -> str:
+    """Return the report on the records of `store` as one HTML page."""
+    order = index(store)
+    shown = view(store, order)
+    template = _environment().get_template("report.html.j2")
+    return template.render(view=shown, numbers=_plain(shown), arms=_arm_classes(order))
+
+
+def view(store: Store, order: Index) -> View:
+    """Return what the page shows."""
+    run = order.run
+    suite = run.suite if run else {}
+    return View(
+        title=str(suite.get("name", store.folder.name)),
+        run=run,
+        starts=len(store.of(RunRecord)),
+        seeds=order.seeds,
+        floor=sign_flip_floor(len(order.seeds)),
+        gaps=order.gaps(),
+        superseded=order.superseded,
+        answer=answer(order),
+        sets=score_table(order, order.of_sort("answers"), average=True),
+        tasks=score_table(order, order.of_sort("choice", "task")),
+        unscored=sum(record.unscored for records in order.scores.values() for record in records),
+        contests=contests(store, order),
+        overheads=overheads(store),
+        curves=curves(order),
+        examples=examples(store, order),
+    )
+
+
+def _environment() -> Environment:
+    folder = resources.ROOT / "templates" / "report"
+    environment = Environment(
+        loader=FileSystemLoader(folder),
+        autoescape=True,  # answers of models are hostile text: nothing is ever marked safe
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = ("number", "signed", "interval", "percent", "ratio", "p_value", "size", "duration")
+    environment.filters |= {name: getattr(text, name) for name in names}
+    environment.globals |= {"svg": svg, "text": text, "say": wording, "PLAIN": PLAIN}
+    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    environment.policies["json.dumps_function"] = json.dumps
+    return environment
+
+
+def _arm_classes(order: Index) -> dict[str, str]:
+    """Return the CSS class of each arm: the plain one is s0, the others follow."""
+    arms = dict.fromkeys([PLAIN, *(method.arm for method in order.methods)])
+    return {arm: f"s{min(number, 4)}" for number, arm in enumerate(arms)}
+
+
+def _plain(value: Any) -> Any:
+    """Return a view as plain JSON values; what is not a finite number becomes null."""
+    if isinstance(value, Method):
+        return str(value)
+    if isinstance(value, RunRecord):
+        return value.model_dump(mode="json")
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value if not isinstance(value, float) or isfinite(value) else None

@@ -1,0 +1,224 @@
+"""Charts as inline SVG, drawn here: no script, no font and nothing from the network.
+
+Colours come from the page's CSS variables by class, so light, dark and print each get their own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+
+from markupsafe import Markup
+
+from adakd.reporting.curves import Chart
+from adakd.reporting.text import number, signed
+
+ROW_WIDTH, ROW_HEIGHT, ROW_MARGIN = 320, 26, 14
+CHART_WIDTH, CHART_HEIGHT = 340, 200
+LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 34
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A linear axis: round ticks over the values that it must show."""
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    digits: int
+
+    def at(self, value: float, start: float, end: float) -> float:
+        """Return the position of a value between two positions, kept inside them."""
+        share = (value - self.low) / (self.high - self.low)
+        return round(start + min(max(share, 0), 1) * (end - start), 1)
+
+
+def scale(values: Iterable[float | None], include: float | None = None, ticks: int = 5) -> Scale:
+    """Return an axis with about so many round ticks that holds all finite `values`."""
+    finite = [value for value in values if value is not None and isfinite(value)]
+    finite += [include] if include is not None else []
+    low, high = min(finite, default=0.0), max(finite, default=1.0)
+    if high - low < 1e-9:
+        low, high = low - 0.5, high + 0.5
+    rough = (high - low) / max(ticks - 1, 1)
+    unit = 10.0 ** floor(log10(rough))
+    multiple = next(m for m in (1, 2, 2.5, 5, 10) if unit * m >= rough * 0.999)
+    step = unit * multiple
+    first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
+    marks = tuple(round(n * step, 10) for n in range(first, last + 1))
+    decimals = -round(log10(unit)) + (multiple == 2.5) - (multiple == 10)
+    return Scale(marks[0], marks[-1], marks, max(0, decimals))
+
+
+# --- forest rows ----------------------------------------------------------------------------
+
+
+def forest_row(
+    axis: Scale,
+    estimate: float,
+    ends: tuple[float, float],
+    *,
+    kind: str,
+    title: str,
+    points: Sequence[float] = (),
+    reference: float = 0.0,
+    band: float | None = None,
+) -> Markup:
+    """Draw one interval with its estimate, the single points behind it and the reference line.
+
+    Args:
+        axis: the axis that all rows of a table share.
+        estimate: where the mark goes.
+        ends: the interval; not drawn where it is unknown (NaN), an arrow where it leaves the axis.
+        kind: CSS class of the mark: ``better``, ``worse`` or ``flat``.
+        title: what the picture says, for readers who do not see it.
+        points: small dots (seeds, pairs).
+        reference: where no difference is.
+        band: half width of a band around the reference.
+    """
+    middle = ROW_HEIGHT / 2
+    parts = [_band(axis, reference, band), _vertical(axis, reference, ROW_HEIGHT)]
+    if all(map(isfinite, ends)):
+        a, b = (_x(axis, end) for end in ends)
+        parts.append(_tag("line", "interval", x1=a, x2=b, y1=middle, y2=middle))
+        parts += [_arrow(x, middle, -1) for x in (a,) if ends[0] < axis.low]
+        parts += [_arrow(x, middle, +1) for x in (b,) if ends[1] > axis.high]
+    parts += [_tag("circle", "dot", cx=_x(axis, p), cy=middle + 7, r=1.8) for p in points]
+    parts.append(_tag("circle", "estimate", cx=_x(axis, estimate), cy=middle, r=4.5))
+    return _figure(ROW_WIDTH, ROW_HEIGHT, f"forest {kind}", title, parts)
+
+
+def forest_axis(axis: Scale, *, label: str, reference: float = 0.0, sign: bool = True) -> Markup:
+    """Draw the axis that stands under the rows of a forest plot."""
+    write = signed if sign else number
+    parts = [_tag("line", "axis", x1=ROW_MARGIN, x2=ROW_WIDTH - ROW_MARGIN, y1=1, y2=1)]
+    for tick in axis.ticks:
+        x = _x(axis, tick)
+        parts.append(_tag("line", "axis", x1=x, x2=x, y1=1, y2=5))
+        parts.append(_text(x, 17, write(tick, axis.digits), "middle"))
+    return _figure(ROW_WIDTH, 22, "forest", f"axis: {label}", parts)
+
+
+def _arrow(x: float, y: float, direction: int) -> Markup:
+    """Return the head that says that an interval goes on beyond the axis."""
+    path = f"M{x + 7 * direction},{y}L{x},{y - 4}V{y + 4}Z"
+    return Markup('<path class="beyond" d="{}"/>').format(path)
+
+
+def _x(axis: Scale, value: float) -> float:
+    return axis.at(value, ROW_MARGIN, ROW_WIDTH - ROW_MARGIN)
+
+
+def _vertical(axis: Scale, value: float, height: float) -> Markup:
+    return _tag("line", "reference", x1=_x(axis, value), x2=_x(axis, value), y1=0, y2=height)
+
+
+def _band(axis: Scale, reference: float, half: float | None) -> Markup:
+    if half is None:
+        return Markup("")
+    a, b = _x(axis, reference - half), _x(axis, reference + half)
+    return _tag("rect", "band", x=a, y=0, width=round(b - a, 1), height=ROW_HEIGHT)
+
+
+# --- lines ----------------------------------------------------------------------------------
+
+
+def line_chart(chart: Chart, classes: Mapping[str, str], label: str) -> Markup:
+    """Draw every line of a chart; `classes` gives the CSS class of an arm."""
+    xs = [x for line in chart.lines for x, _ in line.points]
+    ys = [y for line in chart.lines for _, y in line.points]
+    horizontal, vertical = _tight(xs), scale(ys, ticks=5)
+    parts = [*_grid(horizontal, vertical)]
+    for line in chart.lines:
+        points = " ".join(f"{_across(horizontal, x)},{_up(vertical, y)}" for x, y in line.points)
+        name = f"{line.label}, seed {line.seed}"
+        shape = Markup('<polyline points="{}"><title>{}</title></polyline>').format(points, name)
+        parts.append(Markup('<g class="series {}">{}</g>').format(classes[line.arm], shape))
+        if len(line.points) == 1:
+            x, y = line.points[0]
+            at = {"cx": _across(horizontal, x), "cy": _up(vertical, y), "r": 3}
+            parts.append(_tag("circle", f"series-dot {classes[line.arm]}", **at))
+    return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
+
+
+def _tight(values: Sequence[float]) -> Scale:
+    """Return an axis that ends where the values end, its ticks the round ones inside."""
+    rounded = scale(values, ticks=5)
+    low, high = min(values), max(values)
+    if low == high:
+        return rounded
+    inside = tuple(tick for tick in rounded.ticks if low <= tick <= high)
+    return Scale(low, high, inside, rounded.digits)
+
+
+def _grid(horizontal: Scale, vertical: Scale) -> Iterable[Markup]:
+    for tick in vertical.ticks:
+        y = _up(vertical, tick)
+        yield _tag("line", "grid", x1=LEFT, x2=CHART_WIDTH - RIGHT, y1=y, y2=y)
+        yield _text(LEFT - 6, y + 3.5, number(tick, vertical.digits), "end")
+    for tick in horizontal.ticks:
+        x = _across(horizontal, tick)
+        yield _tag(
+            "line", "axis", x1=x, x2=x, y1=CHART_HEIGHT - BOTTOM, y2=CHART_HEIGHT - BOTTOM + 4
+        )
+        yield _text(x, CHART_HEIGHT - BOTTOM + 15, number(tick, horizontal.digits), "middle")
+    middle = (LEFT + CHART_WIDTH - RIGHT) / 2
+    yield _text(middle, CHART_HEIGHT - 3, "optimizer step", "middle")
+
+
+def _across(axis: Scale, value: float) -> float:
+    return axis.at(value, LEFT, CHART_WIDTH - RIGHT)
+
+
+def _up(axis: Scale, value: float) -> float:
+    return axis.at(value, CHART_HEIGHT - BOTTOM, TOP)
+
+
+# --- stacked bars ---------------------------------------------------------------------------
+
+
+def stacked_bar(
+    parts: Sequence[tuple[str, str, float]], title: str, full: float | None = None
+) -> Markup:
+    """Draw one bar of several parts; each has its label where it fits.
+
+    Args:
+        parts: CSS class, label and value of each part, left to right.
+        title: what the picture says, for readers who do not see it.
+        full: the value that takes the whole width; the sum of the parts if not given.
+    """
+    whole = full or sum(value for *_, value in parts) or 1.0
+    shapes, x = [], 0.0
+    for css, label, value in parts:
+        width = value / whole * ROW_WIDTH
+        if width > 0:
+            shapes.append(_part(css, label, x, width))
+        x += width
+    return _figure(ROW_WIDTH, 20, "bar", title, shapes)
+
+
+def _part(css: str, label: str, x: float, width: float) -> Markup:
+    box = Markup(
+        '<rect class="{}" x="{}" y="1" width="{}" height="18"><title>{}</title></rect>'
+    ).format(css, round(x, 1), round(max(width - 1, 0.5), 1), label)
+    fits = width > 5.8 * len(label) + 6
+    return box + (_text(x + width / 2, 14, label, "middle") if fits else Markup(""))
+
+
+# --- elements -------------------------------------------------------------------------------
+
+
+def _figure(width: float, height: float, css: str, title: str, parts: Iterable[Markup]) -> Markup:
+    return Markup(
+        '<svg class="{}" viewBox="0 0 {} {}" role="img"><title>{}</title>{}</svg>'
+    ).format(css, width, height, title, Markup("").join(parts))
+
+
+def _tag(name: str, css: str, **attributes: float) -> Markup:
+    pairs = Markup("").join(Markup(' {}="{}"').format(k, v) for k, v in attributes.items())
+    return Markup('<{} class="{}"{}/>').format(name, css, pairs)
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> Markup:
+    return Markup('<text x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        round(x, 1), round(y, 1), anchor, text
+    )

@@ -1,0 +1,159 @@
+"""Methods x tasks with means and spreads: for the report and for the terminal."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Literal
+
+from rich.table import Table
+
+from adakd.reporting.index import Index, Method, TaskInfo, index
+from adakd.results import ScoreRecord, Store
+
+Spread = Literal["training", "sampling"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One field of a table: a mean with its spread, or why there is none."""
+
+    mean: float | None = None
+    std: float | None = None
+    """Over the seeds that the table's heading names; None with one of them."""
+    seeds: int = 0
+    """Training seeds behind the mean."""
+    items: int = 0
+    unscored: int = 0
+    """Items without a value, over all seeds."""
+    status: Literal["complete", "partial", "failed", "missing"] = "missing"
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Rows are methods; the last column of the instruction sets is their mean."""
+
+    columns: tuple[str, ...]
+    units: tuple[str, ...]
+    rows: tuple[tuple[Method, tuple[Score, ...]], ...]
+    spread: Spread
+    """What the ± varies: training seeds where there are several, else sampling seeds."""
+    seeds: int
+    """How many of them."""
+    best: tuple[float | None, ...]
+    """The best mean of the distilled students in each column."""
+
+
+def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) -> ScoreTable:
+    """Return a table of all methods on `tasks`, with the mean over them where asked."""
+    spread, seeds = _spread(index, tasks)
+    with_mean = average and len(tasks) > 1
+    rows = tuple(
+        (
+            method,
+            tuple(_score(index, method, (task,), spread) for task in tasks)
+            + ((_score(index, method, tasks, spread),) if with_mean else ()),
+        )
+        for method in index.methods
+    )
+    better = [max if task.higher_is_better else min for task in tasks]
+    best = [
+        choose((c.mean for c in column if c.mean is not None), default=None)
+        for choose, column in zip(
+            [*better, max],
+            zip(*(cells for method, cells in rows if method.divergence), strict=True),
+            strict=False,
+        )
+    ]
+    return ScoreTable(
+        columns=(*(task.name for task in tasks), *(["mean of the sets"] if with_mean else [])),
+        units=(*(task.unit for task in tasks), *([tasks[0].unit] if with_mean else [])),
+        rows=rows,
+        spread=spread,
+        seeds=seeds,
+        best=tuple(best),
+    )
+
+
+def summary_table(store: Store) -> Table:
+    """Return the scores as a table for the terminal: methods x tasks, mean ± std over seeds."""
+    order = index(store)
+    sets, others = order.of_sort("answers"), order.of_sort("choice", "task")
+    tables = [score_table(order, sets, average=True), score_table(order, others)]
+    shown = [table for table in tables if table.columns]
+    heading = " and ".join(dict.fromkeys(f"{t.seeds} {t.spread} seed(s)" for t in shown))
+    result = Table(title=f"mean ± std over {heading}" if shown else "no scores")
+    result.add_column("method")
+    for table in shown:
+        for column, unit in zip(table.columns, table.units, strict=True):
+            result.add_column(f"{column}\n[dim]{unit}[/dim]", justify="right")
+    for number, method in enumerate(order.methods):
+        result.add_row(str(method), *(_text(c) for t in shown for c in t.rows[number][1]))
+    return result
+
+
+def _text(score: Score) -> str:
+    if score.mean is None:
+        return f"[red]{score.status}[/red]" if score.status == "failed" else score.status
+    spread = "" if score.std is None else f" ± {score.std:.2f}"
+    return f"{score.mean:.2f}{spread}{'*' if score.status == 'partial' else ''}"
+
+
+def _spread(index: Index, tasks: Sequence[TaskInfo]) -> tuple[Spread, int]:
+    """Return which seeds vary, and how many: training seeds where there are several."""
+    if len(index.seeds) > 1:
+        return "training", len(index.seeds)
+    names = {task.name for task in tasks}
+    samplings = {
+        r.sampling_seed for (_, _, name), rs in index.scores.items() if name in names for r in rs
+    }
+    if samplings <= {None}:
+        return "training", len(index.seeds)
+    return "sampling", len(samplings)
+
+
+def _score(index: Index, method: Method, tasks: Sequence[TaskInfo], spread: Spread) -> Score:
+    """Return the mean of a method over tasks, with its std over the seeds that vary."""
+    wanted = [seed for m, seed in index.expected if m == method]
+    reasons = [reason for seed in wanted if (reason := index.failure(method, seed))]
+    by_seed = {
+        seed: [index.scores.get((method, seed, t.name), ()) for t in tasks] for seed in wanted
+    }
+    scored = {seed: records for seed, records in by_seed.items() if all(records)}
+    if not scored:
+        status: Literal["failed", "missing"] = "failed" if reasons else "missing"
+        return Score(status=status, note="; ".join(dict.fromkeys(reasons)))
+    values = list(_values(scored.values(), tasks, spread))
+    records = [r for of_tasks in scored.values() for of_task in of_tasks for r in of_task]
+    complete = len(scored) == len(wanted)
+    return Score(
+        mean=mean(values),
+        std=stdev(values) if len(values) > 1 else None,
+        seeds=len(scored),
+        items=sum(len(records[0].items) for records in next(iter(scored.values()))),
+        unscored=sum(record.unscored for record in records),
+        status="complete" if complete else "partial",
+        note="" if complete else f"{len(scored)} of {len(wanted)} seeds",
+    )
+
+
+def _values(
+    scored: Iterable[Sequence[Sequence[ScoreRecord]]], tasks: Sequence[TaskInfo], spread: Spread
+) -> Iterator[float]:
+    """Yield the mean over `tasks` for each seed that varies.
+
+    Args:
+        scored: for each training seed and task the records of its sampling seeds.
+        tasks: what the records are of, for their scales.
+        spread: which seeds vary; the others are averaged.
+    """
+    for of_seed in scored:
+        by_task = [
+            {record.sampling_seed: record.value * task.scale for record in records}
+            for task, records in zip(tasks, of_seed, strict=True)
+        ]
+        if spread == "training":
+            yield mean(mean(values.values()) for values in by_task)
+            continue
+        shared = set.intersection(*(set(values) for values in by_task))
+        yield from (mean(values[seed] for values in by_task) for seed in sorted(shared, key=str))

@@ -1,0 +1,67 @@
+"""Numbers as the page writes them: one place for digits, signs and units."""
+
+from math import isfinite
+
+from adakd.statistics import Ratio
+
+NONE = "–"
+MINUS = "−"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number with a true minus sign, or a dash for none."""
+    if value is None or not isfinite(value):
+        return NONE
+    rounded = f"{value:,.{digits}f}"
+    is_zero = not rounded.strip("-0.,")
+    return rounded.lstrip("-") if is_zero else rounded.replace("-", MINUS)
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """Return a difference, with its sign even where it is positive."""
+    shown = number(value, digits)
+    is_zero = not shown.strip("0.,")
+    return shown if is_zero or shown[0] in MINUS + NONE else f"+{shown}"
+
+
+def interval(low: float, high: float, digits: int = 2) -> str:
+    """Return ``-0.12 to +0.34``; words, since a dash beside minus signs misleads."""
+    return f"{signed(low, digits)} to {signed(high, digits)}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """Return a share as a percentage."""
+    return NONE if value is None else f"{number(100 * value, digits)} %"
+
+
+def ratio(value: Ratio, digits: int = 2) -> str:
+    """Return ``1.32× (95 % 1.28–1.37)``."""
+    ends = f"{number(value.low, digits)}–{number(value.high, digits)}"
+    return f"{number(value.estimate, digits)}× (95 % {ends})"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value, never as 0."""
+    if value is None:
+        return NONE
+    return "< 0.001" if value < 0.001 else number(value, 3)
+
+
+def size(value: int | None) -> str:
+    """Return bytes in MiB or GiB."""
+    if value is None:
+        return NONE
+    mebibytes = value / 2**20
+    return f"{mebibytes / 1024:.2f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds, minutes or hours, whichever is readable."""
+    if seconds < 120:
+        return f"{number(seconds, 1)} s"
+    return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{number(seconds / 3600, 1)} h"
+
+
+def counted(count: int, thing: str) -> str:
+    """Return ``1 seed`` or ``3 seeds``."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

@@ -1,0 +1,35 @@
+"""Finds the shipped folders (suites, judges, templates), installed or in a checkout."""
+
+from pathlib import Path
+
+from adakd.errors import UnknownName, did_you_mean
+
+_PACKAGE = Path(__file__).resolve().parent
+_PACKAGED = _PACKAGE / "_data"
+ROOT = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent
+"""The folder that holds ``suites/``, ``judges/`` and ``templates/``."""
+
+
+def shipped(kind: str) -> dict[str, Path]:
+    """Return the shipped YAML files of a kind (``suites`` or ``judges``) by name."""
+    folder = ROOT / kind
+    files = sorted(folder.rglob("*.yaml"))
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+
+
+def find(kind: str, name: str) -> Path:
+    """Return the file that `name` means: a path if it looks like one, else a shipped name.
+
+    Raises:
+        UnknownName: neither a file nor a shipped name; the nearest is offered.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise UnknownName(f"{path}: no such file")
+        return path
+    known = shipped(kind)
+    if name not in known:
+        single = kind.removesuffix("s")
+        raise UnknownName(f"no shipped {single} is called {name!r}{did_you_mean(name, known)}")
+    return known[name]

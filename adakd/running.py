@@ -1,0 +1,176 @@
+"""The whole flow on one screen: suite -> plan -> train -> score -> time -> judge -> report."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from adakd.config import Suite
+from adakd.data import Row, read_rows
+from adakd.evaluation.harness import Harness, score
+from adakd.evaluation.tasks import write_tasks
+from adakd.judging import ItemText, judge_answers, load_judge
+from adakd.planning import PLAIN, Cell, Plan, digest, plan
+from adakd.progress import Progress, Silent
+from adakd.provenance import run_record
+from adakd.reporting import write_report
+from adakd.results import ExampleRecord, ScoreRecord, Store, TrainingRecord, locked
+from adakd.training.timing import measure_overhead, timing_key
+from adakd.training.workshop import Workshop
+
+EXAMPLES = 2
+"""Items of each instruction set whose text and answers the report shows."""
+
+
+def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
+    """Train, score, time, judge and report all that a suite asks for.
+
+    What `folder` already holds is not done again, so a killed run goes on where it stopped.
+
+    Args:
+        suite: from :func:`adakd.load_suite`.
+        folder: gets the records, the models and the report.
+        progress: is told of every stage; silent by default.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        AdakdError: bad input, or another process at work in `folder`.
+    """
+    progress = progress or Silent()
+    plan_ = plan(suite)
+    with locked(folder):
+        store, workshop = Store(folder), Workshop(plan_, folder)
+        store.add(run_record(suite))
+        for cell in plan_.cells:
+            _train(cell, workshop, store, progress)
+            _score(cell, workshop, store, progress)
+        _time(workshop, store, progress)
+        _keep_examples(suite, store)
+        for name in suite.judges:
+            _judge(name, suite, store, progress)
+        return write_report(folder)
+
+
+def judge(
+    folder: Path,
+    judge: str,
+    against: str = "plain",
+    overrides: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Path:
+    """Add a judge's verdicts to a finished run and make its report again.
+
+    Args:
+        folder: of the run.
+        judge: a shipped judge's name or the path of a judge file.
+        against: ``plain`` compares every adaptive arm with its plain twin; ``reference``, a role
+            or a method compares every student with that.
+        overrides: ``field=value`` settings of the judge.
+        progress: is told of every stage; silent by default.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        AdakdError: no finished run there, an unknown judge, or one that cannot be reached.
+    """
+    with locked(folder):
+        store = Store(folder)
+        _judge(judge, store.suite(), store, progress or Silent(), against, overrides)
+        return write_report(folder)
+
+
+def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
+    if store.get(TrainingRecord, cell.key) is not None:
+        return
+    with progress.stage(f"train {cell}", workshop.steps(cell)) as advance:
+        done = 0
+
+        def on_step(step: int) -> None:
+            nonlocal done
+            advance(step - done)  # the first step of a resumed training is not step 1
+            done = step
+
+        record = workshop.train(cell, on_step)
+    store.add(record)
+    if record.reason:
+        progress.note(f"[red]failed[/red] {cell}: {record.reason}")
+
+
+def _score(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
+    jobs = [job for job in workshop.plan.jobs if job.cell == cell and job.key not in store]
+    record = store.get(TrainingRecord, cell.key)
+    if not jobs or record is None or record.status == "failed":
+        return
+    suite, tasks = workshop.suite, workshop.folder / "tasks"
+    write_tasks(suite, workshop.tokenizer, tasks)
+    harness = Harness(workshop.on_device(cell), workshop.tokenizer, suite)
+    with progress.stage(f"score {cell}", len(jobs)) as advance:
+        for job in jobs:
+            store.add(score(harness, job, suite, tasks))
+            advance(1)
+
+
+def _time(workshop: Workshop, store: Store, progress: Progress) -> None:
+    timing = workshop.suite.timing
+    for plain, adaptive in pairs(workshop.plan) if timing.pairs else []:
+        trained = [store.get(TrainingRecord, cell.key) for cell in (plain, adaptive)]
+        failed = any(record is None or record.status == "failed" for record in trained)
+        if failed or timing_key(adaptive, timing) in store:
+            continue
+        steps = timing.warmup + timing.pairs
+        with progress.stage(f"time {adaptive.method}", steps) as advance:
+            record = measure_overhead(workshop, plain, adaptive, timing, lambda _: advance(1))
+        store.add(record)
+
+
+def pairs(plan: Plan) -> list[tuple[Cell, Cell]]:
+    """Return each adaptive cell of the first seed with its plain twin."""
+    first = plan.suite.seeds[0]
+    cells = [cell for cell in plan.cells if cell.role == "distilled" and cell.seed == first]
+    plain = {cell.divergence: cell for cell in cells if cell.arm == PLAIN}
+    return [(plain[cell.divergence], cell) for cell in cells if cell.arm != PLAIN]
+
+
+def _keep_examples(suite: Suite, store: Store) -> None:
+    """Record the text of the items that the report shows."""
+    for name, source in suite.evaluation.sets.items():
+        for row in read_rows(source, suite)[:EXAMPLES]:
+            key = digest("example", name, row)
+            if key not in store:
+                question = f"{row.instruction}\n{row.input}".strip()
+                store.add(
+                    ExampleRecord(
+                        key=key,
+                        task=name,
+                        item=row.id,
+                        question=question,
+                        reference=row.references[0],
+                    )
+                )
+
+
+def _judge(
+    name: str,
+    suite: Suite,
+    store: Store,
+    progress: Progress,
+    against: str = "plain",
+    overrides: Sequence[str] = (),
+) -> None:
+    asked = load_judge(name, overrides)
+    items = item_texts(suite)
+    with progress.stage(f"judge with {name}", len(store.of(ScoreRecord))) as advance:
+        judge_answers(store, asked, items, against=against, on_progress=lambda *_: advance(1))
+
+
+def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:
+    """Return what a judge is shown of every item, by set and item id."""
+    return {
+        name: {row.id: _text(row) for row in read_rows(source, suite)}
+        for name, source in suite.evaluation.sets.items()
+    }
+
+
+def _text(row: Row) -> ItemText:
+    return ItemText(instruction=row.instruction, input=row.input, references=row.references)

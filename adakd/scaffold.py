@@ -1,0 +1,34 @@
+"""Files to start from: for `adakd new`."""
+
+import re
+from pathlib import Path
+
+from adakd import resources
+from adakd.errors import AdakdError, UnknownName, did_you_mean
+
+TEMPLATES = {"divergence": "divergence.py", "suite": "suite.yaml", "judge": "judge.yaml"}
+
+
+def new(kind: str, name: str, folder: Path) -> Path:
+    """Write a file to start from, which works as it is, and return its path.
+
+    Args:
+        kind: ``divergence``, ``suite`` or ``judge``.
+        name: of the new thing; letters, digits, ``_`` and ``-``.
+        folder: where the file goes.
+
+    Raises:
+        AdakdError: an unknown kind, a bad name, or a file that is there already.
+    """
+    if kind not in TEMPLATES:
+        raise UnknownName(f"cannot make a {kind!r}{did_you_mean(kind, TEMPLATES)}")
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name):
+        raise AdakdError(f"{name!r}: a name is letters, digits, _ and -, a letter first")
+    if kind == "divergence":
+        name = name.replace("-", "_")
+    template = resources.ROOT / "templates" / "new" / TEMPLATES[kind]
+    file = folder / f"{name}{template.suffix}"
+    if file.exists():
+        raise AdakdError(f"{file} is there already: choose another name")
+    file.write_text(template.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+    return file

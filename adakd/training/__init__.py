@@ -1,0 +1,1 @@
+"""Training students and teachers with transformers, accelerate and peft."""

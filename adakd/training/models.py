@@ -1,0 +1,221 @@
+"""Teachers, students and their tokenizer: from a folder, the hub, a GGUF file or from scratch."""
+
+import copy
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    set_seed,
+)
+
+from adakd.config import Lora, Pretrained, Pruned, Scratch
+from adakd.errors import AdakdError
+
+DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+END, PADDING = "<end>", "<pad>"
+
+
+def device() -> torch.device:
+    """Return the accelerator of this machine, or the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator or torch.device("cpu")
+
+
+# --- tokenizers -----------------------------------------------------------------------------
+
+
+def load_tokenizer(base: Pretrained | Path) -> Any:
+    """Return the tokenizer of a model, with a padding token.
+
+    Raises:
+        AdakdError: it cannot be loaded.
+    """
+    where, options = _location(base)
+    tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """Return a byte-level BPE tokenizer trained on `texts`; the same texts give the same one."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[END, PADDING],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING, padding_side="left"
+    )
+
+
+def check_same_tokenizer(student: Any, teacher: Any) -> None:
+    """Refuse a student whose token ids mean something else than the teacher's.
+
+    Raises:
+        AdakdError: the vocabularies differ.
+    """
+    ours, theirs = student.get_vocab(), teacher.get_vocab()
+    if ours != theirs:
+        odd = sum(theirs.get(token) != number for token, number in ours.items())
+        raise AdakdError(
+            f"student and teacher have different tokenizers ({len(ours)} and {len(theirs)} "
+            f"tokens, {odd} of the student's differ): distillation compares token by token, "
+            "choose a student of the teacher's family"
+        )
+
+
+# --- models ---------------------------------------------------------------------------------
+
+
+def load_model(base: Pretrained | Path) -> PreTrainedModel:
+    """Return a pretrained causal language model in float32, on the CPU.
+
+    Raises:
+        AdakdError: it cannot be loaded.
+    """
+    where, options = _location(base)
+    model = _loaded(
+        lambda: AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options), where
+    )
+    return _dequantized(model) if "gguf_file" in options else model
+
+
+def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
+    """Return a model with random weights that `seed` decides, its vocabulary the tokenizer's."""
+    settings = dict(base.config)
+    try:
+        config = AutoConfig.for_model(
+            settings.pop("model_type"),
+            **settings,
+            vocab_size=len(tokenizer),
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=None,
+        )
+        set_seed(seed)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except (KeyError, ValueError, TypeError) as error:
+        raise AdakdError(f"a model from scratch, config: {error}") from None
+    return model  # type: ignore[no-any-return]
+
+
+def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
+    """Return a copy of `teacher` without the layers that `base` names.
+
+    Raises:
+        AdakdError: the model has no such layer, or none would be left.
+    """
+    name, layers = _layers(teacher)
+    wrong = sorted(layer for layer in base.drop_layers if not 0 <= layer < len(layers))
+    if wrong or len(set(base.drop_layers)) == len(layers):
+        raise AdakdError(
+            f"student.drop_layers: {wrong or 'all layers'}; the teacher has layers 0 to "
+            f"{len(layers) - 1}, and one must be left"
+        )
+    student = copy.deepcopy(teacher)
+    kept = [layer for i, layer in enumerate(_layers(student)[1]) if i not in base.drop_layers]
+    for index, layer in enumerate(kept):
+        for module in layer.modules():
+            if hasattr(module, "layer_idx"):  # its place in the key-value cache
+                module.layer_idx = index
+    student.set_submodule(name, torch.nn.ModuleList(kept))
+    config = student.config.get_text_config()
+    if getattr(config, "layer_types", None):
+        config.layer_types = [
+            kind for i, kind in enumerate(config.layer_types) if i not in base.drop_layers
+        ]
+    config.num_hidden_layers = len(kept)
+    return student
+
+
+def with_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
+    """Return the model with low-rank adapters, whose first weights `seed` decides."""
+    modules = lora.target_modules
+    config = LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+        task_type="CAUSAL_LM",
+    )
+    set_seed(seed)
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise AdakdError(f"training.lora.target_modules: {error}") from None
+
+
+def save(model: Any, tokenizer: Any, folder: Path) -> None:
+    """Write a model (or its adapters) and its tokenizer; the folder appears complete or not."""
+    draft = folder.with_name(folder.name + ".draft")
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        draft.rename(folder)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise AdakdError(
+            f"{folder}: {error.strerror or error}; mend it (is the disk full?) and run the same "
+            "command again: what is recorded stays"
+        ) from None
+
+
+def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    """Return a saved student; adapters are merged into the `base` that they were trained on."""
+    if not (folder / "adapter_config.json").exists():
+        return load_model(folder)
+    return PeftModel.from_pretrained(base(), folder).merge_and_unload()  # type: ignore[no-any-return, operator]
+
+
+def _layers(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
+    """Return the stack of decoder layers with its name in the model."""
+    count = model.config.get_text_config().num_hidden_layers
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return name, module
+    raise AdakdError(f"student.drop_layers: no stack of {count} layers in {type(model).__name__}")
+
+
+def _location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
+    if isinstance(base, Path):
+        return str(base), {}
+    options = {"revision": base.revision, "gguf_file": base.gguf_file}
+    return base.model, {key: value for key, value in options.items() if value is not None}
+
+
+def _loaded(load: Callable[[], Any], where: str) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise AdakdError(
+            f"model {where!r}: {first} (a folder, or a hub id where there is a network; "
+            "for GGUF also gguf_file)"
+        ) from None
+
+
+def _dequantized(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the model without the traces of its GGUF file, so that it can be saved."""
+    config = copy.deepcopy(model.config)
+    del config.quantization_config
+    plain = type(model)(config)
+    plain.load_state_dict(model.state_dict())
+    plain.generation_config = model.generation_config
+    return plain

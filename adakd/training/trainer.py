@@ -1,0 +1,283 @@
+"""One training: transformers' Trainer with the distillation objective in its loss."""
+
+import json
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from adakd.config import Training
+from adakd.errors import AdakdError, NonFiniteLoss
+from adakd.planning import total_steps
+from adakd.results import Step
+from adakd.training.encoding import Collator, Encoded
+from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
+from adakd.training.phases import Clock, now
+
+OnStep = Callable[[int], None]
+"""Called after each optimizer step with the number of steps done."""
+COMPLETE = "objective.json"
+"""Written last into a checkpoint: the objective's state, and the sign that it is complete."""
+
+
+def distillation_loss(
+    student: Any,
+    teacher: Any | None,
+    objective: TokenObjective,
+    batch: Mapping[str, Tensor],
+    clock: Clock,
+) -> Loss:
+    """Return the loss of a batch: the one place where models meet the objective.
+
+    Args:
+        student: a causal language model, in training mode.
+        teacher: the same, frozen; None where the labels alone teach.
+        objective: what is made of their logits.
+        batch: ``input_ids``, ``attention_mask`` and unshifted ``labels``, each of shape (B, L).
+        clock: gets the seconds of the phases teacher, student and loss.
+    """
+    labels = next_token_labels(batch["labels"])
+    counted = labels != IGNORED
+    teacher_logits = None
+    if teacher is not None:
+        with clock.phase("teacher"), torch.no_grad():
+            teacher_logits = response_logits(teacher, batch, counted)
+    with clock.phase("student"):
+        student_logits = response_logits(student, batch, counted)
+    with clock.phase("loss"):
+        return objective(student_logits, teacher_logits, labels[counted])
+
+
+def response_logits(model: Any, batch: Mapping[str, Tensor], counted: Tensor) -> Tensor:
+    """Return the logits of the counted positions alone, of shape (N, V).
+
+    The rows are picked in front of the output layer, so the logits of prompts and padding are
+    never computed; whatever the model does after that layer is kept.
+    """
+    with _rows_at_head(model, counted):
+        output = model(
+            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
+        )
+    logits: Tensor = output.logits
+    return logits.reshape(-1, logits.shape[-1])
+
+
+@contextmanager
+def _rows_at_head(model: Any, counted: Tensor) -> Iterator[None]:
+    unwrapped = getattr(model, "module", model)  # DistributedDataParallel hides the model there
+    head = unwrapped.get_output_embeddings()
+    if head is None:
+        raise AdakdError(f"{type(unwrapped).__name__} has no output layer: not a causal model")
+    handle = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][counted], *inputs[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+class DistillationTrainer(Trainer):
+    """A Trainer whose loss is an :class:`~adakd.Objective` over a student and a teacher.
+
+    Every logged step also carries the kept ratio, the mean temperature and the seconds of each
+    phase; checkpoints also carry the objective's state.
+
+    Args:
+        objective: the loss.
+        teacher: a frozen model on the training device, or None to learn from labels.
+        on_step: called after each optimizer step.
+        options: those of ``transformers.Trainer``.
+    """
+
+    def __init__(
+        self,
+        *,
+        objective: TokenObjective,
+        teacher: Any | None = None,
+        on_step: OnStep = lambda _: None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.objective, self.teacher, self.on_step = objective, teacher, on_step
+        self.clock = Clock()
+        self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
+        self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
+        self._losses: list[Loss] = []
+        self._backward_done = 0.0
+        self.remove_callback(PrinterCallback)
+        self.add_callback(_OptimizerPhase(self))
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: Any,
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Return this micro-batch's share of the mean over all response tokens of the step."""
+        result = distillation_loss(model, self.teacher, self.objective, inputs, self.clock)
+        if not result.loss.isfinite():
+            raise NonFiniteLoss(self.state.global_step + 1)
+        self._losses.append(result)
+        share = result.tokens / num_items_in_batch if num_items_in_batch is not None else 1.0
+        ranks = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+        return result.loss * share * ranks  # the ranks' gradients are averaged afterwards
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Run forward and backward; what the clock has not counted yet is the backward."""
+        start, counted = now(), sum(self.clock.seconds.values())
+        loss = super().training_step(*args, **kwargs)
+        self._backward_done = now()
+        forward = sum(self.clock.seconds.values()) - counted
+        seconds = self.clock.seconds
+        spent = self._backward_done - start - forward
+        seconds["backward"] = seconds.get("backward", 0.0) + spent
+        return loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Tell the objective the step's loss, the mean over all ranks, and log what it did."""
+        if "loss" in logs:
+            if not math.isfinite(logs.get("grad_norm", 0.0)):
+                raise NonFiniteLoss(self.state.global_step, "gradient")
+            tokens = sum(loss.tokens for loss in self._losses) or 1
+            for field in ("kept_ratio", "temperature"):
+                parts = [float(getattr(loss, field)) * loss.tokens for loss in self._losses]
+                logs[field] = sum(parts) / tokens
+            logs |= {f"seconds/{phase}": s for phase, s in self.clock.take().items()}
+            self._losses.clear()
+            self.objective.step(logs["loss"])
+            self.on_step(self.state.global_step)
+        super().log(logs, start_time)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.should_save:
+            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            (folder / COMPLETE).write_text(json.dumps(self.objective.state_dict()))
+
+
+class _OptimizerPhase(TrainerCallback):
+    """Counts gradient clipping and the optimizer's step as one phase."""
+
+    def __init__(self, trainer: DistillationTrainer) -> None:
+        self.trainer = trainer
+
+    def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        spent = now() - self.trainer._backward_done
+        self.trainer.clock.seconds["optimizer"] = spent
+
+
+def fit(
+    model: Any,
+    teacher: Any | None,
+    objective: TokenObjective,
+    encoded: Encoded,
+    pad: int,
+    training: Training,
+    seed: int,
+    folder: Path,
+    on_step: OnStep = lambda _: None,
+) -> tuple[Step, ...]:
+    """Train `model` in place and return its steps; goes on from the newest checkpoint.
+
+    Args:
+        model: the student, or a teacher in SFT.
+        teacher: see :class:`DistillationTrainer`.
+        objective: the loss.
+        encoded: the training sequences.
+        pad: the id of the padding token.
+        training: the settings.
+        seed: decides the data order and dropout.
+        folder: keeps the checkpoints; the caller removes it once the model is saved.
+        on_step: called after each optimizer step.
+
+    Raises:
+        NonFiniteLoss: the loss or the gradient is not finite; names the step.
+        AdakdError: the disk is full.
+    """
+    trainer = DistillationTrainer(
+        model=model,
+        teacher=teacher,
+        objective=objective,
+        on_step=on_step,
+        args=_arguments(training, len(encoded.examples), seed, folder),
+        train_dataset=encoded.examples,
+        data_collator=Collator(pad),
+    )
+    checkpoint = _newest_checkpoint(folder)
+    if checkpoint is not None:
+        objective.load_state_dict(json.loads((checkpoint / COMPLETE).read_text()))
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except OSError as error:
+        raise AdakdError(
+            f"{folder}: {error.strerror or error}; mend it (is the disk full?) and run the same "
+            "command again: it goes on from the last checkpoint"
+        ) from None
+    return tuple(_step(entry) for entry in trainer.state.log_history if "loss" in entry)
+
+
+def _arguments(training: Training, rows: int, seed: int, folder: Path) -> TrainingArguments:
+    steps = total_steps(training, rows, devices=_world_size())
+    return TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
+        warmup_steps=round(training.warmup * steps),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=training.precision == "bf16",
+        fp16=training.precision == "fp16",
+        gradient_checkpointing=training.gradient_checkpointing,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=training.save_every,
+        save_total_limit=2,  # a checkpoint that a crash left incomplete has one before it
+        report_to=list(training.report_to) or "none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.accelerator.is_available(),
+    )
+
+
+def _world_size() -> int:
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def _newest_checkpoint(folder: Path) -> Path | None:
+    """Return the newest complete checkpoint; incomplete ones are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
+    for checkpoint in reversed(found):
+        if (checkpoint / COMPLETE).exists():
+            return checkpoint
+        shutil.rmtree(checkpoint)
+    return None
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    prefix = "seconds/"
+    return Step(
+        step=entry["step"],
+        loss=entry["loss"],
+        learning_rate=entry["learning_rate"],
+        grad_norm=entry["grad_norm"],
+        kept_ratio=entry["kept_ratio"],
+        temperature=entry["temperature"],
+        seconds={
+            key.removeprefix(prefix): value  # type: ignore[misc]
+            for key, value in entry.items()
+            if key.startswith(prefix)
+        },
+    )

@@ -1,0 +1,132 @@
+"""The laws for everything registered, and for each law functions that break it."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adakd.divergences import divergence, forward_kl, reverse_kl
+from adakd.divergences.laws import LAWS, check_divergence
+
+
+@pytest.mark.parametrize("name", divergence)
+def test_registered_divergences_keep_every_law(name: str) -> None:
+    results = check_divergence(divergence[name])
+    assert [result.name for result in results] == [law.__name__ for law in LAWS]
+    assert [result for result in results if not result.ok] == []
+
+
+class Doubled(torch.autograd.Function):
+    """The identity, with twice the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, given: Tensor) -> Tensor:
+        return given.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
+def noisy(student: Tensor, teacher: Tensor) -> Tensor:
+    return forward_kl(student, teacher) * (1 + torch.rand(()))
+
+
+def in_place(student: Tensor, teacher: Tensor) -> Tensor:
+    return forward_kl(student, teacher.clamp_(min=-1.0))
+
+
+def cross_entropy(student: Tensor, teacher: Tensor) -> Tensor:
+    return -(teacher.exp() * student).sum(-1)
+
+
+def rooted(student: Tensor, teacher: Tensor) -> Tensor:
+    return ((teacher / 2).exp() - (student / 2).exp()).square().sum(-1).sqrt()
+
+
+def overflows_in_half(student: Tensor, teacher: Tensor) -> Tensor:
+    return forward_kl(student, teacher) * (math.inf if student.dtype == torch.bfloat16 else 1)
+
+
+def runner_up(student: Tensor, teacher: Tensor) -> Tensor:
+    return forward_kl(student, teacher) + 0 * student.topk(2).values.sum(-1)
+
+
+def by_probabilities(student: Tensor, teacher: Tensor) -> Tensor:
+    p, q = teacher.exp(), student.exp()
+    return (p * (p / q).log()).sum(-1)
+
+
+def standardised(student: Tensor, teacher: Tensor) -> Tensor:
+    values = forward_kl(student, teacher)
+    return values / values.mean()
+
+
+BROKEN = [
+    ("shape", lambda s, t: forward_kl(s, t).sum()),
+    ("shape", lambda s, t: forward_kl(s, t).float()),
+    ("pure", noisy),
+    ("pure", in_place),
+    ("not_negative", lambda s, t: -forward_kl(s, t)),
+    ("not_negative", lambda s, t: forward_kl(s, t) * math.nan),
+    ("tells_apart", lambda s, t: (s - s).sum(-1)),
+    ("tells_apart", lambda s, t: forward_kl(s.detach(), t) + (s - s).sum(-1)),
+    ("zero_at_equality", cross_entropy),
+    ("zero_at_equality", rooted),
+    ("true_gradient", lambda s, t: Doubled.apply(forward_kl(s, t))),
+    ("bfloat16", overflows_in_half),
+    ("one_word", runner_up),
+    ("underflow", by_probabilities),
+    ("through_objective", lambda s, t: forward_kl(s.detach(), t)),
+    ("any_split", standardised),
+]
+
+
+@pytest.mark.parametrize(("law", "function"), BROKEN, ids=lambda value: str(value)[:24])
+def test_a_broken_divergence_breaks_the_law(law: str, function: Any) -> None:
+    broken = {result.name: result.detail for result in check_divergence(function) if not result.ok}
+    assert law in broken
+    assert broken[law]
+
+
+def test_every_law_can_be_broken() -> None:
+    assert {law for law, _ in BROKEN} == {law.__name__ for law in LAWS}
+
+
+def weight(student: Tensor, teacher: Tensor) -> Tensor:
+    return (teacher - student).sigmoid()
+
+
+@torch.no_grad()
+def weight_without_graph(student: Tensor, teacher: Tensor) -> Tensor:
+    ratio, _ = (teacher - student).sort(-1)
+    return ratio.sigmoid()
+
+
+@pytest.mark.parametrize(
+    "stopped",
+    [
+        lambda s, t: weight(s, t).detach(),
+        lambda s, t: weight(s, t).data,
+        lambda s, t: weight(s.detach(), t),
+        weight_without_graph,
+    ],
+    ids=["detach", "data", "detached input", "no_grad"],
+)
+def test_a_stopped_gradient_is_not_a_wrong_one(stopped: Any) -> None:
+    def weighed(student: Tensor, teacher: Tensor) -> Tensor:
+        w = stopped(student, teacher).mean(-1)
+        return w * forward_kl(student, teacher) + (1 - w) * reverse_kl(student, teacher)
+
+    assert [result for result in check_divergence(weighed) if not result.ok] == []
+    assert torch.is_grad_enabled()
+
+
+def test_the_caller_keeps_its_random_numbers() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    check_divergence(forward_kl)
+    assert torch.equal(torch.rand(3), expected)

@@ -1,0 +1,194 @@
+"""A judge server on this machine that says what a test wants, and a finished run to judge."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adakd.judging import ItemText
+from adakd.planning import Cell
+from adakd.results import Item, ScoreRecord, Store
+
+
+@dataclass
+class Reply:
+    """What the server sends back."""
+
+    body: str
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    hang: bool = False
+
+
+class Server(ThreadingHTTPServer):
+    """Answers `script` to questions and `hello` to the check before them."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script: Callable[[str], Reply] = lambda prompt: self.says("[[C]]")
+        self.hello: Callable[[], Reply] = lambda: self.says("yes")
+        self.questions: list[str] = []
+        self.bodies: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+        self.under_way = self.most_under_way = 0
+        self.closing = threading.Event()
+        self.lock = threading.Lock()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    @staticmethod
+    def reply(body: str, status: int = 200, **rest: Any) -> Reply:
+        return Reply(body, status, **rest)
+
+    @staticmethod
+    def says(text: str | None, finish: str = "stop") -> Reply:
+        """Return a chat completion."""
+        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+        usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+        return Reply(json.dumps({"choices": [{**choice, "finish_reason": finish}], "usage": usage}))
+
+    @staticmethod
+    def shown(prompt: str, letter: str) -> str:
+        """Return answer A or B as a prompt shows it."""
+        return prompt.partition(f"begin answer {letter}\n")[2].partition("\n===")[0]
+
+    def prefer(self, word: str) -> None:
+        """Prefer the answer with `word` in it, wherever it stands."""
+        self.script = lambda prompt: self.says(
+            "[[A]]" if word in self.shown(prompt, "A") else "[[B]]"
+        )
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        server = self.server
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        prompt = body["messages"][-1]["content"]
+        with server.lock:
+            server.bodies.append(body)
+            server.keys.append(self.headers["Authorization"])
+            server.under_way += 1
+            server.most_under_way = max(server.most_under_way, server.under_way)
+            if is_question := "begin instruction" in prompt:
+                server.questions.append(prompt)
+        reply = server.script(prompt) if is_question else server.hello()
+        if reply.hang:
+            server.closing.wait(5)
+        with server.lock:
+            server.under_way -= 1
+        self.send_response(reply.status)
+        for name, value in {"Content-Type": reply.content_type, **reply.headers}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(reply.body.encode())))
+        self.end_headers()
+        self.wfile.write(reply.body.encode())
+
+    def handle(self) -> None:
+        try:
+            super().handle()
+        except (BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.closing.set()
+        server.shutdown()
+        thread.join()
+
+
+WriteJudge = Callable[..., str]
+
+
+@pytest.fixture
+def judge_file(tmp_path: Path, server: Server) -> WriteJudge:
+    """Write a judge file for the stub server and return its path."""
+
+    def write(**settings: Any) -> str:
+        file = tmp_path / "stub.yaml"
+        known = {"kind": "openai", "base_url": server.url, "model": "m", "retries": 1}
+        file.write_text(yaml.safe_dump({**known, "timeout": 3, **settings}), encoding="utf-8")
+        return str(file)
+
+    return write
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., Cell]:
+    """Return a cell of a small run."""
+
+    def make(arm: str = "none", seed: int = 1, role: Any = "distilled", label: str = "rkl") -> Cell:
+        divergence = label if role == "distilled" else None
+        key = f"{role}-{divergence}-{arm}-{seed}"
+        return Cell(role=role, seed=seed, divergence=divergence, arm=arm, key=key)
+
+    return make
+
+
+@pytest.fixture
+def make_score() -> Callable[..., ScoreRecord]:
+    """Return the answers of a cell."""
+
+    def make(
+        cell: Cell,
+        answers: Mapping[str, str | None],
+        task: str = "set",
+        sampling_seed: int | None = 10,
+    ) -> ScoreRecord:
+        return ScoreRecord(
+            key=f"{cell.key}-{task}-{sampling_seed}",
+            cell=cell,
+            task=task,
+            sort="answers",
+            metric="rougeL",
+            sampling_seed=sampling_seed,
+            value=0.0,
+            n=len(answers),
+            seconds=0.0,
+            items=tuple(Item(id=name, value=0.0, answer=text) for name, text in answers.items()),
+        )
+
+    return make
+
+
+@pytest.fixture
+def items() -> dict[str, dict[str, ItemText]]:
+    return {
+        "set": {
+            str(n): ItemText(f"Instruction {n}", "", (f"the good answer to {n}",)) for n in range(6)
+        }
+    }
+
+
+@pytest.fixture
+def store(
+    tmp_path: Path, make_cell: Callable[..., Cell], make_score: Callable[..., ScoreRecord]
+) -> Store:
+    """Return a run of one pair: the adaptive arm is better on five items, the same on the last."""
+    store = Store(tmp_path / "run")
+    plain = {str(n): f"poor {n}" for n in range(5)}
+    adaptive = {str(n): f"the good answer {n}" for n in range(5)}
+    store.add(make_score(make_cell(), {**plain, "5": "same"}))
+    store.add(make_score(make_cell("adakd"), {**adaptive, "5": "same "}))
+    return store

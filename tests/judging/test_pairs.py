@@ -1,0 +1,99 @@
+import pytest
+
+from adakd.errors import AdakdError, UnknownName
+from adakd.judging.pairs import duels, pairs
+
+ANSWERS = {"0": "a", "1": "b"}
+
+
+@pytest.fixture
+def scores(make_cell, make_score):
+    """Return two divergences x two arms x two seeds x two sampling seeds, and the controls."""
+    cells = [make_cell(role="teacher"), make_cell(role="untrained")]
+    cells += [make_cell(role="sft", seed=seed) for seed in (1, 2)]
+    cells += [
+        make_cell(arm, seed, label=label)
+        for label in ("rkl", "fkl")
+        for seed in (1, 2)
+        for arm in ("none", "adakd")
+    ]
+    return [make_score(cell, ANSWERS, sampling_seed=s) for cell in cells for s in (10, 20)]
+
+
+def test_each_adaptive_cell_meets_the_twin_that_differs_in_the_arm_alone(scores) -> None:
+    found = pairs(scores)
+    assert len(found) == 8
+    for pair in found:
+        candidate, opponent = pair.candidate.cell, pair.opponent.cell
+        assert (candidate.arm, opponent.arm) == ("adakd", "none")
+        assert (candidate.divergence, candidate.seed) == (opponent.divergence, opponent.seed)
+        assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
+
+
+@pytest.mark.parametrize(
+    ("against", "number"),
+    [("teacher", 16), ("untrained", 16), ("sft", 16), ("reference", 16), ("adakd", 8)]
+    + [("rkl", 12), ("rkl + adakd", 12)],
+)
+def test_every_distilled_cell_meets_the_named_opponent(scores, against, number) -> None:
+    found = pairs(scores, against)
+    assert len(found) == number
+    for pair in found:
+        assert pair.candidate.cell.role == "distilled"
+        if pair.opponent is None:
+            assert against == "reference"
+            continue
+        assert pair.opponent is not pair.candidate
+        assert against in (pair.opponent.cell.method, pair.opponent.cell.arm)
+        assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
+        if pair.opponent.cell.role not in ("teacher", "untrained"):
+            assert pair.candidate.cell.seed == pair.opponent.cell.seed
+
+
+def test_an_unknown_opponent_is_met_with_the_nearest(scores) -> None:
+    with pytest.raises(UnknownName, match=r"--against 'techer'.*did you mean 'teacher'"):
+        pairs(scores, "techer")
+
+
+def test_a_run_without_pairs_is_an_error(make_cell, make_score) -> None:
+    with pytest.raises(AdakdError, match="nothing to judge against 'plain'"):
+        pairs([make_score(make_cell(), ANSWERS)])
+
+
+def test_the_newest_scores_of_a_place_count(make_cell, make_score) -> None:
+    old = make_score(make_cell("adakd"), {"0": "old"})
+    new_cell = make_cell("adakd").model_copy(update={"key": "retrained"})
+    new = make_score(new_cell, {"0": "new"})
+    (pair,) = pairs([old, make_score(make_cell(), ANSWERS), new])
+    assert pair.candidate is new
+
+
+def test_only_items_that_both_answered_are_judged(make_cell, make_score, items) -> None:
+    plain = make_score(make_cell(), {"0": "a", "1": None, "2": "c"})
+    adaptive = make_score(make_cell("adakd"), {"0": "x", "1": "y", "3": "z"})
+    (duel,) = duels(pairs([plain, adaptive]), items)
+    assert (duel.item, duel.answer, duel.other) == ("0", "x", "a")
+
+
+def test_a_limit_draws_the_same_items_for_all_pairs_and_a_higher_one_adds(
+    make_cell, make_score, items
+) -> None:
+    answers = {str(number): "x" for number in range(6)}
+    scores = [make_score(make_cell(arm, s), answers) for s in (1, 2) for arm in ("none", "adakd")]
+    few = [duel.item for duel in duels(pairs(scores), items, limit=2)]
+    more = [duel.item for duel in duels(pairs(scores), items, limit=4)]
+    assert len(set(few)) == 2
+    assert len(few) == 4
+    assert few == more[:4]
+
+
+def test_the_reference_is_not_shown_where_it_is_the_opponent(make_cell, make_score, items) -> None:
+    (duel,) = duels(pairs([make_score(make_cell(), {"0": "x"})], "reference"), items)
+    assert duel.other == items["set"]["0"].references[0]
+    assert duel.text.references == ()
+
+
+def test_missing_words_are_an_error(make_cell, make_score) -> None:
+    scores = [make_score(make_cell(arm), ANSWERS) for arm in ("none", "adakd")]
+    with pytest.raises(AdakdError, match="no item '[01]' any more"):
+        list(duels(pairs(scores), {"set": {}}))

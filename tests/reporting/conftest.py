@@ -1,0 +1,307 @@
+"""A run folder made up by seeded numbers: everything that a real run records, in miniature."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pytest
+
+from adakd.planning import Cell
+from adakd.results import (
+    ExampleRecord,
+    Item,
+    RunRecord,
+    ScoreRecord,
+    Step,
+    Store,
+    TimedStep,
+    TimingRecord,
+    TrainingRecord,
+    VerdictRecord,
+)
+
+WORDS = "the quick answer is that a small model can copy what its teacher finds likely".split()
+
+
+@dataclass(frozen=True)
+class Made:
+    """What the made-up run holds; every part can be left out."""
+
+    effects: tuple[tuple[str, float], ...] = (
+        ("forward_kl", 0.004),
+        ("reverse_kl", 0.045),
+        ("skew_reverse_kl(lam=0.1)", -0.035),
+    )
+    """Divergences and what the adaptive arm adds to ROUGE-L."""
+    seeds: tuple[int, ...] = (10, 20, 30)
+    samplings: tuple[int, ...] = (1, 2)
+    sets: tuple[str, ...] = ("dolly", "self-inst")
+    items: int = 40
+    steps: int = 60
+    choices: bool = True
+    tasks: bool = True
+    timing: bool = True
+    judge: bool = True
+    examples: bool = True
+    run: bool = True
+    failed: tuple[str, str, int] | None = ("forward_kl", "adakd", 30)
+    missing: tuple[str, str, int] | None = None
+    text: str | None = None
+    """Put into every text that a model, a user or a data set could have written."""
+
+
+def cell(role: str, seed: int, divergence: str | None = None, arm: str = "none") -> Cell:
+    key = f"{role}-{seed}-{divergence}-{arm}"
+    return Cell(role=role, seed=seed, divergence=divergence, arm=arm, key=key)
+
+
+def cells(made: Made) -> list[Cell]:
+    controls = [cell("teacher", made.seeds[0]), cell("untrained", made.seeds[0])]
+    controls += [cell("sft", seed) for seed in made.seeds]
+    return controls + [
+        cell("distilled", seed, divergence, arm)
+        for divergence, _ in made.effects
+        for seed in made.seeds
+        for arm in ("none", "adakd")
+    ]
+
+
+def fill(store: Store, made: Made) -> Store:
+    """Add the records of `made` to a store."""
+    rng = np.random.default_rng(0)
+    if made.run:
+        store.add(run_record(made))
+    for one in cells(made):
+        place = (one.divergence, one.arm, one.seed)
+        if place == made.missing:
+            continue
+        if one.role in ("sft", "distilled"):
+            store.add(training(one, made, place == made.failed, rng))
+        if place != made.failed:
+            for record in scores(one, made):
+                store.add(record)
+    parts = ((made.timing, timing), (made.judge, verdicts), (made.examples, example_texts))
+    for wanted, make in parts:
+        for record in make(made) if wanted else ():
+            store.add(record)
+    return store
+
+
+def run_record(made: Made) -> RunRecord:
+    generated = {"kind": "generated", "rows": 100}
+    specs = []
+    for name, _ in made.effects:
+        plain, _, settings = name.rstrip(")").partition("(")
+        pairs = (pair.split("=") for pair in settings.split(", ") if pair)
+        specs.append({"name": plain, **{key: float(value) for key, value in pairs}})
+    return RunRecord(
+        key="run-1",
+        started="2026-02-03T04:05:06+00:00",
+        command=f"adakd run mini --out runs/mini {made.text or ''}".strip(),
+        suite={
+            "name": "mini",
+            "version": 2,
+            "description": made.text or "A made-up run: three divergences, two sets, three seeds.",
+            "seeds": list(made.seeds),
+            "data": {"train": generated},
+            "teacher": {"base": {"kind": "pretrained", "model": "gone/teacher"}},
+            "student": {"kind": "pretrained", "model": "gone/student"},
+            "divergences": specs,
+            "arms": {"adakd": {"name": "adakd"}},
+            "training": {"steps": made.steps},
+            "evaluation": {
+                "sets": {name: generated for name in made.sets},
+                "choices": [{"set": made.sets[0]}] if made.choices else [],
+                "tasks": [{"name": "arc_easy"}] if made.tasks else [],
+                "sampling": {"seeds": list(made.samplings)},
+            },
+            "timing": {"pairs": 10 if made.timing else 0},
+        },
+        suite_digest="0123456789abcdef",
+        versions={"adakd": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
+        hardware={"device": "cpu", "processor": "a made-up processor", "memory": "16 GiB"},
+        commit="89abcdef0123",
+    )
+
+
+def training(one: Cell, made: Made, failed: bool, rng: np.random.Generator) -> TrainingRecord:
+    count = 17 if failed else made.steps
+    adaptive = one.arm != "none"
+    steps = tuple(
+        Step(
+            step=number,
+            loss=float(1.2 + 2.5 * np.exp(-number / 20) + rng.normal(0, 0.05)),
+            learning_rate=5e-5,
+            grad_norm=1.0,
+            kept_ratio=float(1 - 0.5 * number / made.steps) if adaptive else 1.0,
+            temperature=float(1 + 0.3 * np.sin(number / 9)) if adaptive else 1.0,
+            seconds={"student": 0.1, "loss": 0.02},
+        )
+        for number in range(1, count + 1)
+    )
+    reason = made.text or "the loss is not finite at step 18: lower training.learning_rate"
+    return TrainingRecord(
+        key=one.key,
+        cell=one,
+        status="failed" if failed else "done",
+        reason=reason if failed else None,
+        steps=steps,
+        seconds=12.5,
+        parameters=1000,
+        trainable=1000,
+        rows=100,
+        left_out=3,
+    )
+
+
+def level(one: Cell, made: Made) -> float:
+    base = {"teacher": 0.34, "untrained": 0.08, "sft": 0.24, "distilled": 0.26}[one.role]
+    return base + (dict(made.effects)[one.divergence or ""] if one.arm != "none" else 0)
+
+
+def scores(one: Cell, made: Made) -> Iterator[ScoreRecord]:
+    """Yield scores whose items and seeds have effects of their own, shared by both arms."""
+    jobs = [(name, "answers", "rouge_l", s) for name in made.sets for s in made.samplings]
+    jobs += [(f"{made.sets[0]}-choice", "choice", "accuracy", None)] if made.choices else []
+    jobs += [("arc_easy", "task", "acc_norm", None)] if made.tasks else []
+    for task, sort, metric, sampling in jobs:
+        of_items = np.random.default_rng(crc32(task.encode())).normal(0, 0.08, made.items)
+        of_seed = np.random.default_rng(one.seed).normal(0, 0.008)
+        own = np.random.default_rng(crc32(f"{one.key}-{task}-{sampling}".encode()))
+        values = level(one, made) + of_items + of_seed + own.normal(0, 0.05, made.items)
+        values = np.clip(values, 0, 1)
+        if sort != "answers":
+            values = (values > 0.25).astype(float)
+        lost = sort == "answers" and one.role == "distilled"
+        yield score(one, task, sort, metric, sampling, values, made, unscored=2 if lost else 0)
+
+
+def score(
+    one: Cell,
+    task: str,
+    sort: str,
+    metric: str,
+    sampling: int | None,
+    values: np.ndarray,
+    made: Made,
+    unscored: int = 0,
+) -> ScoreRecord:
+    items = []
+    for number, value in enumerate(values):
+        words = " ".join(WORDS[(number + shift) % len(WORDS)] for shift in range(8 + number % 9))
+        text = made.text or f"{one.method}: {words}."
+        known = number >= unscored
+        items.append(
+            Item(
+                id=f"{task}-{number}",
+                value=float(value) if known else None,
+                answer=text if sort == "answers" else None,
+            )
+        )
+    return ScoreRecord(
+        key=f"{one.key}-{task}-{sampling}",
+        cell=one,
+        task=task,
+        sort=sort,
+        metric=metric,
+        sampling_seed=sampling,
+        value=float(values[unscored:].mean()),
+        n=len(values) - unscored,
+        unscored=unscored,
+        seconds=3.0,
+        items=tuple(items),
+    )
+
+
+def timing(made: Made) -> Iterator[TimingRecord]:
+    rng = np.random.default_rng(1)
+    for divergence, _ in made.effects:
+        yield TimingRecord(
+            key=f"timing-{divergence}",
+            divergence=divergence,
+            arm="adakd",
+            device="cpu",
+            tokens=412,
+            pairs=tuple((timed("none", 0.02, rng), timed("adakd", 0.07, rng)) for _ in range(10)),
+        )
+
+
+def timed(arm: str, loss: float, rng: np.random.Generator) -> TimedStep:
+    means = {"teacher": 0.06, "student": 0.05, "loss": loss, "backward": 0.09, "optimizer": 0.01}
+    seconds = {phase: float(value * rng.normal(1, 0.04)) for phase, value in means.items()}
+    peak = 900 if arm == "none" else 1080
+    return TimedStep(arm=arm, seconds=seconds, peak_bytes=peak * 2**20)
+
+
+def verdicts(made: Made) -> Iterator[VerdictRecord]:
+    rng = np.random.default_rng(2)
+    for divergence, effect in made.effects:
+        for seed in made.seeds:
+            if (divergence, "adakd", seed) in (made.failed, made.missing):
+                continue
+            for number in range(made.items):
+                yield from both_orders(made, divergence, seed, number, effect, rng)
+
+
+def both_orders(
+    made: Made, divergence: str, seed: int, number: int, effect: float, rng: np.random.Generator
+) -> Iterator[VerdictRecord]:
+    own, other = (cell("distilled", seed, divergence, arm) for arm in ("adakd", "none"))
+    drawn = rng.random()
+    wins = 0.35 + 5 * effect
+    same = "candidate" if drawn < wins else "opponent" if drawn < 0.7 else "tie"
+    for first in (True, False):
+        said = same
+        if 0.8 < drawn <= 0.92:
+            said = "candidate" if first else "opponent"
+        elif 0.92 < drawn <= 0.96:
+            said = "failed" if first else same
+        elif drawn > 0.96:
+            said = "identical"
+        reason = made.text or f"the answer shown {'first' if first else 'second'} is clearer"
+        yield VerdictRecord(
+            key=f"verdict-{divergence}-{seed}-{number}-{first}",
+            judge="rule@0123abcd",
+            against="plain",
+            candidate=own,
+            opponent=other,
+            task=made.sets[0],
+            item=f"{made.sets[0]}-{number}",
+            sampling_seed=made.samplings[0],
+            candidate_first=first,
+            verdict=said,
+            reason="no verdict in the text" if said == "failed" else reason,
+            seconds=0.4,
+        )
+
+
+def example_texts(made: Made) -> Iterator[ExampleRecord]:
+    for task in made.sets:
+        for number in range(3):
+            yield ExampleRecord(
+                key=f"example-{task}-{number}",
+                task=task,
+                item=f"{task}-{number}",
+                question=made.text or f"Question {number} of {task}: what does a student copy?",
+                reference=made.text or "What its teacher finds likely.",
+            )
+
+
+@pytest.fixture
+def made_store(tmp_path: Path) -> Callable[..., Store]:
+    """Return a function that makes a run folder; its arguments replace fields of ``Made``."""
+
+    def make(name: str = "mini", **changes: object) -> Store:
+        return fill(Store(tmp_path / name), replace(Made(), **changes))
+
+    return make
+
+
+@pytest.fixture
+def written(made_store: Callable[..., Store]) -> Sequence[str]:
+    """Return the lines of the report on the whole made-up run."""
+    from adakd.reporting import render
+
+    return render(made_store()).splitlines()
