@@ -28,12 +28,20 @@ from adakd.registry import PartSpec, Spec, named
 
 
 def _resolve(path: Path, info: ValidationInfo) -> Path:
-    folder = (info.context or {}).get("folder")
-    return folder / path if folder is not None else path
+    folder = (info.context or {}).get("folder", Path())
+    return Path(_portable(os.path.abspath(folder / path)))
+
+
+def _portable(path: str) -> str:
+    """Return a path as seen from the working directory where that is above it."""
+    here = Path.cwd()
+    return os.path.relpath(path) if Path(path).is_relative_to(here) else path
 
 
 SuitePath = Annotated[Path, AfterValidator(_resolve)]
-"""A path relative to the file that names it."""
+"""A path relative to the file that names it; then to the working directory, if it is below."""
+ModelName = Annotated[str, AfterValidator(_portable)]
+"""A hub id, or a folder relative to the working directory."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -118,7 +126,7 @@ class Pretrained(Config):
     """A model folder, a hub id, or a GGUF file in a folder."""
 
     kind: Literal["pretrained"]
-    model: str
+    model: ModelName
     revision: str | None = None
     gguf_file: str | None = None
 
@@ -348,7 +356,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
     value: Any = yaml.safe_load(text)
     if isinstance(value, str) and os.sep in value and Path(value).exists():
-        value = str(Path(value).resolve())
+        value = os.path.abspath(value)
     *parents, last = path.split(".")
     node: Any = content
     for part in parents:
@@ -357,13 +365,13 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         elif isinstance(node, dict) and isinstance(node.setdefault(part, {}), dict | list):
             node = node[part]
         else:
-            raise AdakdError(f"--set {override}: {part!r} is not a section of the suite")
+            raise AdakdError(f"--set {override}: {part!r} is not a section")
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
         node[int(last)] = value
     elif isinstance(node, dict):
         node[last] = value
     else:
-        raise AdakdError(f"--set {override}: {last!r} is not a field of the suite")
+        raise AdakdError(f"--set {override}: {last!r} is not a field")
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -16,7 +16,17 @@ from typing import Any, Literal
 from pydantic_core import to_jsonable_python
 
 from adakd.adaptive import adaptive
-from adakd.config import Config, Hub, Jsonl, Pretrained, Source, Suite, Training
+from adakd.config import (
+    Config,
+    Hub,
+    Jsonl,
+    Pretrained,
+    Pruned,
+    Scratch,
+    Source,
+    Suite,
+    Training,
+)
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.registry import Spec, load_plugins
@@ -119,12 +129,14 @@ def training_of(cell: Cell, suite: Suite) -> Training | None:
 
 def _cells(suite: Suite) -> tuple[Cell, ...]:
     """Return the controls, then every divergence x seed with its arms side by side."""
-    teacher = {"teacher": suite.teacher, "data": _data_digest(suite), "base": _base_digest(suite)}
-    student = {**teacher, "student": suite.student, "training": _deciding(suite.training)}
+    sft = suite.teacher.sft and _deciding(suite.teacher.sft)
+    teacher = {"teacher": _model(suite.teacher.base), "sft": sft, "data": _data_digest(suite)}
+    untrained = {**teacher, "student": _model(suite.student)}
+    student = {**untrained, "training": _deciding(suite.training)}
     first = suite.seeds[0]
     cells = [
         _cell("teacher", first, teacher),
-        _cell("untrained", first, {**teacher, "student": suite.student}),
+        _cell("untrained", first, untrained),
     ]
     if suite.controls.sft:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
@@ -245,21 +257,12 @@ def _data_digest(suite: Suite) -> str:
     return digest(settings, source_digest(suite.data.train, suite))
 
 
-def _base_digest(suite: Suite) -> list[str]:
-    """Return a hash for each model folder on this machine: names, sizes and first bytes."""
-    bases = [suite.teacher.base, suite.student]
-    folders = [Path(base.model) for base in bases if isinstance(base, Pretrained)]
-    return [
-        digest(
-            [
-                (f.name, f.stat().st_size, _first_bytes(f))
-                for f in sorted(folder.iterdir())
-                if f.is_file()
-            ]
-        )
-        for folder in folders
-        if folder.is_dir()
-    ]
+def _model(base: Pretrained | Scratch | Pruned) -> Any:
+    """Return what decides a base model: of a folder its files, so that it may move."""
+    if not isinstance(base, Pretrained) or not (folder := Path(base.model)).is_dir():
+        return base
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    return base.gguf_file, [(f.name, f.stat().st_size, _first_bytes(f)) for f in files]
 
 
 def _first_bytes(file: Path) -> str:

@@ -5,18 +5,23 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
-Advance = Callable[[int], None]
-"""Called with the number of steps or items done since the last call."""
+Show = Callable[..., None]
+"""``show(done)`` or ``show(done, total)``: how much of a stage is done by now."""
 
 
 class Progress(Protocol):
     """Receives the stages of a run."""
 
-    def stage(self, title: str, total: int) -> AbstractContextManager[Advance]:
-        """Open a stage of `total` steps or items; the block gets what to call as they are done."""
+    def stage(self, title: str, total: int) -> AbstractContextManager[Show]:
+        """Open a stage of `total` parts; the block gets what to call as they are done."""
         ...
 
     def note(self, text: str) -> None:
@@ -28,9 +33,9 @@ class Silent:
     """Shows nothing: the default of the Python functions."""
 
     @contextmanager
-    def stage(self, title: str, total: int) -> Iterator[Advance]:
+    def stage(self, title: str, total: int) -> Iterator[Show]:
         """Show nothing."""
-        yield lambda _: None
+        yield lambda done, total=None: None
 
     def note(self, text: str) -> None:
         """Say nothing."""
@@ -43,12 +48,12 @@ class Live:
         self.console = console
 
     @contextmanager
-    def stage(self, title: str, total: int) -> Iterator[Advance]:
+    def stage(self, title: str, total: int) -> Iterator[Show]:
         """Show a bar until the block ends, then its title as a finished line."""
         bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=self.console,
             transient=True,
@@ -56,7 +61,7 @@ class Live:
         )
         with bars:
             bar = bars.add_task(title, total=total)
-            yield lambda done: bars.advance(bar, done)
+            yield lambda done, total=total: bars.update(bar, completed=done, total=total)
             seconds = bars.tasks[bar].elapsed or 0.0
         self.note(f"{title}  [dim]{seconds:.0f} s[/dim]")
 

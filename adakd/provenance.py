@@ -10,25 +10,25 @@ from pathlib import Path
 
 import torch
 
-from adakd.config import Suite
-from adakd.planning import digest
+from adakd.planning import Plan, digest
 from adakd.results import RunRecord
 from adakd.training.phases import memory_total
 
 PACKAGES = ("adakd", "torch", "transformers", "peft", "accelerate", "lm_eval", "rouge_score")
 
 
-def run_record(suite: Suite) -> RunRecord:
+def run_record(plan: Plan) -> RunRecord:
     """Return the record that this process begins with."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     versions = {name.replace("_", "-"): version(name) for name in PACKAGES}
-    content = suite.model_dump(mode="json")
+    content = plan.suite.model_dump(mode="json")
     return RunRecord(
         key=digest("run", started, os.getpid()),
         started=started,
         command=" ".join(["adakd", *sys.argv[1:]]),
         suite=content,
         suite_digest=digest(content),
+        cells=tuple(cell.key for cell in plan.cells),
         versions={"python": platform.python_version(), **versions},
         hardware=_hardware(),
         commit=_commit(),

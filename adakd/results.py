@@ -33,6 +33,8 @@ class RunRecord(Config):
     suite: dict[str, Any]
     """The suite as resolved, overrides included."""
     suite_digest: str
+    cells: tuple[str, ...]
+    """Keys of the cells that this run wants; others in the file are of earlier settings."""
     versions: dict[str, str]
     hardware: dict[str, str]
     commit: str | None

@@ -1,6 +1,7 @@
 """The whole flow on one screen: suite -> plan -> train -> score -> time -> judge -> report."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from adakd.config import Suite
@@ -9,10 +10,10 @@ from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.judging import ItemText, judge_answers, load_judge
 from adakd.planning import PLAIN, Cell, Plan, digest, plan
-from adakd.progress import Progress, Silent
+from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
 from adakd.reporting import write_report
-from adakd.results import ExampleRecord, ScoreRecord, Store, TrainingRecord, locked
+from adakd.results import ExampleRecord, Store, TrainingRecord, locked
 from adakd.training.timing import measure_overhead, timing_key
 from adakd.training.workshop import Workshop
 
@@ -40,7 +41,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     plan_ = plan(suite)
     with locked(folder):
         store, workshop = Store(folder), Workshop(plan_, folder)
-        store.add(run_record(suite))
+        store.add(run_record(plan_))
         for cell in plan_.cells:
             _train(cell, workshop, store, progress)
             _score(cell, workshop, store, progress)
@@ -83,15 +84,8 @@ def judge(
 def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
     if store.get(TrainingRecord, cell.key) is not None:
         return
-    with progress.stage(f"train {cell}", workshop.steps(cell)) as advance:
-        done = 0
-
-        def on_step(step: int) -> None:
-            nonlocal done
-            advance(step - done)  # the first step of a resumed training is not step 1
-            done = step
-
-        record = workshop.train(cell, on_step)
+    with progress.stage(f"train {cell}", workshop.steps(cell)) as show:
+        record = workshop.train(cell, show)
     store.add(record)
     if record.reason:
         progress.note(f"[red]failed[/red] {cell}: {record.reason}")
@@ -105,10 +99,13 @@ def _score(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> 
     suite, tasks = workshop.suite, workshop.folder / "tasks"
     write_tasks(suite, workshop.tokenizer, tasks)
     harness = Harness(workshop.on_device(cell), workshop.tokenizer, suite)
-    with progress.stage(f"score {cell}", len(jobs)) as advance:
-        for job in jobs:
-            store.add(score(harness, job, suite, tasks))
-            advance(1)
+    with progress.stage(f"score {cell}", len(jobs)) as show:
+        for number, job in enumerate(jobs):
+            store.add(score(harness, job, suite, tasks, partial(_show_share, show, number)))
+
+
+def _show_share(show: Show, before: int, share: float) -> None:
+    show(before + share)
 
 
 def _time(workshop: Workshop, store: Store, progress: Progress) -> None:
@@ -119,8 +116,8 @@ def _time(workshop: Workshop, store: Store, progress: Progress) -> None:
         if failed or timing_key(adaptive, timing) in store:
             continue
         steps = timing.warmup + timing.pairs
-        with progress.stage(f"time {adaptive.method}", steps) as advance:
-            record = measure_overhead(workshop, plain, adaptive, timing, lambda _: advance(1))
+        with progress.stage(f"time {adaptive.method}", steps) as show:
+            record = measure_overhead(workshop, plain, adaptive, timing, show)
         store.add(record)
 
 
@@ -158,10 +155,12 @@ def _judge(
     against: str = "plain",
     overrides: Sequence[str] = (),
 ) -> None:
-    asked = load_judge(name, overrides)
-    items = item_texts(suite)
-    with progress.stage(f"judge with {name}", len(store.of(ScoreRecord))) as advance:
-        judge_answers(store, asked, items, against=against, on_progress=lambda *_: advance(1))
+    asked, items = load_judge(name, overrides), item_texts(suite)
+    with progress.stage(f"judge with {name}", 1) as show:
+        summary = judge_answers(store, asked, items, against=against, on_progress=show)
+    if summary.failure:
+        failed = summary.outcomes.get("failed", 0)
+        progress.note(f"[yellow]{failed} items without a verdict[/yellow]: {summary.failure}")
 
 
 def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:

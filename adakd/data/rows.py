@@ -90,6 +90,10 @@ def _row(line: Any, columns: Columns, default_id: str) -> Row:
     if not isinstance(line, dict):
         raise ValueError(f"expected an object, found {type(line).__name__}")
     references = line.get(columns.outputs) if columns.outputs else None
+    if isinstance(references, str):
+        references = [references]
+    if references and not all(isinstance(reference, str) for reference in references):
+        raise ValueError(f"field {columns.outputs!r} is not a list of texts")
     return Row(
         id=str(line.get(columns.id, default_id) if columns.id else default_id),
         instruction=_text(line, columns.instruction),

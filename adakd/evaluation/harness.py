@@ -11,6 +11,7 @@ from typing import Any
 import lm_eval
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from transformers import set_seed
 
 from adakd.config import Suite
 from adakd.config import Task as TaskConfig
@@ -20,14 +21,15 @@ from adakd.planning import Job
 from adakd.results import Item, ScoreRecord
 from adakd.training.models import DTYPES
 
-OnItems = Callable[[int], None]
-"""Called with the number of requests done since the last call."""
+OnShare = Callable[[float], None]
+"""Called with the share of a job's requests that are done."""
 
 
-class Harness(HFLM):
+class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """lm-eval's Hugging Face model, with progress for the caller instead of bars of its own."""
 
     def __init__(self, model: Any, tokenizer: Any, suite: Suite) -> None:
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
         dtype = DTYPES[suite.evaluation.precision]
         super().__init__(
             pretrained=model.to(dtype).eval(),
@@ -36,25 +38,36 @@ class Harness(HFLM):
             device=str(model.device),
             max_length=suite.data.max_tokens,
         )
-        self.on_items: OnItems = lambda _: None
+        self.on_share: OnShare = lambda _: None
+        self._requests = self._done = 0
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
         """Generate without a bar."""
+        self._requests, self._done = len(requests), 0
         return super().generate_until(requests, disable_tqdm=True)
 
-    def _loglikelihood_tokens(self, requests: Any, *args: Any, **kwargs: Any) -> Any:
-        results = super()._loglikelihood_tokens(requests, *args, **{**kwargs, "disable_tqdm": True})
-        self.on_items(len(requests))
-        return results
+    def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
+        """Score continuations without a bar."""
+        self._requests, self._done = len(requests), 0
+        return super().loglikelihood(requests, disable_tqdm=True)
 
     def _model_generate(self, context: Any, *args: Any, **kwargs: Any) -> Any:
         generated = super()._model_generate(context, *args, **kwargs)
-        self.on_items(len(context))
+        self._count(len(context))
         return generated
+
+    def _model_call(self, inps: Any, *args: Any, **kwargs: Any) -> Any:
+        logits = super()._model_call(inps, *args, **kwargs)
+        self._count(len(inps))
+        return logits
+
+    def _count(self, requests: int) -> None:
+        self._done += requests
+        self.on_share(min(1.0, self._done / max(1, self._requests)))
 
 
 def score(
-    harness: Harness, job: Job, suite: Suite, tasks: Path, on_items: OnItems = lambda _: None
+    harness: Harness, job: Job, suite: Suite, tasks: Path, on_share: OnShare = lambda _: None
 ) -> ScoreRecord:
     """Return the score of one job.
 
@@ -63,21 +76,24 @@ def score(
         job: the task and the sampling seed.
         suite: what the task's settings are read from.
         tasks: the folder that :func:`~adakd.evaluation.tasks.write_tasks` filled.
-        on_items: called with the number of requests done since the last call.
+        on_share: called with the share of the job's requests that are done.
 
     Raises:
         AdakdError: lm-eval does not know the task, or cannot reach its data.
     """
-    harness.on_items = on_items
+    harness.on_share = on_share
     start = time.perf_counter()
     name, sort, asked = _asked(job, suite)
     seed = job.sampling_seed if job.sampling_seed is not None else 0
-    result = _evaluate(
-        harness,
-        name,
-        asked,
-        seed,
-        _manager(tasks, suite.evaluation.include_path, defaults=sort == "task"),
+    manager = _manager(tasks, suite.evaluation.include_path, defaults=sort == "task")
+    loaded = _load(manager, name, asked, seed)
+    set_seed(seed)
+    result = lm_eval.evaluate(
+        lm=harness,
+        task_dict=loaded,
+        limit=asked.limit,
+        bootstrap_iters=0,  # the report has its own, paired intervals
+        log_samples=True,
     )
     samples = [s for s in result["samples"][name] if s["filter"] == _first_filter(result, name)]
     metric = asked.metric or _first_metric(result, name)
@@ -118,14 +134,17 @@ def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
 @lru_cache(maxsize=4)
 def _manager(tasks: Path, include: Path | None, defaults: bool) -> TaskManager:
     """Return lm-eval's index of tasks; its own thousands are read only where a suite may ask."""
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
     folders = [str(tasks), *([str(include)] if include else [])]
     return TaskManager(include_path=folders, include_defaults=defaults)
 
 
-def _evaluate(
-    harness: Harness, name: str, asked: TaskConfig, seed: int, manager: TaskManager
-) -> Any:
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
+    """Return lm-eval's tasks for one name, its few-shot examples settled.
+
+    Raises:
+        AdakdError: an unknown task, or data that cannot be had.
+    """
     if name not in manager.all_subtasks:
         near = get_close_matches(name, manager.all_subtasks, n=3)
         raise AdakdError(
@@ -133,24 +152,19 @@ def _evaluate(
             "see `adakd ls tasks`, or set evaluation.include_path"
         )
     try:
-        return lm_eval.simple_evaluate(
-            model=harness,
-            tasks=[name],
-            task_manager=manager,
-            num_fewshot=asked.num_fewshot,
-            limit=asked.limit,
-            bootstrap_iters=0,  # the report has its own, paired intervals
-            log_samples=True,
-            random_seed=seed,
-            numpy_random_seed=seed,
-            torch_random_seed=seed,
-            fewshot_random_seed=seed,
-        )
+        loaded = manager.load([name])
     except (ConnectionError, FileNotFoundError) as error:
         raise AdakdError(
             f"evaluation.tasks: the data of {name!r} cannot be had ({error}); "
             "leave it out where there is no network"
         ) from None
+    task = loaded["tasks"][name]
+    if asked.num_fewshot is not None:
+        task.set_config(key="num_fewshot", value=asked.num_fewshot)
+    elif task.get_config("num_fewshot") is None:
+        task.set_config(key="num_fewshot", value=0)
+    task.set_fewshot_seed(seed=seed)
+    return loaded
 
 
 def _first_metric(result: Any, name: str) -> str:

@@ -103,8 +103,9 @@ class Chat:
     def render(self, question: Question) -> str:
         """Return the prompt; its mark hashes the texts, so that none of them can contain it."""
         item = question.item
+        answers = sorted([question.first, question.second])  # the same mark in both orders
         return self._template.render(
-            mark=f"==={digest(question)}===",
+            mark=f"==={digest(item, answers)}===",
             instruction=item.instruction,
             input=item.input,
             references=item.references,
@@ -134,9 +135,10 @@ class Chat:
 
     def _without_quotes(self, words: str) -> str:
         """Leave out what repeats the prompt's own examples, such as ``[[C]] if it is a tie``."""
-        for example in re.finditer(f"(?:{self.pattern})([^,.;:!?\n]*)", self._source):
-            if re.search(r"\w", example[2]):
-                words = words.replace(example[0].strip(), "")
+        for verdict in re.finditer(self.pattern, self._source):
+            clause = re.split("[,.;:!?\n]", self._source[verdict.end() :], maxsplit=1)[0].rstrip()
+            if clause:
+                words = words.replace(verdict[0] + clause, "")
         return words
 
 

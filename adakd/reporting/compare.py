@@ -34,7 +34,7 @@ class Comparison:
     by_seed: tuple[float, ...] = ()
     """The difference in each training seed."""
     gap_closed: Ratio | None = None
-    """Share of the plain student's gap to the teacher that the arm closes."""
+    """Share of the plain student's gap to the teacher that the arm closes; of pooled rows alone."""
     adjusted_p: float | None = None
     word: Word | Literal["missing", "failed"] = "missing"
     note: str = ""
@@ -82,19 +82,36 @@ def _comparison(
         difference = pooled_difference([(a, b) for a, b, _ in matrices])
     except ValueError:
         return replace(row, note="the sets have no training seed in common")
+    if all(task.scale == 100 for task in tasks):
+        difference = _within(difference, 100.0)
+    if difference.low == difference.high == 0:
+        difference = replace(difference, minimum_effect=float("inf"))
     lacking = sorted({n for n, _ in triples} - {n for n, _ in scored})
     by_seed = np.mean([_mean_of_columns(a - b) for a, b, _ in matrices], axis=0)
-    with_teacher = [three for three in matrices if np.isfinite(sum(three)).any()]
+    has_teacher = all(np.isfinite(sum(three)).any() for three in matrices)
     return replace(
         row,
         difference=difference,
         by_seed=tuple(float(value) for value in by_seed if np.isfinite(value)),
-        gap_closed=gap_closed(matrices) if len(with_teacher) == len(matrices) else None,
+        gap_closed=gap_closed(matrices) if task is None and has_teacher else None,
         note="; ".join(_notes(index, difference, lacking)),
     )
 
 
+def _within(difference: Difference, most: float) -> Difference:
+    """Cut an interval at what a difference of shares can be; two seeds alone may go beyond."""
+    seen = difference.minimum_effect
+    return replace(
+        difference,
+        low=float(np.maximum(difference.low, -most)),
+        high=float(np.minimum(difference.high, most)),
+        minimum_effect=seen if seen <= most else float("inf"),
+    )
+
+
 def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iterator[str]:
+    if difference.low == difference.high == 0:
+        yield "both arms have the same score on every item"
     if lacking:
         yield f"without {', '.join(lacking)} (not scored in both arms)"
     if difference.n_seeds < len(index.seeds):

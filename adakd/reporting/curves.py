@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
-from statistics import mean
+from statistics import fmean
 
 from adakd.reporting.index import Index, Method
 from adakd.results import Step
@@ -43,6 +43,8 @@ class Curves:
     """The charts of one divergence, side by side."""
 
     name: str
+    of_divergence: bool
+    """Whether arms are compared; else it is a control by itself."""
     charts: tuple[Chart, ...]
 
 
@@ -51,9 +53,12 @@ def curves(index: Index) -> tuple[Curves, ...]:
     groups: dict[str, list[Method]] = {}
     for method in index.methods:
         groups.setdefault(method.divergence or str(method), []).append(method)
-    found = (Curves(name, _charts(index, methods)) for name, methods in groups.items())
-    of_divergences_first = sorted(found, key=lambda c: groups[c.name][0].role != "distilled")
-    return tuple(group for group in of_divergences_first if group.charts)
+    found = [
+        Curves(name, methods[0].divergence is not None, _charts(index, methods))
+        for name, methods in groups.items()
+    ]
+    found.sort(key=lambda group: not group.of_divergence)
+    return tuple(group for group in found if group.charts)
 
 
 def _charts(index: Index, methods: Sequence[Method]) -> tuple[Chart, ...]:
@@ -84,4 +89,4 @@ def thinned(
     finite = [(step.step, value(step)) for step in steps if isfinite(value(step))]
     stretch = ceil(len(finite) / most) or 1
     parts = [finite[start : start + stretch] for start in range(0, len(finite), stretch)]
-    return tuple((mean(x for x, _ in part), mean(y for _, y in part)) for part in parts)
+    return tuple((fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts)

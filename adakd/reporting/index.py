@@ -48,7 +48,7 @@ class TaskInfo:
     @property
     def unit(self) -> str:
         """The metric as the page names it, such as ``ROUGE-L × 100``."""
-        name = {"rouge_l": "ROUGE-L", "rougeL": "ROUGE-L"}.get(self.metric, self.metric)
+        name = {"rouge_l": "ROUGE-L", "acc": "accuracy"}.get(self.metric, self.metric)
         return f"{name} × 100" if self.scale == 100 else name
 
 
@@ -175,7 +175,7 @@ def _tasks(suite: Suite | None, scores: Sequence[ScoreRecord]) -> tuple[TaskInfo
         evaluation = suite.evaluation
         asked |= {name: TaskInfo(name, "answers", "rouge_l", True, 100) for name in evaluation.sets}
         names = [f"{choice.set}-choice" for choice in evaluation.choices]
-        asked |= {name: TaskInfo(name, "choice", "accuracy", True, 100) for name in names}
+        asked |= {name: TaskInfo(name, "choice", "acc", True, 100) for name in names}
         asked |= {t.name: TaskInfo(t.name, "task", t.metric or "") for t in evaluation.tasks}
     by_task: dict[str, list[ScoreRecord]] = {}
     for record in scores:

@@ -15,6 +15,7 @@ from adakd import resources
 from adakd.errors import AdakdError
 from adakd.planning import PLAIN
 from adakd.reporting import svg, text, wording
+from adakd.reporting.answers import Look, looks
 from adakd.reporting.compare import Answer, answer
 from adakd.reporting.curves import Curves, curves
 from adakd.reporting.index import Gap, Index, Method, index
@@ -22,6 +23,7 @@ from adakd.reporting.judging import Contest, contests
 from adakd.reporting.overhead import Overhead, overheads
 from adakd.reporting.samples import Example, examples
 from adakd.reporting.tables import ScoreTable, score_table
+from adakd.reporting.trainings import Trained, trainings
 from adakd.results import RunRecord, Store
 from adakd.statistics import sign_flip_floor
 
@@ -44,9 +46,11 @@ class View:
     tasks: ScoreTable
     unscored: int
     """Item scores that could not be computed, over all tables."""
+    looks: tuple[Look, ...]
     contests: tuple[Contest, ...]
     overheads: tuple[Overhead, ...]
     curves: tuple[Curves, ...]
+    trainings: tuple[Trained, ...]
     examples: tuple[Example, ...]
 
 
@@ -98,9 +102,11 @@ def view(store: Store, order: Index) -> View:
         sets=score_table(order, order.of_sort("answers"), average=True),
         tasks=score_table(order, order.of_sort("choice", "task")),
         unscored=sum(record.unscored for records in order.scores.values() for record in records),
+        looks=looks(order),
         contests=contests(store, order),
         overheads=overheads(store),
         curves=curves(order),
+        trainings=trainings(order),
         examples=examples(store, order),
     )
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 from adakd.reporting.curves import Chart
 from adakd.reporting.text import number, signed
 
-ROW_WIDTH, ROW_HEIGHT, ROW_MARGIN = 320, 26, 14
+ROW_WIDTH, ROW_HEIGHT, ROW_MARGIN = 320, 26, 18
 CHART_WIDTH, CHART_HEIGHT = 340, 200
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 34
 

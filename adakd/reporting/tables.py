@@ -7,6 +7,7 @@ from typing import Literal
 
 from rich.table import Table
 
+from adakd.reporting import text
 from adakd.reporting.index import Index, Method, TaskInfo, index
 from adakd.results import ScoreRecord, Store
 
@@ -41,7 +42,7 @@ class ScoreTable:
     seeds: int
     """How many of them."""
     best: tuple[float | None, ...]
-    """The best mean of the distilled students in each column."""
+    """The best mean of the distilled students in each column; None where all are equal."""
 
 
 def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) -> ScoreTable:
@@ -56,14 +57,11 @@ def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) 
         )
         for method in index.methods
     )
-    better = [max if task.higher_is_better else min for task in tasks]
+    directions = [*(task.higher_is_better for task in tasks), *([True] if with_mean else [])]
+    students = [scores for method, scores in rows if method.divergence]
     best = [
-        choose((c.mean for c in column if c.mean is not None), default=None)
-        for choose, column in zip(
-            [*better, max],
-            zip(*(cells for method, cells in rows if method.divergence), strict=True),
-            strict=False,
-        )
+        _best([scores[column].mean for scores in students], higher)
+        for column, higher in enumerate(directions)
     ]
     return ScoreTable(
         columns=(*(task.name for task in tasks), *(["mean of the sets"] if with_mean else [])),
@@ -75,24 +73,31 @@ def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) 
     )
 
 
+def _best(means: Sequence[float | None], higher: bool) -> float | None:
+    """Return the best mean, or None where there is no other to be better than."""
+    known = {value for value in means if value is not None}
+    return None if len(known) < 2 else max(known) if higher else min(known)
+
+
 def summary_table(store: Store) -> Table:
     """Return the scores as a table for the terminal: methods x tasks, mean ± std over seeds."""
     order = index(store)
     sets, others = order.of_sort("answers"), order.of_sort("choice", "task")
     tables = [score_table(order, sets, average=True), score_table(order, others)]
     shown = [table for table in tables if table.columns]
-    heading = " and ".join(dict.fromkeys(f"{t.seeds} {t.spread} seed(s)" for t in shown))
-    result = Table(title=f"mean ± std over {heading}" if shown else "no scores")
+    spreads = {text.counted(t.seeds, f"{t.spread} seed"): None for t in shown if t.seeds > 1}
+    over = f" ± std over {' and '.join(spreads)}" if spreads else ", one seed"
+    result = Table(title=f"mean{over}" if shown else "no scores")
     result.add_column("method")
     for table in shown:
         for column, unit in zip(table.columns, table.units, strict=True):
             result.add_column(f"{column}\n[dim]{unit}[/dim]", justify="right")
     for number, method in enumerate(order.methods):
-        result.add_row(str(method), *(_text(c) for t in shown for c in t.rows[number][1]))
+        result.add_row(str(method), *(_field(c) for t in shown for c in t.rows[number][1]))
     return result
 
 
-def _text(score: Score) -> str:
+def _field(score: Score) -> str:
     if score.mean is None:
         return f"[red]{score.status}[/red]" if score.status == "failed" else score.status
     spread = "" if score.std is None else f" ± {score.std:.2f}"

@@ -1,7 +1,8 @@
 """Sentences, and what charts are drawn from: the last step from a view to the templates."""
 
-import json
 from collections.abc import Mapping, Sequence
+
+import yaml
 
 from adakd.planning import PLAIN
 from adakd.reporting import text
@@ -10,7 +11,14 @@ from adakd.reporting.overhead import PHASES, Overhead
 from adakd.reporting.svg import Scale, scale
 from adakd.results import Outcome, Phase
 
-WORDS = ("better", "worse", "not separable", "failed", "missing")
+VERBS = {
+    "better": "is better than plain distillation",
+    "worse": "is worse than plain distillation",
+    "not separable": "cannot be told from plain distillation",
+    "failed": "has no result, for a failure,",
+    "missing": "has no result yet",
+}
+"""The words of a verdict, in the order in which they are told, as a sentence says them."""
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
 """In the order in which a bar shows them: wins and losses at the two ends."""
 OUTCOME_COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
@@ -33,14 +41,20 @@ def headlines(answer: Answer, costs: Sequence[Overhead]) -> list[str]:
 
 
 def _headline(arm: str, rows: Sequence[Comparison]) -> str:
-    by_word: dict[str, list[str]] = {word: [] for word in WORDS}
+    by_word: dict[str, list[str]] = {word: [] for word in VERBS}
     for row in rows:
         by_word[row.word].append(row.divergence)
-    better = by_word.pop("better")
-    named = f": {', '.join(better)}" if better else ""
-    start = f"{arm_name(arm)} is better than plain distillation with {len(better)} of "
-    rest = [f"{word.capitalize()}: {', '.join(names)}." for word, names in by_word.items() if names]
-    return " ".join([f"{start}{text.counted(len(rows), 'divergence')}{named}.", *rest])
+    if len(rows) == 1:
+        (row,) = rows
+        return f"{arm_name(arm)} {VERBS[row.word]} under {row.divergence}."
+    better = len(by_word["better"])
+    start = f"{arm_name(arm)} is better than plain distillation under {better} of {len(rows)}"
+    listed = [
+        f"{word.capitalize()}: {', '.join(names) if len(names) < len(rows) else 'all'}."
+        for word, names in by_word.items()
+        if names
+    ]
+    return f"{start} divergences. {' '.join(listed)}"
 
 
 def _cost(ratios: Sequence[float]) -> str:
@@ -48,6 +62,14 @@ def _cost(ratios: Sequence[float]) -> str:
         return ""
     ends = dict.fromkeys(text.number(end) for end in (min(ratios), max(ratios)))
     return f" Its steps take {'–'.join(ends)}× as long."
+
+
+def by_unit(rows: Sequence[Comparison]) -> dict[str, dict[str, list[Comparison]]]:
+    """Group the rows of single tasks by unit and task, in the suite's order."""
+    groups: dict[str, dict[str, list[Comparison]]] = {}
+    for row in rows:
+        groups.setdefault(row.unit, {}).setdefault(str(row.task), []).append(row)
+    return groups
 
 
 def difference_axis(rows: Sequence[Comparison], noise: float | None) -> Scale:
@@ -77,7 +99,7 @@ def overhead(row: Overhead) -> str:
     sentence += f"{interval[:-1]}, {pairs})"
     if row.peak_plain and row.peak_adaptive:
         sentence += f", peak memory {text.number(row.peak_adaptive / row.peak_plain)}×"
-    return f"{sentence}; {row.device}, {row.tokens:,} response tokens a batch."
+    return f"{sentence}."
 
 
 def phase_parts(row: Overhead, arm: str) -> list[tuple[str, str, float]]:
@@ -91,6 +113,12 @@ def outcome_parts(counts: Mapping[Outcome, int]) -> list[tuple[str, str, float]]
     return [(name, f"{name} {counts[name]}", counts[name]) for name in OUTCOMES]
 
 
-def indented(value: object) -> str:
-    """Return JSON for reading."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def as_yaml(value: object) -> str:
+    """Return a suite as the YAML that it could be read from."""
+    written = yaml.dump(value, Dumper=_WithoutAliases, sort_keys=False, allow_unicode=True)
+    return str(written)
+
+
+class _WithoutAliases(yaml.SafeDumper):
+    def ignore_aliases(self, data: object) -> bool:
+        return True

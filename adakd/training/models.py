@@ -31,6 +31,11 @@ def device() -> torch.device:
     return accelerator or torch.device("cpu")
 
 
+def place(model: Any, dtype: torch.dtype | None = None) -> Any:
+    """Return a model moved to :func:`device`, in another precision if one is given."""
+    return model.to(device=device(), dtype=dtype)
+
+
 # --- tokenizers -----------------------------------------------------------------------------
 
 
@@ -59,7 +64,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING, padding_side="left"
     )
 
@@ -109,10 +114,12 @@ def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
             bos_token_id=None,
         )
         set_seed(seed)
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            config, dtype=torch.float32
+        )
     except (KeyError, ValueError, TypeError) as error:
         raise AdakdError(f"a model from scratch, config: {error}") from None
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
@@ -132,8 +139,8 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
     kept = [layer for i, layer in enumerate(_layers(student)[1]) if i not in base.drop_layers]
     for index, layer in enumerate(kept):
         for module in layer.modules():
-            if hasattr(module, "layer_idx"):  # its place in the key-value cache
-                module.layer_idx = index
+            if "layer_idx" in vars(module):  # its place in the key-value cache
+                vars(module)["layer_idx"] = index
     student.set_submodule(name, torch.nn.ModuleList(kept))
     config = student.config.get_text_config()
     if getattr(config, "layer_types", None):
@@ -181,7 +188,7 @@ def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTraine
     """Return a saved student; adapters are merged into the `base` that they were trained on."""
     if not (folder / "adapter_config.json").exists():
         return load_model(folder)
-    return PeftModel.from_pretrained(base(), folder).merge_and_unload()  # type: ignore[no-any-return, operator]
+    return PeftModel.from_pretrained(base(), folder).merge_and_unload()  # type: ignore[no-any-return]
 
 
 def _layers(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:

@@ -77,7 +77,7 @@ class _Stepper:
         student = workshop.untrained(seed)
         if self.training.lora is not None:
             student = models.with_adapters(student, self.training.lora, seed)  # type: ignore[assignment]
-        self.student = student.to(models.device()).train()
+        self.student = models.place(student).train()
         self.teacher = workshop.teacher
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
@@ -92,7 +92,7 @@ class _Stepper:
         ):
             loss = distillation_loss(self.student, self.teacher, objective, here, clock).loss
         with clock.phase("backward"):
-            loss.backward()
+            torch.autograd.backward(loss)
         with clock.phase("optimizer"):
             trained = self.optimizer.param_groups[0]["params"]
             torch.nn.utils.clip_grad_norm_(trained, self.training.max_grad_norm)

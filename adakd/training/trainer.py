@@ -103,7 +103,8 @@ class DistillationTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.objective, self.teacher, self.on_step = objective, teacher, on_step
+        self.objective: TokenObjective = objective
+        self.teacher, self.on_step = teacher, on_step
         self.clock = Clock()
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
@@ -157,7 +158,7 @@ class DistillationTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
-            folder = Path(self.args.output_dir, f"checkpoint-{self.state.global_step}")
+            folder = Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")
             (folder / COMPLETE).write_text(json.dumps(self.objective.state_dict()))
 
 
@@ -182,8 +183,8 @@ def fit(
     seed: int,
     folder: Path,
     on_step: OnStep = lambda _: None,
-) -> tuple[Step, ...]:
-    """Train `model` in place and return its steps; goes on from the newest checkpoint.
+) -> tuple[tuple[Step, ...], NonFiniteLoss | None]:
+    """Train `model` in place; goes on from the newest checkpoint.
 
     Args:
         model: the student, or a teacher in SFT.
@@ -196,8 +197,11 @@ def fit(
         folder: keeps the checkpoints; the caller removes it once the model is saved.
         on_step: called after each optimizer step.
 
+    Returns:
+        The steps done, and what ended the training before its time: a loss or a gradient that
+        is not finite.
+
     Raises:
-        NonFiniteLoss: the loss or the gradient is not finite; names the step.
         AdakdError: the disk is full.
     """
     trainer = DistillationTrainer(
@@ -212,14 +216,18 @@ def fit(
     checkpoint = _newest_checkpoint(folder)
     if checkpoint is not None:
         objective.load_state_dict(json.loads((checkpoint / COMPLETE).read_text()))
+    failure = None
     try:
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except NonFiniteLoss as error:
+        failure = error
     except OSError as error:
         raise AdakdError(
             f"{folder}: {error.strerror or error}; mend it (is the disk full?) and run the same "
             "command again: it goes on from the last checkpoint"
         ) from None
-    return tuple(_step(entry) for entry in trainer.state.log_history if "loss" in entry)
+    history = [entry for entry in trainer.state.log_history if "loss" in entry]
+    return tuple(_step(entry) for entry in history), failure
 
 
 def _arguments(training: Training, rows: int, seed: int, folder: Path) -> TrainingArguments:
@@ -235,6 +243,7 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim="adamw_torch_fused",
+        use_cpu=not torch.accelerator.is_available(),
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
         gradient_checkpointing=training.gradient_checkpointing,
@@ -276,7 +285,7 @@ def _step(entry: Mapping[str, Any]) -> Step:
         kept_ratio=entry["kept_ratio"],
         temperature=entry["temperature"],
         seconds={
-            key.removeprefix(prefix): value  # type: ignore[misc]
+            key.removeprefix(prefix): value
             for key, value in entry.items()
             if key.startswith(prefix)
         },

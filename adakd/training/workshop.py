@@ -45,15 +45,14 @@ class Workshop:
         return encode(rows, self.tokenizer, self.suite.data)
 
     @cached_property
-    def teacher(self) -> PreTrainedModel:
+    def teacher(self) -> Any:
         """The trained teacher, frozen, on the training device, in the training precision."""
         dtype = models.DTYPES[self.suite.training.precision]
-        model = self.load(self.plan.teacher).to(device=models.device(), dtype=dtype)
-        return model.requires_grad_(False).eval()
+        return models.place(self.load(self.plan.teacher), dtype).requires_grad_(False).eval()
 
     # --- one cell ---------------------------------------------------------------------------
 
-    def place(self, cell: Cell) -> Path:
+    def home(self, cell: Cell) -> Path:
         """Return the folder that a cell's model is saved in."""
         return self.folder / "cells" / cell.key / "model"
 
@@ -73,8 +72,8 @@ class Workshop:
 
     def load(self, cell: Cell) -> PreTrainedModel:
         """Return a cell's model as it is to be scored, in float32 on the CPU."""
-        if self.place(cell).exists():
-            return models.load_student(self.place(cell), lambda: self.untrained(cell.seed))
+        if self.home(cell).exists():
+            return models.load_student(self.home(cell), lambda: self.untrained(cell.seed))
         if cell.role == "untrained":
             return self.untrained(cell.seed)
         base = self.suite.teacher.base
@@ -83,9 +82,9 @@ class Workshop:
             return models.scratch_model(base, self.tokenizer, cell.seed)
         return models.load_model(base)
 
-    def on_device(self, cell: Cell) -> PreTrainedModel:
+    def on_device(self, cell: Cell) -> Any:
         """Return a cell's model on the device of this machine, to be scored."""
-        return self.load(cell).to(models.device())
+        return models.place(self.load(cell))
 
     def steps(self, cell: Cell) -> int:
         """Return the optimizer steps of a cell."""
@@ -108,20 +107,16 @@ class Workshop:
         if training is None:
             return TrainingRecord(key=cell.key, cell=cell, status="done")
         model = self._trainable(cell, training)
-        checkpoints = self.place(cell).with_name("checkpoints")
-        steps: tuple[Step, ...] = ()
-        reason = None
-        try:
-            steps = self._fit(cell, model, training, checkpoints, on_step)
-            models.save(model, self.tokenizer, self.place(cell))
-        except NonFiniteLoss as error:
-            reason = str(error)
+        checkpoints = self.home(cell).with_name("checkpoints")
+        steps, failure = self._fit(cell, model, training, checkpoints, on_step)
+        if failure is None:
+            models.save(model, self.tokenizer, self.home(cell))
         shutil.rmtree(checkpoints, ignore_errors=True)
         return TrainingRecord(
             key=cell.key,
             cell=cell,
-            status="failed" if reason else "done",
-            reason=reason,
+            status="failed" if failure else "done",
+            reason=failure and str(failure),
             steps=steps,
             seconds=time.perf_counter() - start,
             parameters=_count(model),
@@ -138,7 +133,7 @@ class Workshop:
 
     def _fit(
         self, cell: Cell, model: Any, training: Training, checkpoints: Path, on_step: OnStep
-    ) -> tuple[Step, ...]:
+    ) -> tuple[tuple[Step, ...], NonFiniteLoss | None]:
         objective = self.objective(cell)
         return fit(
             model=model,

@@ -148,8 +148,14 @@ def test_an_unreachable_server_is_told_before_the_first_question(judge_file) -> 
 
 @pytest.mark.parametrize(
     ("status", "field"),
-    [(401, "api_key_env"), (403, "api_key_env"), (404, "model"), (400, "model")]
-    + [(429, "concurrency"), (500, "base_url")],
+    [
+        (401, "api_key_env"),
+        (403, "api_key_env"),
+        (404, "model"),
+        (400, "model"),
+        (429, "concurrency"),
+        (500, "base_url"),
+    ],
 )
 def test_a_refusal_names_the_field_to_mend(server, judged, judge_file, status, field) -> None:
     server.hello = lambda: server.reply('{"error": "no"}', status)

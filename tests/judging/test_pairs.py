@@ -32,8 +32,15 @@ def test_each_adaptive_cell_meets_the_twin_that_differs_in_the_arm_alone(scores)
 
 @pytest.mark.parametrize(
     ("against", "number"),
-    [("teacher", 16), ("untrained", 16), ("sft", 16), ("reference", 16), ("adakd", 8)]
-    + [("rkl", 12), ("rkl + adakd", 12)],
+    [
+        ("teacher", 16),
+        ("untrained", 16),
+        ("sft", 16),
+        ("reference", 16),
+        ("adakd", 8),
+        ("rkl", 12),
+        ("rkl + adakd", 12),
+    ],
 )
 def test_every_distilled_cell_meets_the_named_opponent(scores, against, number) -> None:
     found = pairs(scores, against)
@@ -95,5 +102,5 @@ def test_the_reference_is_not_shown_where_it_is_the_opponent(make_cell, make_sco
 
 def test_missing_words_are_an_error(make_cell, make_score) -> None:
     scores = [make_score(make_cell(arm), ANSWERS) for arm in ("none", "adakd")]
-    with pytest.raises(AdakdError, match="no item '[01]' any more"):
+    with pytest.raises(AdakdError, match=r"no item '[01]' any more"):
         list(duels(pairs(scores), {"set": {}}))

@@ -1,0 +1,81 @@
+"""What is asked for, what is there, and what is named as failed or missing."""
+
+from adakd.reporting.index import Gap, Method, index
+from adakd.results import RunRecord, TrainingRecord
+
+
+def test_a_complete_run_has_no_gaps(made_store):
+    order = index(made_store(failed=None))
+    assert order.gaps() == ()
+    assert [str(method) for method in order.methods[:5]] == [
+        "teacher", "untrained", "sft", "forward_kl", "forward_kl + adakd",
+    ]  # fmt: skip
+    assert order.seeds == (10, 20, 30)
+    assert [task.name for task in order.tasks] == ["dolly", "self-inst", "dolly-choice", "arc_easy"]
+
+
+def test_a_failed_cell_is_named_with_its_reason_and_step(made_store):
+    (gap,) = index(made_store()).gaps()
+    assert gap.what == "forward_kl + adakd, seed 30"
+    assert gap.status == "failed"
+    assert "not finite at step 18" in gap.reason
+    assert "after 17 steps" in gap.reason
+
+
+def test_a_cell_without_any_record_is_missing(made_store):
+    store = made_store(failed=None, missing=("reverse_kl", "none", 20))
+    (gap,) = index(store).gaps()
+    assert (gap.what, gap.status) == ("reverse_kl, seed 20", "missing")
+
+
+def test_a_task_without_scores_is_missing_everywhere(made_store):
+    store = made_store(failed=None)
+    run = store.of(RunRecord)[0]
+    evaluation = run.suite["evaluation"] | {"tasks": [{"name": "arc_easy"}, {"name": "piqa"}]}
+    store.add(run.model_copy(update={"suite": run.suite | {"evaluation": evaluation}}))
+    gaps = index(store).gaps()
+    assert Gap("teacher", "missing", "not scored on piqa") in gaps
+    assert len(gaps) == len(index(store).expected)
+
+
+def test_a_success_after_a_failure_counts(made_store):
+    store = made_store()
+    order = index(store)
+    failed = order.trainings[Method("distilled", "forward_kl", "adakd"), 30]
+    store.add(failed.model_copy(update={"status": "done", "reason": None}))
+    (gap,) = index(store).gaps()
+    assert (gap.status, gap.reason.split()[:2]) == ("missing", ["not", "scored"])
+
+
+def test_records_of_changed_settings_are_left_out_and_counted(made_store):
+    store = made_store(failed=None)
+    old = store.of(TrainingRecord)[-1]
+    cell = old.cell.model_copy(update={"key": "changed"})
+    store.add(old.model_copy(update={"cell": cell, "key": "changed"}))
+    order = index(store)
+    assert order.current[Method.of(cell), cell.seed] == "changed"
+    assert order.superseded > 1
+    assert [gap.status for gap in order.gaps()] == ["missing"]
+    assert not order.is_current(old.cell)
+
+
+def test_without_a_run_record_the_records_say_what_there_is(made_store):
+    order = index(made_store(run=False, failed=None))
+    assert order.suite is None
+    assert len(order.methods) == 9
+    assert order.gaps() == ()
+
+
+def test_a_suite_that_cannot_be_read_any_more_is_no_error(made_store):
+    store = made_store(failed=None)
+    run = store.of(RunRecord)[0]
+    store.add(run.model_copy(update={"suite": {"name": "old", "gone": 1}}))
+    order = index(store)
+    assert (order.suite, len(order.methods)) == (None, 9)
+
+
+def test_an_empty_folder_has_an_empty_index(tmp_path):
+    from adakd.results import Store
+
+    order = index(Store(tmp_path))
+    assert (order.methods, order.tasks, order.gaps()) == ((), (), ())

@@ -1,0 +1,206 @@
+"""Win rates, overhead, curves, samples, charts and the writing of numbers."""
+
+import math
+from xml.etree import ElementTree
+
+import pytest
+
+from adakd.reporting import svg, text
+from adakd.reporting.answers import looks, repeats
+from adakd.reporting.curves import curves, thinned
+from adakd.reporting.index import index
+from adakd.reporting.judging import contests
+from adakd.reporting.overhead import overheads
+from adakd.reporting.samples import PER_TASK, examples
+from adakd.reporting.trainings import trainings
+from adakd.results import Step, TimedStep, TimingRecord, VerdictRecord
+from adakd.statistics import Ratio
+
+# --- judging --------------------------------------------------------------------------------
+
+
+def test_contests_count_every_pair_once(made_store):
+    store = made_store()
+    found = contests(store, index(store))
+    assert [str(c.method) for c in found][1] == "reverse_kl + adakd"
+    assert sum(found[1].rate.counts.values()) == 40 * 3
+    assert found[1].word == "better"
+    assert (found[1].prompts, found[1].seeds) == (40, 3)
+
+
+def test_a_failed_order_is_never_a_tie(made_store):
+    store = made_store()
+    for record in store.of(VerdictRecord):
+        said = "failed" if record.candidate_first else "tie"
+        store.add(record.model_copy(update={"verdict": said}))
+    for contest in contests(store, index(store)):
+        assert contest.rate.counts["tie"] == 0
+        assert contest.rate.counts["failed"] == sum(contest.rate.counts.values())
+        assert (contest.word, contest.rate.overall) == ("not separable", None)
+
+
+def test_a_judge_that_likes_the_first_place_is_seen(made_store):
+    store = made_store()
+    for record in store.of(VerdictRecord):
+        said = "candidate" if record.candidate_first else "opponent"
+        store.add(record.model_copy(update={"verdict": said}))
+    for contest in contests(store, index(store)):
+        assert contest.first_preferred == 1
+        assert contest.rate.counts["flip"] == sum(contest.rate.counts.values())
+        assert contest.rate.decisive is None
+
+
+# --- overhead -------------------------------------------------------------------------------
+
+
+def test_overhead_by_hand(tmp_path, made_store):
+    store = made_store("empty", timing=False)
+    steps = [
+        TimedStep(arm=arm, seconds={"loss": loss, "backward": 0.1}, peak_bytes=peak)
+        for arm, loss, peak in (("none", 0.1, 100), ("adakd", 0.2, 150))
+    ]
+    store.add(
+        TimingRecord(
+            key="t", divergence="a", arm="adakd", device="cpu", tokens=5,
+            pairs=((steps[0], steps[1]),) * 3,
+        )
+    )  # fmt: skip
+    (row,) = overheads(store)
+    assert row.ratio.estimate == pytest.approx(1.5)
+    assert (row.plain, row.adaptive) == (pytest.approx(200), pytest.approx(300))
+    by_phase = {phase.phase: phase.ratio for phase in row.phases}
+    assert by_phase["loss"].estimate == pytest.approx(2)
+    assert by_phase["teacher"] is None
+    assert (row.peak_plain, row.peak_adaptive) == (100, 150)
+
+
+# --- curves ---------------------------------------------------------------------------------
+
+
+def step(number, loss):
+    return Step(
+        step=number, loss=loss, learning_rate=0, grad_norm=0, kept_ratio=1, temperature=1,
+        seconds={},
+    )  # fmt: skip
+
+
+def test_long_trainings_are_averaged_over_stretches():
+    steps = [step(number, float(number)) for number in range(1, 1001)]
+    points = thinned(steps, lambda s: s.loss, most=100)
+    assert len(points) == 100
+    assert points[0] == (5.5, 5.5)
+
+
+def test_values_that_are_not_finite_are_left_out():
+    steps = [step(1, 1.0), step(2, math.nan), step(3, math.inf)]
+    assert thinned(steps, lambda s: s.loss) == ((1, 1.0),)
+
+
+def test_every_divergence_has_three_charts_of_both_arms(made_store):
+    groups = curves(index(made_store()))
+    assert [group.name for group in groups][-1] == "sft"
+    assert [len(group.charts) for group in groups] == [3, 3, 3, 1]
+    assert len(groups[0].charts[0].lines) == 6
+
+
+# --- samples --------------------------------------------------------------------------------
+
+
+def test_samples_show_every_method_side_by_side(made_store):
+    store = made_store(failed=None)
+    found = examples(store, index(store))
+    assert len(found) == 2 * min(3, PER_TASK)
+    assert [str(reply.method) for reply in found[0].controls] == ["teacher", "untrained", "sft"]
+    assert [name for name, _ in found[0].by_divergence][1] == "reverse_kl"
+    plain, adaptive = found[0].by_divergence[1][1]
+    assert plain.text is not None
+    assert adaptive.verdicts[0].startswith("rule against plain, shown first: ")
+
+
+# --- charts and numbers ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks", "digits"),
+    [
+        ([0, 100], (0, 25, 50, 75, 100), 0),
+        ([-0.2, 0.31], (-0.2, 0, 0.2, 0.4), 1),
+        ([3, 3], (2.5, 2.75, 3.0, 3.25, 3.5), 2),
+        ([], (0, 0.25, 0.5, 0.75, 1), 2),
+        ([0.9991, 1.0012], (0.999, 1, 1.001, 1.002), 3),
+    ],
+)
+def test_ticks_are_round_and_hold_the_values(values, ticks, digits):
+    axis = svg.scale(values)
+    assert axis.ticks == pytest.approx(ticks)
+    assert axis.digits == digits
+
+
+def test_an_unknown_interval_is_not_drawn_and_a_long_one_has_arrows():
+    axis = svg.scale([-1, 1])
+    unknown = svg.forest_row(axis, 0.5, (math.nan, math.nan), kind="flat", title="t")
+    assert 'class="interval"' not in unknown
+    long = svg.forest_row(axis, 0.5, (-9, 9), kind="flat", title="t")
+    assert long.count('class="beyond"') == 2
+
+
+def test_charts_are_well_formed_and_escape_their_text():
+    hostile = "<script>&\"'</script>"
+    axis = svg.scale([0, 1])
+    charts = [
+        svg.forest_row(axis, 0.5, (0, 1), kind="flat", title=hostile, points=(0.1,), band=0.1),
+        svg.forest_axis(axis, label=hostile),
+        svg.stacked_bar([("win", hostile, 3), ("loss", "b", 0)], hostile),
+        svg.stacked_bar([("win", "a", 0)], "nothing to show"),
+    ]
+    for chart in charts:
+        ElementTree.fromstring(chart)
+        assert "<script" not in chart
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (text.number(-0.001), "0.00"),
+        (text.number(-1234.5, 1), "−1,234.5"),
+        (text.number(math.nan), "–"),
+        (text.number(None), "–"),
+        (text.signed(0.0), "0.00"),
+        (text.signed(1.5), "+1.50"),
+        (text.signed(-1.5), "−1.50"),
+        (text.interval(-0.12, 0.34), "−0.12 to +0.34"),
+        (text.percent(0.5), "50 %"),
+        (text.percent(None), "–"),
+        (text.ratio(Ratio(1.32, 1.28, 1.37, 10)), "1.32× (95 % 1.28–1.37)"),
+        (text.p_value(0.00001), "< 0.001"),
+        (text.p_value(0.0312), "0.031"),
+        (text.p_value(None), "–"),
+        (text.size(3 * 2**20), "3 MiB"),
+        (text.size(3 * 2**30), "3.00 GiB"),
+        (text.size(None), "–"),
+        (text.duration(119.96), "120.0 s"),
+        (text.duration(600), "10.0 min"),
+        (text.duration(9000), "2.5 h"),
+        (text.counted(1, "seed"), "1 seed"),
+        (text.counted(1200, "seed"), "1,200 seeds"),
+    ],
+)
+def test_numbers_are_written_in_one_way(written, expected):
+    assert written == expected
+
+
+def test_answers_that_say_nothing_or_the_same_are_counted(made_store):
+    assert repeats(["la"] * 20)
+    assert not repeats(["la"] * 19)
+    assert not repeats(list("abcdefghijklmnopqrstuvw"))
+    store = made_store(text="")
+    assert {look.empty for look in looks(index(store))} == {0}
+    store = made_store("empty", text=" \n")
+    assert {(look.empty, look.median_words) for look in looks(index(store))} == {(1, 0)}
+
+
+def test_trainings_count_failed_seeds_by_themselves(made_store):
+    found = {str(one.method): one for one in trainings(index(made_store()))}
+    assert "teacher" not in found
+    one = found["forward_kl + adakd"]
+    assert (one.done, one.failed, one.steps, one.left_out) == (2, 1, 60, 3)

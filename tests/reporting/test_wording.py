@@ -1,0 +1,66 @@
+"""The sentences at the top, and the axes under the forest plots."""
+
+from dataclasses import replace
+
+import pytest
+
+from adakd.reporting.compare import answer
+from adakd.reporting.index import index
+from adakd.reporting.overhead import overheads
+from adakd.reporting.wording import by_unit, difference_axis, headlines, overhead
+
+
+def test_the_headline_names_every_word_and_the_cost(made_store):
+    store = made_store()
+    (line,) = headlines(answer(index(store)), overheads(store))
+    assert line.startswith(
+        "AdaKD is better than plain distillation under 1 of 3 divergences. Better: reverse_kl. "
+        "Worse: skew_reverse_kl(lam=0.1). Not separable: forward_kl. Its steps take 1.2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("better", "AdaKD is better than plain distillation under reverse_kl."),
+        ("worse", "AdaKD is worse than plain distillation under reverse_kl."),
+        ("not separable", "AdaKD cannot be told from plain distillation under reverse_kl."),
+        ("failed", "AdaKD has no result, for a failure, under reverse_kl."),
+    ],
+)
+def test_the_headline_of_one_divergence(made_store, word, said):
+    found = answer(index(made_store(effects=(("reverse_kl", 0.05),))))
+    rows = (replace(found.overall[0], word=word),)
+    assert headlines(replace(found, overall=rows), ()) == [said]
+
+
+def test_every_arm_has_its_headline(made_store):
+    found = answer(index(made_store(arms=("adakd", "latf"), failed=None)))
+    first, second = headlines(found, ())
+    assert first.startswith("AdaKD is")
+    assert second.startswith("latf is")
+
+
+def test_overhead_in_one_sentence(made_store):
+    row = overheads(made_store())[1]
+    assert overhead(row) == (
+        "reverse_kl: the AdaKD step takes 1.20× a plain step "
+        "(95 % 1.18–1.22, n = 10 interleaved pairs), peak memory 1.20×."
+    )
+    assert overhead(replace(row, peak_plain=None)).endswith("interleaved pairs).")
+
+
+def test_rows_of_tasks_keep_the_order_of_the_suite(made_store):
+    groups = by_unit(answer(index(made_store())).tasks)
+    assert {unit: list(tasks) for unit, tasks in groups.items()} == {
+        "ROUGE-L × 100": ["dolly", "self-inst"],
+        "accuracy × 100": ["dolly-choice"],
+        "acc_norm × 100": ["arc_easy"],
+    }
+
+
+def test_one_endless_interval_does_not_flatten_the_others(made_store):
+    row = answer(index(made_store())).overall[1]
+    wide = replace(row, difference=replace(row.difference, low=-900.0, high=900.0))
+    axis = difference_axis([row, wide], None)
+    assert -50 < axis.low < 0 < axis.high < 50
