@@ -235,6 +235,8 @@ class ChoiceTask(Selection):
 
     set: str
     choices: int = Field(default=4, ge=2)
+    max_words: PositiveInt = 30
+    """Every option is cut to this many words."""
 
 
 class Evaluation(Config):

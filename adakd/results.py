@@ -33,8 +33,8 @@ class RunRecord(Config):
     suite: dict[str, Any]
     """The suite as resolved, overrides included."""
     suite_digest: str
-    cells: tuple[str, ...]
-    """Keys of the cells that this run wants; others in the file are of earlier settings."""
+    wanted: tuple[str, ...]
+    """Keys of the cells and scores that this run is of; others are of earlier settings."""
     versions: dict[str, str]
     hardware: dict[str, str]
     commit: str | None
@@ -197,6 +197,12 @@ class Store:
         """Return the record of a kind with this key."""
         record = self._records.get((kind, key))
         return record if isinstance(record, kind) else None
+
+    def current(self, kind: type[R]) -> list[R]:
+        """Return the records of cells or scores that belong to the last run's settings."""
+        runs = self.of(RunRecord)
+        wanted = set(runs[-1].wanted) if runs else self._keys
+        return [record for record in self.of(kind) if record.key in wanted]
 
     def suite(self) -> Suite:
         """Return the suite of the last run in this folder.

@@ -8,7 +8,7 @@ from adakd.config import Suite
 from adakd.data import Row, read_rows
 from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
-from adakd.judging import ItemText, judge_answers, load_judge
+from adakd.judging import ItemText, Judge, check, judge_answers, load_judge
 from adakd.planning import PLAIN, Cell, Plan, digest, plan
 from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
@@ -39,17 +39,23 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     """
     progress = progress or Silent()
     plan_ = plan(suite)
+    judges = [load_judge(name) for name in suite.judges]
+    for asked in judges:
+        check(asked)  # before hours of training, not after
     with locked(folder):
         store, workshop = Store(folder), Workshop(plan_, folder)
         store.add(run_record(plan_))
         for cell in plan_.cells:
             _train(cell, workshop, store, progress)
             _score(cell, workshop, store, progress)
-        _time(workshop, store, progress)
+        pairs = _finished_pairs(plan_, store)
+        _time(pairs, workshop, store, progress)
         _keep_examples(suite, store)
-        for name in suite.judges:
-            _judge(name, suite, store, progress)
-        return write_report(folder)
+        report = write_report(folder)
+        for asked in judges if pairs else []:
+            _judge(asked, suite, store, progress)
+            report = write_report(folder)
+        return report
 
 
 def judge(
@@ -76,8 +82,8 @@ def judge(
         AdakdError: no finished run there, an unknown judge, or one that cannot be reached.
     """
     with locked(folder):
-        store = Store(folder)
-        _judge(judge, store.suite(), store, progress or Silent(), against, overrides)
+        store, asked = Store(folder), load_judge(judge, overrides)
+        _judge(asked, store.suite(), store, progress or Silent(), against)
         return write_report(folder)
 
 
@@ -108,12 +114,14 @@ def _show_share(show: Show, before: int, share: float) -> None:
     show(before + share)
 
 
-def _time(workshop: Workshop, store: Store, progress: Progress) -> None:
+def _time(
+    pairs: Sequence[tuple[Cell, Cell]], workshop: Workshop, store: Store, progress: Progress
+) -> None:
+    """Measure the overhead once for each divergence and arm."""
     timing = workshop.suite.timing
-    for plain, adaptive in pairs(workshop.plan) if timing.pairs else []:
-        trained = [store.get(TrainingRecord, cell.key) for cell in (plain, adaptive)]
-        failed = any(record is None or record.status == "failed" for record in trained)
-        if failed or timing_key(adaptive, timing) in store:
+    once = {(pair[1].divergence, pair[1].arm): pair for pair in reversed(pairs)}
+    for plain, adaptive in once.values() if timing.pairs else ():
+        if timing_key(adaptive, timing) in store:
             continue
         steps = timing.warmup + timing.pairs
         with progress.stage(f"time {adaptive.method}", steps) as show:
@@ -121,12 +129,14 @@ def _time(workshop: Workshop, store: Store, progress: Progress) -> None:
         store.add(record)
 
 
-def pairs(plan: Plan) -> list[tuple[Cell, Cell]]:
-    """Return each adaptive cell of the first seed with its plain twin."""
-    first = plan.suite.seeds[0]
-    cells = [cell for cell in plan.cells if cell.role == "distilled" and cell.seed == first]
-    plain = {cell.divergence: cell for cell in cells if cell.arm == PLAIN}
-    return [(plain[cell.divergence], cell) for cell in cells if cell.arm != PLAIN]
+def _finished_pairs(plan: Plan, store: Store) -> list[tuple[Cell, Cell]]:
+    """Return each adaptive cell with its plain twin, where neither has failed."""
+    records = [store.get(TrainingRecord, cell.key) for cell in plan.cells]
+    done = [record.cell for record in records if record and record.status == "done"]
+    plain = {(cell.divergence, cell.seed): cell for cell in done if cell.arm == PLAIN}
+    adaptive = [cell for cell in done if cell.arm != PLAIN]
+    twins = [(plain.get((cell.divergence, cell.seed)), cell) for cell in adaptive]
+    return [(twin, cell) for twin, cell in twins if twin is not None]
 
 
 def _keep_examples(suite: Suite, store: Store) -> None:
@@ -148,15 +158,10 @@ def _keep_examples(suite: Suite, store: Store) -> None:
 
 
 def _judge(
-    name: str,
-    suite: Suite,
-    store: Store,
-    progress: Progress,
-    against: str = "plain",
-    overrides: Sequence[str] = (),
+    asked: Judge, suite: Suite, store: Store, progress: Progress, against: str = "plain"
 ) -> None:
-    asked, items = load_judge(name, overrides), item_texts(suite)
-    with progress.stage(f"judge with {name}", 1) as show:
+    items = item_texts(suite)
+    with progress.stage(f"judge with {asked.name}", 1) as show:
         summary = judge_answers(store, asked, items, against=against, on_progress=show)
     if summary.failure:
         failed = summary.outcomes.get("failed", 0)

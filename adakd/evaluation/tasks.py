@@ -22,6 +22,8 @@ from adakd.evaluation.rouge import rouge_l
 HOOKS = "adakd_tasks"
 """The Python file beside the task files, whose functions they name."""
 METRIC = "rouge_l"
+CHOICE_METRIC = "acc_norm"
+"""Accuracy by likelihood per byte, since references differ in length."""
 
 
 def task_name(name: str) -> str:
@@ -127,7 +129,7 @@ _CHOICE: dict[str, Any] = {
     "doc_to_text": "{{prompt}}",
     "doc_to_choice": "{{choices}}",
     "doc_to_target": "answer",
-    "metric_list": [{"metric": "acc", "aggregation": "mean", "higher_is_better": True}],
+    "metric_list": [{"metric": CHOICE_METRIC, "aggregation": "mean", "higher_is_better": True}],
 }
 
 
@@ -135,7 +137,11 @@ def _choice_items(
     rows: list[Row], choice: ChoiceTask, suite: Suite, tokenizer: Any
 ) -> list[dict[str, Any]]:
     """Return items whose wrong answers are references of other items, drawn with a fixed seed."""
-    answers = sorted({row.references[0] for row in rows})
+
+    def option(reference: str) -> str:
+        return " ".join(reference.split()[: choice.max_words])
+
+    answers = sorted({option(row.references[0]) for row in rows})
     if len(answers) < choice.choices:
         raise AdakdError(
             f"evaluation.choices: set {choice.set!r} has {len(answers)} different references, "
@@ -144,15 +150,16 @@ def _choice_items(
     made = []
     for row in rows[: choice.limit]:
         chance = random.Random(row.id)
-        others = [answer for answer in answers if answer not in row.references]
-        options = [*chance.sample(others, choice.choices - 1), row.references[0]]
+        right = [option(reference) for reference in row.references]
+        others = [answer for answer in answers if answer not in right]
+        options = [*chance.sample(others, choice.choices - 1), right[0]]
         chance.shuffle(options)
         made.append(
             {
                 "id": row.id,
                 "prompt": prompt_of(row.instruction, row.input, suite.data.template, tokenizer),
                 "choices": options,
-                "answer": options.index(row.references[0]),
+                "answer": options.index(right[0]),
             }
         )
     return made

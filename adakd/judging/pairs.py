@@ -63,7 +63,6 @@ def pairs(scores: Iterable[ScoreRecord], against: str = TWIN) -> list[Pair]:
     Raises:
         AdakdError: nothing is called `against`, or nothing is there to compare.
     """
-    # A changed suite leaves scores of older cells in the same folder: the newest of a place counts.
     answered = {_place(score): score for score in scores if score.sort == "answers"}
     arms = {cell.arm for cell in _cells(answered.values()) if cell.role == "distilled"}
     arms = {TWIN if arm == PLAIN else arm for arm in arms}

@@ -103,7 +103,7 @@ def judge_answers(
             that have landed stay in the store.
     """
     start = perf_counter()
-    found = pairs(store.of(ScoreRecord), against)
+    found = pairs(store.current(ScoreRecord), against)
     askings = list(_askings(duels(found, items, limit), judge.id, against))
     todo = list(_unanswered(store, askings))
     landed = count(1)

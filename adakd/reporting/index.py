@@ -48,7 +48,9 @@ class TaskInfo:
     @property
     def unit(self) -> str:
         """The metric as the page names it, such as ``ROUGE-L × 100``."""
-        name = {"rouge_l": "ROUGE-L", "acc": "accuracy"}.get(self.metric, self.metric)
+        name = {"rouge_l": "ROUGE-L", "acc": "accuracy", "acc_norm": "accuracy"}.get(
+            self.metric, self.metric
+        )
         return f"{name} × 100" if self.scale == 100 else name
 
 
@@ -63,7 +65,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class Index:
-    """The records by method, seed and task; where settings changed, the last written count."""
+    """The records of the last run's settings by method, seed and task."""
 
     run: RunRecord | None
     suite: Suite | None
@@ -73,10 +75,10 @@ class Index:
     expected: tuple[tuple[Method, int], ...]
     trainings: dict[tuple[Method, int], TrainingRecord] = field(default_factory=dict)
     scores: dict[tuple[Method, int, str], tuple[ScoreRecord, ...]] = field(default_factory=dict)
-    current: dict[tuple[Method, int], str] = field(default_factory=dict)
-    """The key of the cell that counts for each method and seed."""
+    cells: frozenset[str] = frozenset()
+    """The keys of the cells that count."""
     superseded: int = 0
-    """Records of cells whose settings were changed since; they are left out."""
+    """Records of settings that were changed since; they are left out."""
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
@@ -84,8 +86,8 @@ class Index:
         return tuple(dict.fromkeys(seed for _, seed in self.expected))
 
     def is_current(self, cell: Cell) -> bool:
-        """Whether a record of `cell` counts: its settings are those last written."""
-        return self.current.get((Method.of(cell), cell.seed)) == cell.key
+        """Whether a record of `cell` counts: it belongs to the last run's settings."""
+        return cell.key in self.cells
 
     def pairs(self) -> Iterator[tuple[Method, Method]]:
         """Every adaptive arm with the plain arm of the same divergence."""
@@ -124,28 +126,23 @@ class Index:
 
 def index(store: Store) -> Index:
     """Order the records of `store` by what they are of."""
-    run = max(store.of(RunRecord), key=lambda record: record.started, default=None)
+    run = next(reversed(store.of(RunRecord)), None)
     suite = _suite(run)
-    trainings, scores = store.of(TrainingRecord), store.of(ScoreRecord)
-    cells = [score.cell for score in scores] + [training.cell for training in trainings]
-    current = {(Method.of(cell), cell.seed): cell.key for cell in cells}
-    kept = [s for s in scores if current[Method.of(s.cell), s.cell.seed] == s.cell.key]
-    expected = list(dict.fromkeys([*(_expected(suite) if suite else ()), *current]))
+    trainings, scores = store.current(TrainingRecord), store.current(ScoreRecord)
+    cells = [*(score.cell for score in scores), *(training.cell for training in trainings)]
+    places = dict.fromkeys((Method.of(cell), cell.seed) for cell in cells)
+    expected = list(dict.fromkeys([*(_expected(suite) if suite else ()), *places]))
     return Index(
         run=run,
         suite=suite,
         methods=tuple(dict.fromkeys(method for method, _ in expected)),
         seeds=tuple(dict.fromkeys(s for m, s in expected if m.role in ("sft", "distilled"))),
-        tasks=_tasks(suite, kept),
+        tasks=_tasks(suite, scores),
         expected=tuple(expected),
-        trainings={
-            (Method.of(t.cell), t.cell.seed): t
-            for t in trainings
-            if current[Method.of(t.cell), t.cell.seed] == t.cell.key
-        },
-        scores=_by_task(kept),
-        current=current,
-        superseded=sum(current[Method.of(c), c.seed] != c.key for c in cells),
+        trainings={(Method.of(t.cell), t.cell.seed): t for t in trainings},
+        scores=_by_task(scores),
+        cells=frozenset(cell.key for cell in cells),
+        superseded=len(store.of(TrainingRecord)) + len(store.of(ScoreRecord)) - len(cells),
     )
 
 
@@ -175,7 +172,7 @@ def _tasks(suite: Suite | None, scores: Sequence[ScoreRecord]) -> tuple[TaskInfo
         evaluation = suite.evaluation
         asked |= {name: TaskInfo(name, "answers", "rouge_l", True, 100) for name in evaluation.sets}
         names = [f"{choice.set}-choice" for choice in evaluation.choices]
-        asked |= {name: TaskInfo(name, "choice", "acc", True, 100) for name in names}
+        asked |= {name: TaskInfo(name, "choice", "acc_norm", True, 100) for name in names}
         asked |= {t.name: TaskInfo(t.name, "task", t.metric or "") for t in evaluation.tasks}
     by_task: dict[str, list[ScoreRecord]] = {}
     for record in scores:
@@ -195,9 +192,9 @@ def _task(records: Sequence[ScoreRecord]) -> TaskInfo:
 def _by_task(
     records: Iterable[ScoreRecord],
 ) -> dict[tuple[Method, int, str], tuple[ScoreRecord, ...]]:
-    """Group scores by cell and task, the last of each sampling seed."""
-    found: dict[tuple[Method, int, str], dict[int | None, ScoreRecord]] = {}
+    """Group scores by cell and task: one for each sampling seed."""
+    found: dict[tuple[Method, int, str], tuple[ScoreRecord, ...]] = {}
     for record in records:
         place = (Method.of(record.cell), record.cell.seed, record.task)
-        found.setdefault(place, {})[record.sampling_seed] = record
-    return {place: tuple(by_seed.values()) for place, by_seed in found.items()}
+        found[place] = (*found.get(place, ()), record)
+    return found

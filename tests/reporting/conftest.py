@@ -126,6 +126,7 @@ def run_record(made: Made) -> RunRecord:
             "timing": {"pairs": 10 if made.timing else 0},
         },
         suite_digest="0123456789abcdef",
+        wanted=tuple(wanted(made)),
         versions={"adakd": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
         hardware={"device": "cpu", "processor": "a made-up processor", "memory": "16 GiB"},
         commit="89abcdef0123",
@@ -167,12 +168,24 @@ def level(one: Cell, made: Made) -> float:
     return base + (dict(made.effects)[one.divergence or ""] if one.arm != "none" else 0)
 
 
+def jobs(made: Made) -> list[tuple[str, str, str, int | None]]:
+    """Task, sort, metric and sampling seed of every scoring of a cell."""
+    asked = [(name, "answers", "rouge_l", s) for name in made.sets for s in made.samplings]
+    asked += [(f"{made.sets[0]}-choice", "choice", "acc", None)] if made.choices else []
+    asked += [("arc_easy", "task", "acc_norm", None)] if made.tasks else []
+    return asked
+
+
+def wanted(made: Made) -> Iterator[str]:
+    """Yield the keys of all cells and scores."""
+    for one in cells(made):
+        yield one.key
+        yield from (f"{one.key}-{task}-{sampling}" for task, _, _, sampling in jobs(made))
+
+
 def scores(one: Cell, made: Made) -> Iterator[ScoreRecord]:
     """Yield scores whose items and seeds have effects of their own, shared by both arms."""
-    jobs = [(name, "answers", "rouge_l", s) for name in made.sets for s in made.samplings]
-    jobs += [(f"{made.sets[0]}-choice", "choice", "acc", None)] if made.choices else []
-    jobs += [("arc_easy", "task", "acc_norm", None)] if made.tasks else []
-    for task, sort, metric, sampling in jobs:
+    for task, sort, metric, sampling in jobs(made):
         of_items = np.random.default_rng(crc32(task.encode())).normal(0, 0.08, made.items)
         of_seed = np.random.default_rng(one.seed).normal(0, 0.008)
         own = np.random.default_rng(crc32(f"{one.key}-{task}-{sampling}".encode()))

@@ -49,14 +49,31 @@ def test_a_success_after_a_failure_counts(made_store):
 
 def test_records_of_changed_settings_are_left_out_and_counted(made_store):
     store = made_store(failed=None)
+    (run,) = store.of(RunRecord)
     old = store.of(TrainingRecord)[-1]
     cell = old.cell.model_copy(update={"key": "changed"})
     store.add(old.model_copy(update={"cell": cell, "key": "changed"}))
+    others = tuple(key for key in run.wanted if not key.startswith(old.key))
+    store.add(run.model_copy(update={"key": "run-2", "wanted": (*others, "changed")}))
     order = index(store)
-    assert order.current[Method.of(cell), cell.seed] == "changed"
+    assert order.is_current(cell)
+    assert not order.is_current(old.cell)
     assert order.superseded > 1
     assert [gap.status for gap in order.gaps()] == ["missing"]
-    assert not order.is_current(old.cell)
+
+
+def test_going_back_to_earlier_settings_brings_their_records_back(made_store):
+    store = made_store(failed=None)
+    (run,) = store.of(RunRecord)
+    old = store.of(TrainingRecord)[-1]
+    cell = old.cell.model_copy(update={"key": "changed"})
+    store.add(old.model_copy(update={"cell": cell, "key": "changed"}))
+    store.add(run.model_copy(update={"key": "run-2", "wanted": ("changed",)}))
+    store.add(run.model_copy(update={"key": "run-3"}))
+    order = index(store)
+    assert order.is_current(old.cell)
+    assert order.superseded == 1
+    assert order.gaps() == ()
 
 
 def test_without_a_run_record_the_records_say_what_there_is(made_store):
