@@ -12,6 +12,7 @@ from rich.table import Table
 
 from adakd.config import load_suite
 from adakd.errors import AdakdError
+from adakd.planning import Cell, Plan
 from adakd.planning import plan as make_plan
 from adakd.progress import Live
 
@@ -85,19 +86,30 @@ def plan(
 ) -> None:
     """Show what a run would train and score; runs nothing and answers at once."""
     planned = make_plan(load_suite(suite, overrides))
-    console.print(f"[bold]{planned.suite.name}[/bold]  {planned.suite.description}")
-    table = Table("model", "seed", "steps", "tokens at most", "scores", "key")
-    for cell in planned.cells:
-        scores = sum(job.cell == cell for job in planned.jobs)
-        steps, tokens = planned.length(cell)
-        table.add_row(
-            cell.method, str(cell.seed), _count(steps), _count(tokens), str(scores), cell.key[:8]
-        )
-    console.print(table)
+    console.print(f"[bold]{planned.suite.name}[/bold]: {planned.suite.description}")
+    console.print(_cells(planned))
+    students = [cell for cell in planned.cells if cell.role != "teacher"]
     tasks = dict.fromkeys(job.task for job in planned.jobs)
-    seeds = len({job.sampling_seed for job in planned.jobs} - {None})
-    console.print(f"scored on: {', '.join(tasks)}  (answers sampled with {seeds} seeds)")
+    samplings = {job.sampling_seed for job in planned.jobs} - {None}
+    how = f"sampled with {len(samplings)} seeds" if samplings else "decoded greedily"
+    console.print(f"{len(students)} students, {len(planned.jobs)} scores in all")
+    console.print(f"scored on: {', '.join(tasks)} (answers {how})")
     console.print(f"judged by: {', '.join(planned.suite.judges) or 'nobody'}")
+
+
+def _cells(planned: Plan) -> Table:
+    """Return a row for each method: its cells differ in the seed alone."""
+    table = Table("method", "seeds", "steps", "tokens at most", "scores")
+    methods: dict[str, list[Cell]] = {}
+    for cell in planned.cells:
+        methods.setdefault(cell.method, []).append(cell)
+    for method, cells in methods.items():
+        steps, tokens = planned.length(cells[0])
+        seeds = " ".join(str(cell.seed) for cell in cells)
+        scores = sum(job.cell == cells[0] for job in planned.jobs)
+        table.add_row(method, seeds, _count(steps), _count(tokens), str(scores))
+    table.caption = "steps, tokens and scores of each seed"
+    return table
 
 
 def _count(number: int | None) -> str:

@@ -46,9 +46,11 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Config(BaseModel):
-    """Base of all settings: frozen, unknown keys rejected."""
+    """Base of all settings and records: frozen, unknown keys rejected, infinity written as text."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="strings"
+    )
 
 
 # --- data -----------------------------------------------------------------------------------
@@ -254,6 +256,15 @@ class Evaluation(Config):
     precision: Literal["float32", "bf16", "fp16"] = "float32"
 
     @model_validator(mode="after")
+    def _distinct_names(self) -> "Evaluation":
+        names = [*self.sets, *(f"{choice.set}-choice" for choice in self.choices)]
+        names += [task.name for task in self.tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is given twice: a score is stored under its task's name")
+        return self
+
+    @model_validator(mode="after")
     def _choices_of_known_sets(self) -> "Evaluation":
         for choice in self.choices:
             if choice.set not in self.sets:
@@ -345,10 +356,14 @@ def read_yaml(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise AdakdError(f"{file}: {error}") from None
+        raise AdakdError(f"{file}: {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise AdakdError(f"{file}: expected `key: value` lines, found {type(content).__name__}")
     return content
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -356,7 +371,10 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
-    value: Any = yaml.safe_load(text)
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise AdakdError(f"--set {override}: {_one_line(error)}") from None
     if isinstance(value, str) and os.sep in value and Path(value).exists():
         value = os.path.abspath(value)
     *parents, last = path.split(".")

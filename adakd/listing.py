@@ -1,13 +1,14 @@
 """What a suite may name: for `adakd ls`."""
 
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adakd import resources
-from adakd.adaptive import adaptive
+from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import read_yaml
 from adakd.divergences import divergence
 from adakd.errors import UnknownName, did_you_mean
@@ -36,7 +37,17 @@ def listing(kind: str, include: Path | None = None) -> list[Entry]:
     if kind == "divergences":
         return _parts(divergence)
     if kind == "adaptive":
-        return _parts(adaptive)
+        pieces: dict[str, Registry[Any]] = {
+            "indicator": indicator,
+            "focus": focus,
+            "temperature": temperature,
+        }
+        inner = [
+            Entry(f"  {entry.name}", entry.settings, f"{piece}: {entry.summary}")
+            for piece, registry in pieces.items()
+            for entry in _parts(registry)
+        ]
+        return [*_parts(adaptive), *inner]
     if kind in ("suites", "judges"):
         return [
             Entry(name, "", str(read_yaml(file).get("description", "")))
@@ -61,4 +72,5 @@ def _settings(fields: Mapping[str, Any]) -> str:
 
 
 def _summary(part: object) -> str:
-    return (inspect.getdoc(part) or "").partition("\n")[0]
+    first = (inspect.getdoc(part) or "").partition("\n")[0]
+    return re.sub(r",? ?:math:`[^`]*`", "", first).replace("``", "")

@@ -25,6 +25,7 @@ from adakd.config import (
     Scratch,
     Source,
     Suite,
+    Timing,
     Training,
 )
 from adakd.divergences import divergence
@@ -99,6 +100,14 @@ class Plan(Config):
         return steps, steps * sequences * self.suite.data.max_tokens
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of all cells, scores and overhead measurements."""
+        adaptive = [cell for cell in self.cells if cell.arm != PLAIN]
+        timings = (timing_key(cell, self.suite.timing) for cell in adaptive)
+        parts = (part.key for parts in (self.cells, self.jobs) for part in parts)
+        return (*parts, *timings)
+
+    @property
     def teacher(self) -> Cell:
         """The cell of the teacher."""
         return next(cell for cell in self.cells if cell.role == "teacher")
@@ -117,6 +126,12 @@ def plan(suite: Suite) -> Plan:
     """
     load_plugins(suite.plugins)
     cells = _cells(suite)
+    by_key: dict[str, Cell] = {}
+    for cell in cells:
+        if (twin := by_key.setdefault(cell.key, cell)) is not cell:
+            raise AdakdError(
+                f"suite {suite.name!r}: {twin.method} and {cell.method} are the same: leave one out"
+            )
     return Plan(suite=suite, cells=cells, jobs=_jobs(suite, cells))
 
 
@@ -171,12 +186,18 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     for choice in evaluation.choices:
         asked = digest(common, choice, source_digest(evaluation.sets[choice.set], suite))
         tasks.append((f"{choice.set}-choice", None, asked))
-    tasks += [(task.name, None, digest(common, task)) for task in evaluation.tasks]
+    own = _own_tasks(evaluation.include_path)
+    tasks += [(task.name, None, digest(common, task, *own)) for task in evaluation.tasks]
     return tuple(
         Job(cell=cell, task=name, sampling_seed=seed, key=digest(cell.key, name, seed, asked))
         for cell in cells
         for name, seed, asked in tasks
     )
+
+
+def timing_key(adaptive: Cell, timing: Timing) -> str:
+    """Return the key of the overhead measurement of an adaptive cell against its plain twin."""
+    return digest("timing", adaptive.key, timing)
 
 
 def rows_of(source: Source, suite: Suite) -> int | None:
@@ -229,7 +250,6 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@cache
 def file_digest(file: Path) -> str:
     """Return the hash of a file's content.
 
@@ -237,10 +257,23 @@ def file_digest(file: Path) -> str:
         AdakdError: the file cannot be read.
     """
     try:
-        with file.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        found = file.stat()
+        return _content_digest(file.resolve(), found.st_size, found.st_mtime_ns)
     except OSError as error:
         raise AdakdError(f"{file}: {error.strerror}") from None
+
+
+@cache
+def _content_digest(file: Path, size: int, changed: int) -> str:
+    """Return the hash of a file's content, read again only where size or time changed."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def _own_tasks(folder: Path | None) -> list[str]:
+    """Return the hashes of the task files of a suite's own folder."""
+    files = sorted(folder.rglob("*")) if folder else []
+    return [file_digest(file) for file in files if file.suffix in {".yaml", ".py", ".jsonl"}]
 
 
 def source_digest(source: Source, suite: Suite) -> str:

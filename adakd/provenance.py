@@ -28,7 +28,7 @@ def run_record(plan: Plan) -> RunRecord:
         command=" ".join(["adakd", *sys.argv[1:]]),
         suite=content,
         suite_digest=digest(content),
-        wanted=(*(cell.key for cell in plan.cells), *(job.key for job in plan.jobs)),
+        wanted=plan.keys,
         versions={"python": platform.python_version(), **versions},
         hardware=_hardware(),
         commit=_commit(),

@@ -34,7 +34,7 @@ class RunRecord(Config):
     """The suite as resolved, overrides included."""
     suite_digest: str
     wanted: tuple[str, ...]
-    """Keys of the cells and scores that this run is of; others are of earlier settings."""
+    """Keys of the cells, scores and timings of this run; others are of earlier settings."""
     versions: dict[str, str]
     hardware: dict[str, str]
     commit: str | None
@@ -199,7 +199,7 @@ class Store:
         return record if isinstance(record, kind) else None
 
     def current(self, kind: type[R]) -> list[R]:
-        """Return the records of cells or scores that belong to the last run's settings."""
+        """Return the cells, scores or timings that belong to the last run's settings."""
         runs = self.of(RunRecord)
         wanted = set(runs[-1].wanted) if runs else self._keys
         return [record for record in self.of(kind) if record.key in wanted]
@@ -259,14 +259,16 @@ def locked(folder: Path) -> FileLock:
     """Return the held lock of a run folder; released on exit of its ``with``, or by a crash.
 
     Raises:
-        AdakdError: another process works in this folder.
+        AdakdError: another process works in this folder, or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise AdakdError(
             f"{folder}: another adakd process works here; wait for it or choose another --out"
         ) from None
+    except OSError as error:
+        raise AdakdError(f"{folder}: {error.strerror}; choose another --out") from None
     return lock

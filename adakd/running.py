@@ -9,12 +9,12 @@ from adakd.data import Row, read_rows
 from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.judging import ItemText, Judge, check, judge_answers, load_judge
-from adakd.planning import PLAIN, Cell, Plan, digest, plan
+from adakd.planning import PLAIN, Cell, Plan, digest, plan, timing_key
 from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
 from adakd.reporting import write_report
 from adakd.results import ExampleRecord, Store, TrainingRecord, locked
-from adakd.training.timing import measure_overhead, timing_key
+from adakd.training.timing import measure_overhead
 from adakd.training.workshop import Workshop
 
 EXAMPLES = 2

@@ -51,13 +51,13 @@ def read_rows(source: Source, suite: Suite) -> list[Row]:
 
 def _from_file(file: Path) -> Iterator[Row]:
     seen: set[str] = set()
-    with file.open(encoding="utf-8") as lines:
+    with file.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
                 row = _row(json.loads(line), Columns(id="id", outputs="outputs"), str(number))
-            except (ValueError, UnicodeDecodeError) as error:
+            except ValueError as error:  # not UTF-8 and not JSON are both one
                 raise AdakdError(f"{file}, line {number}: {error}") from None
             if row.id in seen:
                 raise AdakdError(f"{file}, line {number}: id {row.id!r} stands twice")
@@ -92,7 +92,9 @@ def _row(line: Any, columns: Columns, default_id: str) -> Row:
     references = line.get(columns.outputs) if columns.outputs else None
     if isinstance(references, str):
         references = [references]
-    if references and not all(isinstance(reference, str) for reference in references):
+    if references and not (
+        isinstance(references, list) and all(isinstance(text, str) for text in references)
+    ):
         raise ValueError(f"field {columns.outputs!r} is not a list of texts")
     return Row(
         id=str(line.get(columns.id, default_id) if columns.id else default_id),

@@ -44,7 +44,7 @@ class Overhead:
 
 def overheads(store: Store) -> tuple[Overhead, ...]:
     """Summarise every timing record; the newest of each divergence and arm counts."""
-    newest = {(r.divergence, r.arm): r for r in store.of(TimingRecord) if r.pairs}
+    newest = {(r.divergence, r.arm): r for r in store.current(TimingRecord) if r.pairs}
     return tuple(_overhead(record) for record in newest.values())
 
 

@@ -45,7 +45,7 @@ def _example(row: Row, tokenizer: Any, data: Data) -> dict[str, list[int]] | Non
     prompt_ids = list(tokenizer(prompt)["input_ids"])
     response_ids = list(tokenizer(row.references[0], add_special_tokens=False)["input_ids"])
     response_ids.append(tokenizer.eos_token_id)
-    response_ids = response_ids[: data.max_tokens - len(prompt_ids)]
+    response_ids = response_ids[: max(0, data.max_tokens - len(prompt_ids))]
     if len(prompt_ids) > data.max_prompt_tokens or not response_ids or not row.references[0]:
         return None
     labels = [IGNORED] * len(prompt_ids) + response_ids

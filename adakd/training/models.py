@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from peft import LoraConfig, PeftModel, get_peft_model
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -117,8 +118,9 @@ def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=torch.float32
         )
-    except (KeyError, ValueError, TypeError) as error:
-        raise AdakdError(f"a model from scratch, config: {error}") from None
+    except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
+        why = " ".join(str(error).split())
+        raise AdakdError(f"a model from scratch, config: {why}") from None
     return model
 
 
@@ -188,7 +190,8 @@ def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTraine
     """Return a saved student; adapters are merged into the `base` that they were trained on."""
     if not (folder / "adapter_config.json").exists():
         return load_model(folder)
-    return PeftModel.from_pretrained(base(), folder).merge_and_unload()  # type: ignore[no-any-return]
+    merged: PreTrainedModel = PeftModel.from_pretrained(base(), folder).merge_and_unload()
+    return merged.requires_grad_(True)  # peft froze them; a pruned student trains them again
 
 
 def _layers(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:

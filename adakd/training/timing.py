@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adakd.config import Timing, Training
-from adakd.planning import PLAIN, Cell, digest
+from adakd.planning import PLAIN, Cell, timing_key
 from adakd.results import TimedStep, TimingRecord
 from adakd.training import models
 from adakd.training.encoding import Collator
@@ -18,11 +18,6 @@ from adakd.training.objective import TokenObjective, next_token_labels
 from adakd.training.phases import Clock, peak_bytes, reset_peak
 from adakd.training.trainer import OnStep, distillation_loss
 from adakd.training.workshop import Workshop
-
-
-def timing_key(adaptive: Cell, timing: Timing) -> str:
-    """Return the key of the measurement of an adaptive cell against its plain twin."""
-    return digest("timing", adaptive.key, timing)
 
 
 def measure_overhead(

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 
 from adakd.config import Pretrained, Pruned, Scratch, Training
 from adakd.data import prompt_of, read_rows
-from adakd.errors import NonFiniteLoss
+from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import Cell, Plan, total_steps, training_of
 from adakd.results import Step, TrainingRecord
 from adakd.training import models
@@ -71,13 +71,22 @@ class Workshop:
         return models.load_model(base)
 
     def load(self, cell: Cell) -> PreTrainedModel:
-        """Return a cell's model as it is to be scored, in float32 on the CPU."""
-        if self.home(cell).exists():
-            return models.load_student(self.home(cell), lambda: self.untrained(cell.seed))
-        if cell.role == "untrained":
-            return self.untrained(cell.seed)
+        """Return a cell's model as it is to be scored, in float32 on the CPU.
+
+        Raises:
+            AdakdError: its training has failed, or its start cannot be loaded.
+        """
+        if training_of(cell, self.suite) is None:
+            return self.start(cell)
+        if not self.home(cell).exists():
+            raise AdakdError(f"{cell}: there is no trained model in {self.home(cell)}")
+        return models.load_student(self.home(cell), lambda: self.start(cell))
+
+    def start(self, cell: Cell) -> PreTrainedModel:
+        """Return a cell's model as it is before its own training."""
         base = self.suite.teacher.base
-        assert cell.role == "teacher", f"{cell} is not trained yet"
+        if cell.role != "teacher":
+            return self.untrained(cell.seed)
         if isinstance(base, Scratch):
             return models.scratch_model(base, self.tokenizer, cell.seed)
         return models.load_model(base)
@@ -106,6 +115,7 @@ class Workshop:
         training, start = training_of(cell, self.suite), time.perf_counter()
         if training is None:
             return TrainingRecord(key=cell.key, cell=cell, status="done")
+        shutil.rmtree(self.home(cell), ignore_errors=True)  # saved, but killed before its record
         model = self._trainable(cell, training)
         checkpoints = self.home(cell).with_name("checkpoints")
         steps, failure = self._fit(cell, model, training, checkpoints, on_step)
@@ -126,7 +136,7 @@ class Workshop:
         )
 
     def _trainable(self, cell: Cell, training: Training) -> Any:
-        model = self.load(cell) if cell.role == "teacher" else self.untrained(cell.seed)
+        model = self.start(cell)
         if training.lora is None:
             return model
         return models.with_adapters(model, training.lora, cell.seed)

@@ -177,10 +177,11 @@ def jobs(made: Made) -> list[tuple[str, str, str, int | None]]:
 
 
 def wanted(made: Made) -> Iterator[str]:
-    """Yield the keys of all cells and scores."""
+    """Yield the keys of all cells, scores and timings."""
     for one in cells(made):
         yield one.key
         yield from (f"{one.key}-{task}-{sampling}" for task, _, _, sampling in jobs(made))
+    yield from (record.key for record in timing(made))
 
 
 def scores(one: Cell, made: Made) -> Iterator[ScoreRecord]:

@@ -1,0 +1,170 @@
+"""What all tests share: no network, one thread, and a suite so small that a run takes seconds."""
+
+import os
+
+os.environ |= {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "LMEVAL_LOG_LEVEL": "ERROR",
+    "COLUMNS": "200",
+}
+
+import copy  # noqa: E402
+import subprocess  # noqa: E402
+import sys  # noqa: E402
+from collections.abc import Callable, Iterator, Mapping  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+import pytest  # noqa: E402
+import yaml  # noqa: E402
+
+from adakd.adaptive import adaptive, focus, indicator, temperature  # noqa: E402
+from adakd.config import Suite, load_suite  # noqa: E402
+from adakd.divergences import divergence  # noqa: E402
+from adakd.judging import judge_backend  # noqa: E402
+
+GONE: Any = ...
+"""As the value of a change: take the field out."""
+
+
+def _llama(hidden: int, layers: int) -> dict[str, Any]:
+    return {
+        "model_type": "llama",
+        "hidden_size": hidden,
+        "intermediate_size": 2 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "tie_word_embeddings": True,
+        "max_position_embeddings": 96,
+    }
+
+
+MICRO: dict[str, Any] = {
+    "description": "A run of seconds",
+    "seeds": [1],
+    "data": {
+        "train": {"kind": "generated", "rows": 40},
+        "template": "plain",
+        "max_prompt_tokens": 64,
+        "max_tokens": 96,
+    },
+    "teacher": {
+        "base": {"kind": "scratch", "vocabulary": 400, "config": _llama(32, 2)},
+        "sft": {"steps": 4, "batch_size": 4, "learning_rate": 0.01},
+    },
+    "student": {"kind": "scratch", "config": _llama(16, 1)},
+    "divergences": ["reverse_kl"],
+    "training": {"steps": 4, "batch_size": 4, "learning_rate": 0.01, "save_every": 2},
+    "evaluation": {
+        "sets": {"puzzles": {"kind": "generated", "split": "test", "rows": 6}},
+        "choices": [{"set": "puzzles"}],
+        "sampling": {"do_sample": False, "max_new_tokens": 8},
+        "batch_size": 6,
+    },
+    "timing": {"pairs": 1, "warmup": 0},
+    "judges": ["rule"],
+}
+
+THIRD_PARTY_WARNINGS = (
+    # transformers renames an argument that its 5.20, our floor, knows by the old name alone
+    "ignore:`(is_)?gradient_checkpointing` is deprecated:FutureWarning",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in THIRD_PARTY_WARNINGS:
+        config.addinivalue_line("filterwarnings", line)
+
+
+Changes = Mapping[str, Any]
+WriteSuite = Callable[..., Path]
+MakeSuite = Callable[..., Suite]
+
+
+def changed(changes: Changes) -> dict[str, Any]:
+    content = copy.deepcopy(MICRO)
+    for path, value in changes.items():
+        node, (*parents, last) = content, path.split(".")
+        for part in parents:
+            node = node.setdefault(part, {})
+        if value is GONE:
+            del node[last]
+        else:
+            node[last] = copy.deepcopy(value)
+    return content
+
+
+@pytest.fixture(scope="session")
+def write_suite() -> WriteSuite:
+    """Write the micro suite with ``{"a.b": value}`` changes into a folder and return its path."""
+
+    def write(folder: Path, changes: Changes | None = None, name: str = "micro") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{name}.yaml"
+        file.write_text(yaml.safe_dump(changed(changes or {}), sort_keys=False), encoding="utf-8")
+        return file
+
+    return write
+
+
+@pytest.fixture
+def suite_file(tmp_path: Path, write_suite: WriteSuite) -> WriteSuite:
+    """Write the micro suite with changes into the test's own folder and return its path."""
+
+    def write(changes: Changes | None = None, name: str = "micro") -> Path:
+        return write_suite(tmp_path, changes, name)
+
+    return write
+
+
+@pytest.fixture
+def make_suite(suite_file: WriteSuite) -> MakeSuite:
+    """Load the micro suite with changes."""
+
+    def make(changes: Changes | None = None) -> Suite:
+        return load_suite(str(suite_file(changes)))
+
+    return make
+
+
+@pytest.fixture(autouse=True)
+def _plugins_of_one_test() -> Iterator[None]:
+    """Forget the parts that a test registers."""
+    registries = (divergence, adaptive, focus, indicator, temperature, judge_backend)
+    before = [dict(registry._parts) for registry in registries]
+    modules = set(sys.modules)
+    yield
+    for registry, parts in zip(registries, before, strict=True):
+        registry._parts.clear()
+        registry._parts.update(parts)
+    for name in set(sys.modules) - modules:
+        if name.startswith("adakd_plugin_"):
+            del sys.modules[name]
+
+
+Command = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Start the command line in a process of its own."""
+
+    def start(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+        code = "from adakd.cli import main; main()"
+        return subprocess.Popen(
+            [sys.executable, "-c", code, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,
+        )
+
+    return start

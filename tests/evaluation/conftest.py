@@ -1,0 +1,53 @@
+"""A random model under the harness, and tasks written for it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adakd.config import Suite
+from adakd.evaluation.harness import Harness, score
+from adakd.evaluation.tasks import write_tasks
+from adakd.planning import Job, plan
+from adakd.results import ScoreRecord
+from adakd.training.workshop import Workshop
+
+
+@dataclass
+class Bench:
+    """An untrained student, the tasks of its suite, and the scoring of one by its name."""
+
+    suite: Suite
+    workshop: Workshop
+    tasks: Path
+
+    def __post_init__(self) -> None:
+        write_tasks(self.suite, self.workshop.tokenizer, self.tasks)
+        self.harness = Harness(self.model, self.workshop.tokenizer, self.suite)
+
+    @property
+    def model(self) -> Any:
+        return self.workshop.untrained(1)
+
+    def job(self, task: str, seed: int | None = None) -> Job:
+        cell = self.workshop.plan.cells[1]
+        assert cell.role == "untrained"
+        jobs = (job for job in self.workshop.plan.jobs if job.cell == cell and job.task == task)
+        return next(jobs).model_copy(update={"sampling_seed": seed})
+
+    def score(self, task: str, seed: int | None = None, **rest: Any) -> ScoreRecord:
+        return score(self.harness, self.job(task, seed), self.suite, self.tasks, **rest)
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench(make_suite: Any, tmp_path: Path) -> MakeBench:
+    def make(changes: Any = None, folder: str = "tasks") -> Bench:
+        suite = make_suite(changes)
+        return Bench(suite, Workshop(plan(suite), tmp_path), tmp_path / folder)
+
+    return make

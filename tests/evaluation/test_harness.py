@@ -1,0 +1,188 @@
+"""A model and a job -> a score with every item."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adakd.errors import AdakdError
+from adakd.evaluation.harness import known_tasks
+from adakd.evaluation.rouge import rouge_l
+from adakd.evaluation.tasks import task_name
+from adakd.training import models
+
+SAMPLED = {"evaluation.sampling": {"max_new_tokens": 8}}
+
+
+def references(tasks: Path, name: str) -> dict[str, list[str]]:
+    lines = (tasks / f"{name}.jsonl").read_text().splitlines()
+    return {item["id"]: item["references"] for item in map(json.loads, lines)}
+
+
+def test_a_score_is_the_mean_rouge_of_the_answers_it_stores(bench, tmp_path: Path) -> None:
+    made = bench()
+    record = made.score("puzzles")
+    known = references(made.tasks, "puzzles")
+    assert [item.id for item in record.items] == list(known)
+    for item in record.items:
+        assert item.value == rouge_l(str(item.answer), known[item.id])
+    values = [item.value for item in record.items if item.value is not None]
+    assert record.value == pytest.approx(sum(values) / len(values))
+    assert (record.n, record.unscored, record.metric) == (6, 0, "rouge_l")
+    assert (record.sort, record.higher_is_better, record.sampling_seed) == ("answers", True, None)
+    assert record.key == made.job("puzzles").key
+
+
+def test_the_best_reference_of_several_counts(bench, tmp_path: Path) -> None:
+    made = bench()
+    answers = {item.id: item.answer for item in made.score("puzzles").items}
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {"id": key, "instruction": "x", "output": "none", "outputs": ["none", "word", "owl pig"]}
+        for key in answers
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    other = bench({"evaluation.sets.puzzles": {"kind": "jsonl", "path": "rows.jsonl"}}, "other")
+    for item in other.score("puzzles").items:
+        assert item.value == rouge_l(str(item.answer), ["none", "word", "owl pig"])
+
+
+def test_greedy_answers_are_the_models_own(bench) -> None:
+    made = bench({"evaluation.batch_size": 4})
+    tokenizer, model = made.workshop.tokenizer, made.model.eval()
+    answers = {item.id: item.answer for item in made.score("puzzles").items}
+    lines = (made.tasks / "puzzles.jsonl").read_text().splitlines()
+    for item in map(json.loads, lines):
+        ids = tokenizer(item["prompt"], return_tensors="pt")["input_ids"]
+        for _ in range(8):
+            with torch.no_grad():
+                word = model(input_ids=ids).logits[:, -1].argmax(-1, keepdim=True)
+            if int(word) == tokenizer.eos_token_id:
+                break
+            ids = torch.cat([ids, word], 1)
+        expected = tokenizer.decode(ids[0], skip_special_tokens=True)[len(item["prompt"]) :]
+        assert answers[item["id"]] == expected
+
+
+def test_a_seed_decides_what_is_sampled(bench) -> None:
+    made = bench(SAMPLED)
+
+    def answers(seed: int) -> list[str | None]:
+        return [item.answer for item in made.score("puzzles", seed).items]
+
+    one = answers(10)
+    assert answers(11) != one
+    assert answers(10) == one
+    assert len(set(one)) > 1
+
+
+def test_a_choice_is_the_likeliest_option_a_byte(bench) -> None:
+    made = bench()
+    record = made.score("puzzles-choice")
+    assert (record.sort, record.n) == ("choice", 6)
+    assert all(item.answer is None for item in record.items)
+    tokenizer, model = made.workshop.tokenizer, made.model.eval()
+    lines = (made.tasks / "puzzles-choice.jsonl").read_text().splitlines()
+    for item, scored in zip(map(json.loads, lines), record.items, strict=True):
+        each = []
+        for option in item["choices"]:
+            start = len(tokenizer(item["prompt"])["input_ids"])
+            ids = torch.tensor([tokenizer(item["prompt"] + option)["input_ids"]])
+            with torch.no_grad():
+                steps = model(input_ids=ids).logits[0, start - 1 : -1].log_softmax(-1)
+            likelihood = steps.gather(-1, ids[0, start:, None]).sum()
+            each.append(float(likelihood) / len(option.encode()))
+        right = each.index(max(each)) == item["answer"]
+        assert scored.value == float(right)
+    assert record.value == pytest.approx(sum(i.value or 0 for i in record.items) / 6)
+
+
+@pytest.mark.parametrize("task", ["puzzles", "puzzles-choice"])
+def test_progress_rises_to_the_whole(bench, task: str) -> None:
+    shares: list[float] = []
+    bench({"evaluation.batch_size": 2}).score(task, on_share=shares.append)
+    assert shares == sorted(shares)
+    assert len(shares) >= 3
+    assert 0 < shares[0] < shares[-1] == 1
+
+
+def test_a_task_of_ones_own(bench, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "items.json").write_text(json.dumps([{"q": "cat", "a": f" {w}"} for w in "abcde"]))
+    (own / "mine.yaml").write_text(
+        f"""
+task: mine
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {own / "items.json"}}}}}
+test_split: test
+output_type: loglikelihood
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{a}}}}"
+metric_list:
+  - {{metric: perplexity, aggregation: perplexity, higher_is_better: false}}
+  - {{metric: acc, aggregation: mean, higher_is_better: true}}
+"""
+    )
+    asked = {"evaluation.include_path": "own", "evaluation.tasks": [{"name": "mine", "limit": 3}]}
+    record = bench(asked).score("mine")
+    assert (record.sort, record.metric, record.n) == ("task", "perplexity", 3)
+    assert not record.higher_is_better
+    assert record.value > 1
+    asked["evaluation.tasks"] = [{"name": "mine", "metric": "acc"}]
+    record = bench(asked).score("mine")
+    assert (record.metric, record.n, record.higher_is_better) == ("acc", 5, True)
+    asked["evaluation.tasks"] = [{"name": "mine", "metric": "ac"}]
+    with pytest.raises(AdakdError, match=r"'mine' has no metric 'ac'; did you mean 'acc'\?"):
+        bench(asked).score("mine")
+
+
+def test_an_unknown_task_is_named(bench) -> None:
+    with pytest.raises(AdakdError, match=r"no single task 'arc_eazy' \(near: .*arc_easy"):
+        bench({"evaluation.tasks": ["arc_eazy"]}).score("arc_eazy")
+
+
+def test_tasks_without_a_network(bench) -> None:
+    with pytest.raises(AdakdError, match=r"the data of 'arc_easy' cannot be had"):
+        bench({"evaluation.tasks": ["arc_easy"]}).score("arc_easy")
+
+
+def test_a_set_added_later_is_found(bench) -> None:
+    """In one process and one folder, as in a notebook."""
+    bench().score("puzzles")
+    more = {"evaluation.sets.riddles": {"kind": "generated", "split": "test", "rows": 3}}
+    assert bench(more).score("riddles").n == 3
+    assert bench({"evaluation.sets.puzzles.rows": 5}).score("puzzles").n == 5
+
+
+def test_known_tasks_are_lm_evals_and_ones_own(bench) -> None:
+    made = bench()
+    known = known_tasks(made.tasks)
+    assert known == sorted(known)
+    assert {"adakd_puzzles", "arc_easy", "hellaswag"} <= set(known)
+
+
+@pytest.mark.slow
+def test_plain_lm_eval_gives_the_same_value(bench, tmp_path: Path) -> None:
+    made = bench()
+    record = made.score("puzzles")
+    models.save(made.model, made.workshop.tokenizer, tmp_path / "model")
+    command: list[Any] = [
+        Path(sys.executable).with_name("lm_eval"), "run",
+        "--model", "hf",
+        "--model_args", f"pretrained={tmp_path / 'model'},dtype=float32,max_length=96",
+        "--include_path", made.tasks,
+        "--tasks", task_name("puzzles"),
+        "--batch_size", 6,
+        "--device", "cpu",
+        "--output_path", tmp_path / "out",
+    ]  # fmt: skip
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    (file,) = (tmp_path / "out").rglob("results_*.json")
+    scores = json.loads(file.read_text())["results"][task_name("puzzles")]
+    assert scores["rouge_l,none"] == pytest.approx(record.value, abs=1e-9)

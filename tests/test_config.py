@@ -1,0 +1,288 @@
+"""What a suite may say, and what is said of a mistake in one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adakd.config import load_suite
+from adakd.errors import AdakdError, UnknownName
+from adakd.planning import plan
+from adakd.resources import ROOT, shipped
+from adakd.scaffold import new
+
+PLAN_ALL = """
+import sys
+from adakd.cli import app
+for suite in sys.argv[1:]:
+    app(["plan", suite], standalone_mode=False)
+heavy = {"torch", "transformers", "lm_eval", "datasets", "openai"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+@pytest.mark.parametrize("name", shipped("suites"))
+def test_every_shipped_suite_loads_and_plans(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.name == name
+    planned = plan(suite)
+    arms = 1 + len(suite.arms)
+    distilled = [cell for cell in planned.cells if cell.role == "distilled"]
+    assert len(distilled) == len(suite.divergences) * len(suite.seeds) * arms
+    assert suite.description
+
+
+def test_all_suites_are_found_in_subfolders_too() -> None:
+    files = {file.stem for file in (ROOT / "suites").rglob("*.yaml")}
+    assert files == {name.rpartition("/")[2] for name in shipped("suites")}
+    assert "smoke" in files
+
+
+def test_planning_every_suite_needs_no_torch(tmp_path: Path) -> None:
+    suites = [*shipped("suites"), str(new("suite", "mine", tmp_path))]
+    done = subprocess.run([sys.executable, "-c", PLAN_ALL, *suites], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in shipped("suites"):
+        assert name in done.stdout
+
+
+# --- what is wrong is named with file, field and the nearest that would be right --------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "nearest"),
+    [
+        ({"trainig": {"steps": 1}}, "trainig", "training"),
+        ({"training.step": 1}, "training.step", "steps"),
+        ({"training.lora": {"alfa": 8}}, "training.lora.alfa", "alpha"),
+        ({"teacher.sft.learning_rat": 1}, "teacher.sft.learning_rat", "learning_rate"),
+        ({"data.train.row": 3}, "data.train.generated.row", "rows"),
+        ({"teacher.base.vocabular": 3}, "teacher.base.scratch.vocabular", "vocabulary"),
+        (
+            {"student": {"kind": "pruned", "drop_layer": [0]}},
+            "student.pruned.drop_layer",
+            "drop_layers",
+        ),
+        (
+            {"evaluation.sets.puzzles.limits": 3},
+            "evaluation.sets.puzzles.generated.limits",
+            "limit",
+        ),
+        (
+            {"evaluation.choices": [{"set": "puzzles"}, {"set": "puzzles", "choises": 3}]},
+            "evaluation.choices.1.choises",
+            "choices",
+        ),
+        (
+            {"evaluation.tasks": [{"name": "piqa", "num_few_shot": 3}]},
+            "evaluation.tasks.0.num_few_shot",
+            "num_fewshot",
+        ),
+        ({"evaluation.sampling.temprature": 1}, "evaluation.sampling.temprature", "temperature"),
+    ],
+)
+def test_an_unknown_field(suite_file, changes: dict[str, Any], field: str, nearest: str) -> None:
+    file = suite_file(changes)
+    with pytest.raises(AdakdError) as caught:
+        load_suite(str(file))
+    message = str(caught.value)
+    assert message.startswith(f"{file}: ")
+    assert f"unknown field {field!r}; did you mean {nearest!r}?" in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"training.steps": "many"}, ["training.steps", "'many'"]),
+        ({"training.steps": -1}, ["training.steps", "greater than 0"]),
+        ({"training.steps": ...}, ["training", "either steps or epochs"]),
+        ({"training.epochs": 1}, ["training", "either steps or epochs"]),
+        ({"training.schedule": "cosin"}, ["training.schedule", "'cosine'"]),
+        ({"seeds": []}, ["seeds", "at least 1"]),
+        ({"seeds": [1, 1]}, ["seeds: 1", "twice"]),
+        ({"divergences": ["reverse_kl", {"name": "reverse_kl"}]}, ["reverse_kl", "twice"]),
+        ({"divergences": [3]}, ["divergences.0"]),
+        ({"arms": {"none": "adakd"}}, ["'none' is the plain arm"]),
+        ({"data.train.kind": "generatd"}, ["data.train", "generatd", "'generated'"]),
+        ({"data": ...}, ["data: missing"]),
+        ({"data.train.rows": ...}, ["data.train.generated.rows: missing"]),
+        ({"teacher.sft": ...}, ["teacher", "sft"]),
+        ({"evaluation.choices": [{"set": "puzles"}]}, ["'puzles'", "did you mean 'puzzles'?"]),
+        ({"student": {"kind": "pruned", "drop_layers": []}}, ["student.pruned.drop_layers"]),
+    ],
+)
+def test_a_wrong_value(suite_file, changes: dict[str, Any], expected: list[str]) -> None:
+    file = suite_file(changes)
+    with pytest.raises(AdakdError) as caught:
+        load_suite(str(file))
+    for text in (f"{file}: ", *expected):
+        assert text in str(caught.value)
+
+
+def test_every_mistake_is_named_at_once(suite_file) -> None:
+    with pytest.raises(AdakdError, match=r"training\.steps.*seeds|seeds.*training\.steps"):
+        load_suite(str(suite_file({"training.steps": "x", "seeds": []})))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"divergences": ["revers_kl"]}, "unknown divergence 'revers_kl'; did you mean 'reverse_"),
+        ({"arms": {"a": "adakt"}}, "unknown adaptive method 'adakt'; did you mean 'adakd'?"),
+        (
+            {"arms": {"a": {"name": "adakd", "indicator": "helinger"}}},
+            "unknown indicator 'helinger'; did you mean 'hellinger'?",
+        ),
+        (
+            {"arms": {"a": {"name": "adakd", "focus": {"name": "later"}}}},
+            "unknown focus 'later'; did you mean 'latf'?",
+        ),
+    ],
+)
+def test_an_unknown_part(make_suite, changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UnknownName) as caught:
+        plan(make_suite(changes))
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"divergences": [{"name": "reverse_kl", "lam": 0.1}]}, ["'reverse_kl' takes no 'lam'"]),
+        (
+            {"divergences": [{"name": "skew_reverse_kl", "lma": 0.1}]},
+            ["takes no 'lma'", "did you mean 'lam'?"],
+        ),
+        ({"divergences": [{"name": "skew_reverse_kl", "lam": 1.5}]}, ["lam", "less than 1"]),
+        ({"divergences": [{"name": "skew_reverse_kl", "lam": "x"}]}, ["lam", "number"]),
+        (
+            {"arms": {"a": {"name": "adakd", "focus": {"name": "latf", "betta": 1}}}},
+            ["focus 'latf' takes no 'betta'", "did you mean 'beta'?"],
+        ),
+        ({"arms": {"a": {"name": "adakd", "focus": {"name": "fixed", "ratio": 0}}}}, ["ratio"]),
+    ],
+)
+def test_a_setting_that_a_part_does_not_take(
+    make_suite, changes: dict[str, Any], expected: list[str]
+) -> None:
+    with pytest.raises(AdakdError) as caught:
+        plan(make_suite(changes))
+    for text in expected:
+        assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("- a\n- b\n", "found list"),
+        ("", "found NoneType"),
+        ("a: [1", "expected ',' or ']'"),
+        ("a: \x00", "special characters"),
+    ],
+)
+def test_a_file_that_is_no_suite(tmp_path: Path, text: str, expected: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(AdakdError) as caught:
+        load_suite(str(file))
+    assert str(caught.value).startswith(f"{file}: ")
+    assert expected in str(caught.value)
+
+
+def test_a_suite_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=r"'smok'; did you mean 'smoke'\?"):
+        load_suite("smok")
+    with pytest.raises(UnknownName, match=r"gone\.yaml: no such file"):
+        load_suite(str(tmp_path / "gone.yaml"))
+
+
+# --- --set ------------------------------------------------------------------------------------
+
+
+def test_overrides_are_as_if_the_file_said_so(suite_file, make_suite) -> None:
+    overridden = load_suite(
+        str(suite_file()),
+        [
+            "training.steps=7",
+            "seeds=[3, 4]",
+            "divergences.0=forward_kl",
+            "evaluation.sets.puzzles.rows=5",
+            "evaluation.choices.0.choices=3",
+            "training.lora.r=2",
+            "arms={}",
+            "data.max_tokens=70",
+            "data.max_tokens=71",
+        ],
+    )
+    said = make_suite(
+        {
+            "training.steps": 7,
+            "seeds": [3, 4],
+            "divergences": ["forward_kl"],
+            "evaluation.sets.puzzles.rows": 5,
+            "evaluation.choices": [{"set": "puzzles", "choices": 3}],
+            "training.lora.r": 2,
+            "arms": {},
+            "data.max_tokens": 71,
+        }
+    )
+    assert overridden == said
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("training.steps", "expected FIELD=VALUE"),
+        ("=3", "expected FIELD=VALUE"),
+        ("training.steps=[1", "--set training.steps=[1: "),
+        ("seeds.5=3", "'5' is not a field"),
+        ("seeds.x=3", "'x' is not a field"),
+        ("divergences.0.lam=0.2", "'lam' is not a field"),
+        ("description.x.y=3", "'description' is not a section"),
+        ("training.stepz=3", "unknown field 'training.stepz'; did you mean 'steps'?"),
+        ("training.steps=few", "training.steps"),
+    ],
+)
+def test_a_bad_override(suite_file, override: str, expected: str) -> None:
+    with pytest.raises(AdakdError) as caught:
+        load_suite(str(suite_file()), [override])
+    assert expected in str(caught.value)
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+
+def test_a_path_is_relative_to_the_file_that_names_it(
+    tmp_path: Path, suite_file, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = suite_file({"data.train": {"kind": "jsonl", "path": "data/rows.jsonl"}})
+    rows = tmp_path / "data" / "rows.jsonl"
+    (tmp_path / "elsewhere").mkdir()
+    for here in (tmp_path, tmp_path / "elsewhere", Path("/")):
+        monkeypatch.chdir(here)
+        given = load_suite(os.path.relpath(file)).data.train
+        assert given.path.resolve() == rows
+
+
+def test_an_override_is_relative_to_the_working_directory(
+    tmp_path: Path, suite_file, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = suite_file({"data.train": {"kind": "jsonl", "path": "data/rows.jsonl"}})
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    (here / "mine.jsonl").touch()
+    monkeypatch.chdir(here)
+    given = load_suite(str(file), ["data.train.path=./mine.jsonl"]).data.train
+    assert given.path.resolve() == here / "mine.jsonl"
+
+
+def test_a_path_below_the_working_directory_is_stored_without_it(
+    tmp_path: Path, suite_file, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that records and reports do not tell where somebody works."""
+    file = suite_file({"data.train": {"kind": "jsonl", "path": "data/rows.jsonl"}})
+    monkeypatch.chdir(tmp_path)
+    assert load_suite(str(file)).data.train.path == Path("data/rows.jsonl")

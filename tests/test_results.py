@@ -1,0 +1,210 @@
+"""The record file: appended, read again after any crash, never half trusted."""
+
+import errno
+import io
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adakd.errors import AdakdError
+from adakd.planning import Cell
+from adakd.results import (
+    ExampleRecord,
+    Item,
+    RunRecord,
+    ScoreRecord,
+    Store,
+    TrainingRecord,
+    locked,
+)
+
+CELL = Cell(role="sft", seed=1, key="cell")
+
+
+def example(key: str, text: str = "question") -> ExampleRecord:
+    return ExampleRecord(key=key, task="set", item="1", question=text, reference="r")
+
+
+def scored(key: str = "score", **rest: Any) -> ScoreRecord:
+    fields = {"value": 0.5, "items": (), **rest}
+    return ScoreRecord(
+        key=key, cell=CELL, task="t", sort="task", metric="m", sampling_seed=None, n=1, seconds=1.0,
+        **fields,
+    )  # fmt: skip
+
+
+def run_record(key: str, suite: dict[str, Any], wanted: tuple[str, ...] = ()) -> RunRecord:
+    return RunRecord(
+        key=key, started="2026-01-01T00:00:00+00:00", command="adakd run", suite=suite,
+        suite_digest="0", wanted=wanted, versions={}, hardware={}, commit=None,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "runs" / "mine"
+
+
+def test_records_come_back_as_they_were(folder: Path) -> None:
+    store = Store(folder)
+    records = [
+        TrainingRecord(key="cell", cell=CELL, status="failed", reason="the loss — ∞"),
+        scored(items=(Item(id="1", value=None, answer="a\r\nb\u2028c"), Item(id="2", value=1.0))),
+        example("one"),
+    ]
+    for record in records:
+        store.add(record)
+    for read in (store, Store(folder)):
+        assert [read.get(type(record), record.key) for record in records] == records
+        assert read.of(ExampleRecord) == [records[2]]
+        assert "one" in read
+        assert "two" not in read
+        assert read.get(ScoreRecord, "one") is None
+
+
+def test_a_store_that_is_only_read_writes_nothing(folder: Path) -> None:
+    assert Store(folder).of(ExampleRecord) == []
+    assert not folder.exists()
+
+
+def test_writing_appends(folder: Path) -> None:
+    store = Store(folder)
+    store.add(example("one"))
+    before = store.file.read_bytes()
+    store.add(example("two"))
+    assert store.file.read_bytes().startswith(before)
+    again = Store(folder)
+    again.add(example("three"))
+    assert [record.key for record in Store(folder).of(ExampleRecord)] == ["one", "two", "three"]
+
+
+def test_the_newest_of_each_key_counts_in_the_order_of_first_writing(folder: Path) -> None:
+    store = Store(folder)
+    for key, text in (("one", "old"), ("two", "x"), ("one", "new")):
+        store.add(example(key, text))
+    for read in (store, Store(folder)):
+        assert [(r.key, r.question) for r in read.of(ExampleRecord)] == [("one", "new"), ("two", "x")]
+
+
+@pytest.mark.parametrize("cut", [1, 2, 20])
+def test_a_half_written_last_line_is_overwritten(folder: Path, cut: int) -> None:
+    store = Store(folder)
+    store.add(example("one"))
+    store.add(example("two", "long " * 40))
+    content = store.file.read_bytes()
+    store.file.write_bytes(content[:-cut])
+    again = Store(folder)
+    assert "two" not in again
+    again.add(example("three"))
+    keys = [record.key for record in Store(folder).of(ExampleRecord)]
+    assert keys == ["one", "three"]
+    assert b"long" not in store.file.read_bytes()
+
+
+@pytest.mark.parametrize("line", ["{", '{"kind": "poem", "key": "x"}', "null", "", "\x00"])
+def test_a_corrupted_line_is_named(folder: Path, line: str) -> None:
+    store = Store(folder)
+    store.add(example("one"))
+    with store.file.open("a") as stream:
+        stream.write(line + "\n")
+    Path(store.file).write_text(store.file.read_text() + example("three").model_dump_json() + "\n")
+    with pytest.raises(AdakdError, match=r"results\.jsonl, line 2: "):
+        Store(folder)
+
+
+def test_a_number_that_is_none_survives(folder: Path) -> None:
+    """Perplexities of bad models are infinite: that must not close the file to its readers."""
+    store = Store(folder)
+    store.add(scored("high", value=math.inf, items=(Item(id="1", value=math.inf),)))
+    store.add(scored("none", value=math.nan))
+    high, none = Store(folder).of(ScoreRecord)
+    assert high.value == high.items[0].value == math.inf
+    assert math.isnan(none.value)
+
+
+def test_a_full_disk_loses_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(folder)
+    store.add(example("one"))
+
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            super().write(data[: len(data) // 2])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "open", lambda self, mode="r", **_: Full(str(self), "r+"))
+        with pytest.raises(AdakdError, match=r"results\.jsonl: No space left"):
+            store.add(example("two", "long " * 40))
+    assert "two" not in store
+    assert [record.key for record in Store(folder).of(ExampleRecord)] == ["one"]
+    store.add(example("three"))
+    assert [record.key for record in Store(folder).of(ExampleRecord)] == ["one", "three"]
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(AdakdError, match="file"):
+        Store(tmp_path / "file" / "run").add(example("one"))
+    with pytest.raises(AdakdError, match="file"):
+        locked(tmp_path / "file" / "run")
+
+
+# --- which records count ----------------------------------------------------------------------
+
+
+def test_records_of_earlier_settings_are_kept_but_do_not_count(folder: Path) -> None:
+    store = Store(folder)
+    store.add(run_record("run1", {}, ("old",)))
+    store.add(scored("old"))
+    store.add(run_record("run2", {}, ("new",)))
+    store.add(scored("new"))
+    read = Store(folder)
+    assert [score.key for score in read.current(ScoreRecord)] == ["new"]
+    assert [score.key for score in read.of(ScoreRecord)] == ["old", "new"]
+
+
+def test_the_suite_of_the_last_run_is_the_folders(folder: Path, make_suite) -> None:
+    with pytest.raises(AdakdError, match="no run here"):
+        Store(folder).suite()
+    store, suite = Store(folder), make_suite({"training.steps": 9})
+    store.add(run_record("run1", make_suite().model_dump(mode="json")))
+    store.add(run_record("run2", suite.model_dump(mode="json")))
+    assert Store(folder).suite() == suite
+
+
+# --- the lock ---------------------------------------------------------------------------------
+
+HOLD = """
+import sys
+from pathlib import Path
+from adakd.results import locked
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_share_a_folder(folder: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(AdakdError, match="another adakd process works here"):
+            locked(folder)
+        holder.kill()  # a crash releases it
+    with locked(folder):
+        pass
+
+
+def test_the_lock_is_released(folder: Path) -> None:
+    with locked(folder), pytest.raises(AdakdError, match="another adakd process"):
+        locked(folder)
+    with locked(folder):
+        pass

@@ -1,0 +1,250 @@
+"""Where models come from: scratch, folders, layers left out, adapters."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adakd.config import Lora, Pretrained, Pruned, Scratch
+from adakd.errors import AdakdError
+from adakd.training import models
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 2,
+}
+GPT2 = {"model_type": "gpt2", "n_embd": 32, "n_layer": 4, "n_head": 2, "n_positions": 64}
+GEMMA2 = {
+    **LLAMA,
+    "model_type": "gemma2",
+    "head_dim": 16,
+    "num_key_value_heads": 2,
+    "sliding_window": 4,
+}
+CONFIGS = [LLAMA, GPT2, GEMMA2]
+
+
+def name_of(config: Any) -> str:
+    return str(config["model_type"]) if isinstance(config, dict) else str(config)
+
+
+def make(config: dict[str, Any], tokenizer: Any, seed: int = 0) -> Any:
+    return models.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed).eval()
+
+
+def tokens() -> Tensor:
+    return torch.randint(2, 300, (2, 9), generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def logits(model: Any) -> Tensor:
+    return model.eval()(input_ids=tokens()).logits
+
+
+# --- scratch ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_random_weights_are_the_seeds(tokenizer: Any, config: dict[str, Any]) -> None:
+    one, same, other = (logits(make(config, tokenizer, seed)) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.allclose(one, other)
+    assert one.shape[-1] == len(tokenizer)
+
+
+def test_weights_do_not_depend_on_what_was_drawn_before(tokenizer: Any) -> None:
+    one = logits(make(LLAMA, tokenizer))
+    torch.rand(1000)
+    assert torch.equal(logits(make(LLAMA, tokenizer)), one)
+
+
+@pytest.mark.parametrize("config", [{"model_type": "lama"}, {}, {**LLAMA, "hidden_size": "big"}])
+def test_a_config_that_is_none(tokenizer: Any, config: dict[str, Any]) -> None:
+    with pytest.raises(AdakdError, match="a model from scratch, config: "):
+        make(config, tokenizer)
+
+
+def test_a_tokenizer_comes_of_its_texts_alone(tokenizer: Any) -> None:
+    texts = ["cat dog", "cat owl", "dog owl pig"]
+    one, same = (models.train_tokenizer(texts, 300) for _ in range(2))
+    assert one.get_vocab() == same.get_vocab()
+    assert len(tokenizer) <= 400
+    for text in ("cat Grüße\n\t ☃", " cat", ""):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+# --- fewer layers -----------------------------------------------------------------------------
+
+
+def stack(model: Any) -> Any:
+    return model.transformer.h if hasattr(model, "transformer") else model.model.layers
+
+
+class Passed(torch.nn.Module):
+    """A layer that does nothing."""
+
+    attention_type = "full_attention"
+
+    def forward(self, hidden: Tensor, *_: Any, **__: Any) -> Tensor:
+        return hidden
+
+
+@pytest.mark.parametrize("drop", [(0,), (3,), (1, 2), (2, 0, 3)], ids=str)
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_the_right_layers_are_left_out(tokenizer: Any, config, drop: tuple[int, ...]) -> None:
+    teacher = make(config, tokenizer)
+    manual = copy.deepcopy(teacher)
+    for layer in drop:
+        stack(manual)[layer] = Passed()
+    before = logits(teacher)
+    student = models.prune(teacher, Pruned(kind="pruned", drop_layers=drop))
+    assert torch.equal(logits(teacher), before)  # the teacher is as it was
+    assert len(stack(student)) == student.config.num_hidden_layers == 4 - len(drop)
+    kept = [i for i in range(4) if i not in drop]
+    for index, layer in zip(kept, stack(student), strict=True):
+        theirs = stack(teacher)[index].state_dict()
+        assert all(torch.equal(value, theirs[key]) for key, value in layer.state_dict().items())
+    with torch.no_grad():
+        expected = manual(input_ids=tokens(), use_cache=False).logits
+    torch.testing.assert_close(logits(student), expected)
+    assert not torch.allclose(expected, before)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=name_of)
+def test_a_pruned_student_can_be_saved_and_generates(tokenizer: Any, config, tmp_path) -> None:
+    student = models.prune(make(config, tokenizer), Pruned(kind="pruned", drop_layers=(1,)))
+    models.save(student, tokenizer, tmp_path / "model")
+    again = models.load_model(tmp_path / "model")
+    assert torch.equal(logits(again), logits(student))
+    options = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 1}
+    cached, plain = (
+        again.generate(tokens(), **options, use_cache=cache) for cache in (True, False)
+    )
+    assert torch.equal(cached, plain)  # the layers know their place in the cache
+
+
+@pytest.mark.parametrize("drop", [(4,), (-1,), (0, 1, 2, 3)], ids=str)
+def test_layers_that_are_not_there(tokenizer: Any, drop: tuple[int, ...]) -> None:
+    with pytest.raises(AdakdError, match=r"student\.drop_layers: .*layers 0 to 3"):
+        models.prune(make(LLAMA, tokenizer), Pruned(kind="pruned", drop_layers=drop))
+
+
+# --- adapters ---------------------------------------------------------------------------------
+
+
+def trained_adapters(model: Any, **settings: Any) -> Any:
+    student = models.with_adapters(model, Lora(r=2, alpha=4, **settings), seed=3)
+    with torch.no_grad():
+        for name, weight in student.named_parameters():
+            if "lora_B" in name:  # zero at first: as if trained
+                weight.copy_(torch.linspace(-0.1, 0.1, weight.numel()).view_as(weight))
+    return student
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False")
+@pytest.mark.parametrize("config", [LLAMA, GPT2], ids=name_of)
+def test_adapters_saved_and_merged_give_the_same_logits(
+    tokenizer: Any, config: dict[str, Any], tmp_path: Path
+) -> None:
+    before = logits(make(config, tokenizer))
+    student = trained_adapters(make(config, tokenizer), dropout=0)
+    expected = logits(student)
+    assert not torch.allclose(expected, before)
+    models.save(student, tokenizer, tmp_path / "model")
+    merged = models.load_student(tmp_path / "model", lambda: make(config, tokenizer))
+    assert not hasattr(merged, "peft_config")
+    torch.testing.assert_close(logits(merged), expected)
+
+
+def test_adapters_leave_the_model_alone_at_first_and_train_nothing_else(tokenizer: Any) -> None:
+    before = logits(make(LLAMA, tokenizer))
+    student = models.with_adapters(make(LLAMA, tokenizer), Lora(r=2, alpha=4), seed=3)
+    assert torch.equal(logits(student), before)
+    trained = [name for name, weight in student.named_parameters() if weight.requires_grad]
+    assert trained
+    assert all("lora_" in name for name in trained)
+
+
+def test_the_first_weights_of_adapters_are_the_seeds(tokenizer: Any) -> None:
+    def first(seed: int) -> Tensor:
+        student = models.with_adapters(make(LLAMA, tokenizer), Lora(r=2), seed)
+        return next(w for name, w in student.named_parameters() if "lora_A" in name)
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+
+
+def test_adapters_on_modules_that_are_not_there(tokenizer: Any) -> None:
+    with pytest.raises(AdakdError, match=r"training\.lora\.target_modules: "):
+        models.with_adapters(make(LLAMA, tokenizer), Lora(target_modules=("nothing",)), seed=1)
+
+
+# --- saving and loading -----------------------------------------------------------------------
+
+
+def test_a_save_that_fails_leaves_no_folder(tokenizer: Any, tmp_path: Path) -> None:
+    class Full:
+        def save_pretrained(self, folder: Path) -> None:
+            folder.mkdir(parents=True)
+            (folder / "model.safetensors").write_text("half")
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(AdakdError, match="No space left on device"):
+        models.save(Full(), tokenizer, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["gone", "nobody/nothing", "./gone"])
+def test_a_model_that_is_not_there(tmp_path: Path, name: str) -> None:
+    base = Pretrained(kind="pretrained", model=name)
+    for load in (models.load_model, models.load_tokenizer):
+        with pytest.raises(AdakdError, match=f"model '{name}': ") as caught:
+            load(base)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_always_has_a_padding_token(tokenizer: Any, tmp_path: Path) -> None:
+    without = copy.deepcopy(tokenizer)
+    without.pad_token = None
+    without.save_pretrained(tmp_path)
+    assert models.load_tokenizer(tmp_path).pad_token == tokenizer.eos_token
+
+
+# --- one tokenizer for both -------------------------------------------------------------------
+
+
+def test_different_tokenizers_are_refused(tokenizer: Any) -> None:
+    models.check_same_tokenizer(tokenizer, copy.deepcopy(tokenizer))
+    other = models.train_tokenizer(["something else entirely, somewhere else"], len(tokenizer))
+    with pytest.raises(AdakdError, match="different tokenizers"):
+        models.check_same_tokenizer(other, tokenizer)
+
+
+def test_a_student_with_another_tokenizer_does_not_train(
+    make_suite, workshop, of, tokenizer: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "student"
+    other = models.train_tokenizer(["something else entirely"], 300)
+    models.save(make(LLAMA, other), other, folder)
+    shop = workshop(make_suite({"student": {"kind": "pretrained", "model": str(folder)}}))
+    with pytest.raises(AdakdError, match="different tokenizers"):
+        shop.train(of(shop))
+
+
+def test_a_padded_vocabulary_is_no_difference(make_suite, workshop, of, tmp_path: Path) -> None:
+    """A teacher whose output layer is wider than the tokenizer, as Qwen2's is."""
+    first = workshop(make_suite())
+    wide = models.scratch_model(first.suite.teacher.base, first.tokenizer, 1)
+    wide.resize_token_embeddings(len(first.tokenizer) + 24, mean_resizing=False)
+    models.save(wide, first.tokenizer, tmp_path / "wide")
+    teacher = {"base": {"kind": "pretrained", "model": str(tmp_path / "wide")}}
+    shop = workshop(make_suite({"teacher": teacher, "training.steps": 2}), "wide-run")
+    assert shop.teacher.get_output_embeddings().out_features == len(first.tokenizer) + 24
+    record = shop.train(of(shop))
+    assert (record.status, len(record.steps)) == ("done", 2)

@@ -1,0 +1,89 @@
+"""The overhead measurement: both arms on the same batches, neither always first."""
+
+from typing import Any, get_args
+
+import pytest
+import torch
+
+from adakd.config import Timing
+from adakd.results import Phase, TimingRecord
+from adakd.training import timing
+from adakd.training.objective import IGNORED, Objective
+from adakd.training.timing import measure_overhead, timing_key
+from adakd.training.workshop import Workshop
+
+
+@pytest.fixture
+def shop(make_suite, workshop, of) -> Workshop:
+    made = workshop(make_suite({"teacher.sft.steps": 1}))
+    made.train(of(made, "teacher"))
+    return made
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """The objective and batch of every step, as they meet the models."""
+    steps: list[tuple[str, Any]] = []
+    real = timing.distillation_loss
+
+    def spy(student: Any, teacher: Any, objective: Objective, batch: Any, clock: Any) -> Any:
+        steps.append(("none" if objective.adaptive is None else "adakd", batch))
+        return real(student, teacher, objective, batch, clock)
+
+    monkeypatch.setattr(timing, "distillation_loss", spy)
+    return steps
+
+
+def measure(shop: Workshop, of: Any, pairs: int, warmup: int, told: Any = None) -> TimingRecord:
+    asked = Timing(pairs=pairs, warmup=warmup)
+    return measure_overhead(shop, of(shop), of(shop, arm="adakd"), asked, *([told] if told else []))
+
+
+def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) -> None:
+    told: list[int] = []
+    record = measure(shop, of, pairs=3, warmup=2, told=told.append)
+    assert [arm for arm, _ in seen] == ["none", "adakd", "adakd", "none"] * 2 + ["none", "adakd"]
+    for (_, one), (_, other) in zip(seen[::2], seen[1::2], strict=True):
+        assert all(torch.equal(one[field], other[field]) for field in one)
+    batches = [batch["input_ids"] for _, batch in seen[::2]]
+    assert not any(torch.equal(one, other) for one, other in zip(batches, batches[1:], strict=False))
+    assert len(record.pairs) == 3
+    assert told == [1, 2, 3, 4, 5]
+    counted = [int((batch["labels"][:, 1:] != IGNORED).sum()) for _, batch in seen[4::2]]
+    assert record.tokens == round(sum(counted) / 3)
+
+
+def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
+    record = measure(shop, of, pairs=2, warmup=0)
+    assert (record.divergence, record.arm) == ("reverse_kl", "adakd")
+    for pair in record.pairs:
+        assert [step.arm for step in pair] == ["none", "adakd"]
+        for step in pair:
+            assert set(step.seconds) == set(get_args(Phase))
+            assert min(step.seconds.values()) > 0
+            assert step.peak_bytes is None or step.peak_bytes > 0
+
+
+def test_few_rows_are_taken_again(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite({"data.train.rows": 5, "teacher.sft.steps": 1}))
+    shop.train(of(shop, "teacher"))
+    assert len(measure(shop, of, pairs=3, warmup=0).pairs) == 3
+
+
+def test_measuring_leaves_the_models_of_the_run_alone(shop, of) -> None:
+    shop.train(of(shop))
+    before = {name: w.clone() for name, w in shop.load(of(shop)).state_dict().items()}
+    teacher = {name: w.clone() for name, w in shop.teacher.state_dict().items()}
+    measure(shop, of, pairs=1, warmup=1)
+    after = shop.load(of(shop)).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(torch.equal(w, shop.teacher.state_dict()[name]) for name, w in teacher.items())
+
+
+def test_the_key_is_of_what_is_measured(shop, of) -> None:
+    adaptive = of(shop, arm="adakd")
+    key = timing_key(adaptive, Timing(pairs=3, warmup=2))
+    assert key == timing_key(adaptive, Timing(pairs=3))
+    assert key != timing_key(adaptive, Timing(pairs=4))
+    assert key != timing_key(of(shop), Timing(pairs=3))
+    assert key == measure(shop, of, pairs=3, warmup=2).key

@@ -1,0 +1,403 @@
+"""One training: fair between arms, the same for any batch split, and whole after any crash."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from adakd.config import Scratch
+from adakd.errors import AdakdError
+from adakd.results import Phase, Step, TrainingRecord
+from adakd.training import models
+from adakd.training.objective import IGNORED
+from adakd.training.trainer import COMPLETE, response_logits
+from adakd.training.workshop import Workshop
+
+NEUTRAL = {
+    "name": "adakd",
+    "focus": {"name": "fixed", "ratio": 1},
+    "temperature": {"name": "idts", "c": 0},
+}
+RESTLESS = {
+    "name": "adakd",
+    "focus": {"name": "latf", "warmup": 0, "beta": 0, "eps": 1e-4, "delta": 0.3},
+}
+"""An arm whose ratio moves with every step's loss."""
+
+
+def weights(workshop: Workshop, cell: Any) -> dict[str, Tensor]:
+    return dict(workshop.load(cell).state_dict())
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    assert one.keys() == other.keys()
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def without_times(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+    return [step.model_dump(exclude={"seconds"}) for step in steps]
+
+
+class Killed(Exception):
+    pass
+
+
+def killed_after(steps: int) -> Callable[[int], None]:
+    def on_step(done: int) -> None:
+        if done == steps:
+            raise Killed
+
+    return on_step
+
+
+# --- the two arms -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"training.gradient_accumulation": 2},
+        {"training.lora": {"r": 2, "dropout": 0.1}},
+        {"training.precision": "bf16"},
+        {"divergences": [{"name": "skew_reverse_kl", "lam": 0.2}]},
+    ],
+    ids=str,
+)
+def test_a_neutral_adakd_trains_to_the_plain_arms_very_weights(
+    make_suite, workshop, of, changes: dict[str, Any]
+) -> None:
+    """All tokens kept at temperature 1: nothing else may differ, dropout and data order included."""
+    arms = {"neutral": NEUTRAL, "adakd": "adakd"}
+    suite = make_suite({"arms": arms, "student.config.attention_dropout": 0.1, **changes})
+    shop = workshop(suite)
+    shop.train(of(shop, "teacher"))
+    plain, neutral, real = (of(shop, arm=arm) for arm in ("none", "neutral", "adakd"))
+    records = [shop.train(cell) for cell in (plain, neutral, real)]
+    assert equal(weights(shop, plain), weights(shop, neutral))
+    assert without_times(records[0].steps) == without_times(records[1].steps)
+    assert not equal(weights(shop, plain), weights(shop, real))
+
+
+def test_arms_begin_with_the_same_student_and_the_teacher_stays(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite())
+    shop.train(of(shop, "teacher"))
+    teacher = {name: value.clone() for name, value in shop.teacher.state_dict().items()}
+    losses = [shop.train(of(shop, arm=arm)).steps[0] for arm in ("none", "adakd")]
+    assert equal(dict(shop.teacher.state_dict()), teacher)
+    untrained = shop.untrained(1).state_dict()
+    assert not equal(untrained, weights(shop, of(shop)))
+    assert equal(untrained, weights(shop, of(shop, "untrained")))
+    assert losses[0].learning_rate == losses[1].learning_rate
+
+
+@pytest.fixture
+def of_two_seeds(make_suite, workshop) -> tuple[Workshop, list[TrainingRecord]]:
+    shop = workshop(make_suite({"seeds": [1, 2], "teacher.sft.steps": 2, "arms": {}}))
+    cells = [cell for cell in shop.plan.cells if cell.role == "distilled"]
+    shop.train(shop.plan.teacher)
+    return shop, [shop.train(cell) for cell in cells]
+
+
+def test_a_seed_decides_weights_and_order(of_two_seeds) -> None:
+    shop, (one, other) = of_two_seeds
+    assert not equal(dict(shop.untrained(1).state_dict()), dict(shop.untrained(2).state_dict()))
+    assert one.steps[0].loss != other.steps[0].loss
+
+
+# --- batches ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ["distilled", "sft"])
+def test_any_split_of_a_batch_gives_the_same_training(make_suite, workshop, of, role: str) -> None:
+    """Micro-batches count different numbers of tokens: each token must weigh the same."""
+    trained = []
+    for batch, accumulation in ((8, 1), (4, 2), (2, 4)):
+        sizes = {
+            "training.batch_size": batch,
+            "training.gradient_accumulation": accumulation,
+            "training.learning_rate": 1e-3,
+        }
+        shop = workshop(make_suite({"teacher.sft.steps": 2, **sizes}), f"run{batch}")
+        shop.train(of(shop, "teacher"))
+        record = shop.train(of(shop, role))
+        trained.append((weights(shop, of(shop, role)), record.steps))
+    whole, steps = trained[0]
+    for parts, its_steps in trained[1:]:
+        for one, other in zip(steps, its_steps, strict=True):
+            assert one.loss == pytest.approx(other.loss, rel=1e-4)
+            assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
+        for name, weight in whole.items():
+            torch.testing.assert_close(parts[name], weight, rtol=1e-3, atol=2e-5)
+
+
+# --- logits of the counted positions alone ----------------------------------------------------
+
+SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+HEADS = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
+MODELS = {
+    "llama": SMALL | {"num_attention_heads": 2},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
+    "gemma2": SMALL | HEADS | {"final_logit_softcapping": 0.05},
+    "cohere": SMALL | {"num_attention_heads": 2, "logit_scale": 0.5},
+}
+
+
+def batch(vocabulary: int) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(2, vocabulary, (3, 12), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[0, 8:] = mask[1, 3:] = 0
+    labels = ids.clone()
+    labels[:, :2] = IGNORED
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_response_logits_are_those_of_the_whole_model(tokenizer: Any, name: str) -> None:
+    base = Scratch(kind="scratch", config={"model_type": name, **MODELS[name]})
+    model = models.scratch_model(base, tokenizer, 1).eval()
+    given = batch(len(tokenizer))
+    counted = (given["attention_mask"] > 0) & (given["labels"] != IGNORED)
+    with torch.no_grad():
+        picked = response_logits(model, given, counted)
+        inputs = {key: given[key] for key in ("input_ids", "attention_mask")}
+        whole = model(**inputs).logits
+        again = model(**inputs).logits
+    assert picked.shape == (int(counted.sum()), len(tokenizer))
+    torch.testing.assert_close(picked, whole[counted])
+    assert torch.equal(whole, again)  # the model is left as it was
+    if name == "gemma2":
+        assert whole.abs().max() <= 0.05
+
+
+def test_response_logits_with_adapters_have_their_gradient(tokenizer: Any) -> None:
+    from adakd.config import Lora
+
+    base = Scratch(kind="scratch", config={"model_type": "llama", **MODELS["llama"]})
+    model = models.with_adapters(models.scratch_model(base, tokenizer, 1), Lora(r=2, dropout=0), 1)
+    given = batch(len(tokenizer))
+    counted = given["labels"] != IGNORED
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    inputs = {key: given[key] for key in ("input_ids", "attention_mask")}
+    gradients = [
+        torch.autograd.grad(logits.square().sum(), trained)
+        for logits in (response_logits(model, given, counted), model(**inputs).logits[counted])
+    ]
+    assert any(gradient.any() for gradient in gradients[0])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+# --- killed and continued ---------------------------------------------------------------------
+
+LONG = {
+    "arms": {"restless": RESTLESS},
+    "training.steps": 7,
+    "training.save_every": 2,
+    "teacher.sft.steps": 2,
+}
+
+
+@pytest.mark.parametrize("arm", ["none", "restless"])
+@pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.1}], ids=["full", "lora"])
+def test_a_killed_training_goes_on_to_the_same_end(make_suite, workshop, of, arm, lora) -> None:
+    suite = make_suite({**LONG, "training.lora": lora, "student.config.attention_dropout": 0.1})
+    straight, broken = workshop(suite, "straight"), workshop(suite, "broken")
+    for shop in (straight, broken):
+        shop.train(of(shop, "teacher"))
+    cell = of(straight, arm=arm)
+    whole = straight.train(cell)
+    for kill_at in (5, 6):  # twice; what followed the last checkpoint is done again
+        with pytest.raises(Killed):
+            broken.train(cell, killed_after(kill_at))
+        assert not broken.home(cell).exists()
+        broken = workshop(suite, "broken")
+    seen: list[int] = []
+    mended = broken.train(cell, seen.append)
+    assert seen == [5, 6, 7]
+    assert without_times(mended.steps) == without_times(whole.steps)
+    assert equal(weights(broken, cell), weights(straight, cell))
+    assert not broken.home(cell).with_name("checkpoints").exists()
+    if arm == "restless":
+        ratios = [step.kept_ratio for step in whole.steps]
+        assert len({round(ratio, 1) for ratio in ratios}) >= 3  # or the state would not matter
+
+
+def test_the_state_of_the_method_is_what_goes_on(make_suite, workshop, of) -> None:
+    """The negative of the test above: without the state the end is another one."""
+    suite = make_suite(LONG)
+    ends = []
+    for forget in (False, True):
+        shop = workshop(suite, f"run{forget}")
+        shop.train(of(shop, "teacher"))
+        cell = of(shop, arm="restless")
+        with pytest.raises(Killed):
+            shop.train(cell, killed_after(5))
+        for file in shop.home(cell).with_name("checkpoints").glob(f"*/{COMPLETE}"):
+            state = json.loads(file.read_text())
+            assert state["focus"]["ratio"] < 1
+            if forget:
+                fresh = {"ratio": 1.0, "ema": None, "reference": None, "step": 0}
+                file.write_text(json.dumps({"focus": fresh}))
+        workshop(suite, f"run{forget}").train(cell)
+        ends.append(weights(shop, cell))
+    assert not equal(*ends)
+
+
+def test_an_incomplete_checkpoint_is_passed_over(make_suite, workshop, of) -> None:
+    suite = make_suite({**LONG, "training.steps": 6})
+    straight, broken = workshop(suite, "straight"), workshop(suite, "broken")
+    cell = of(straight)
+    for shop in (straight, broken):
+        shop.train(of(shop, "teacher"))
+    whole = straight.train(cell)
+    with pytest.raises(Killed):
+        broken.train(cell, killed_after(5))
+    checkpoints = broken.home(cell).with_name("checkpoints")
+    (checkpoints / "checkpoint-4" / COMPLETE).unlink()
+    for file in (checkpoints / "checkpoint-4").glob("*.safetensors"):
+        file.write_bytes(b"half")
+    seen: list[int] = []
+    mended = workshop(suite, "broken").train(cell, seen.append)
+    assert seen == [3, 4, 5, 6]
+    assert without_times(mended.steps) == without_times(whole.steps)
+    assert equal(weights(broken, cell), weights(straight, cell))
+
+
+@pytest.mark.parametrize("role", ["teacher", "distilled"])
+def test_killed_between_the_model_and_its_record(make_suite, workshop, of, role: str) -> None:
+    """Trained again from its start: never trained twice, never stuck."""
+    shop = workshop(make_suite())
+    shop.train(of(shop, "teacher"))
+    cell = of(shop, role)
+    shop.train(cell)
+    once = {name: value.clone() for name, value in weights(shop, cell).items()}
+    shop.train(cell)
+    assert equal(weights(shop, cell), once)
+
+
+def test_a_full_disk_is_named(make_suite, workshop, of, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    shop = workshop(make_suite())
+    with monkeypatch.context() as patched:
+        patched.setattr("transformers.Trainer._save_checkpoint", full)
+        with pytest.raises(AdakdError, match=r"checkpoints: No space left on device.*same command"):
+            shop.train(of(shop, "teacher"))
+    assert shop.train(of(shop, "teacher")).status == "done"
+
+
+# --- a loss that is not finite ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_is_a_failure_with_its_step(
+    make_suite, workshop, of, tmp_path: Path, what: str
+) -> None:
+    ends = {"loss": "values * float('nan')", "gradient": "Bad.apply(values)"}
+    (tmp_path / "sudden.py").write_text(
+        "import torch\n"
+        "from adakd import divergence\n"
+        "calls = 0\n"
+        "class Bad(torch.autograd.Function):\n"
+        "    forward = staticmethod(lambda ctx, values: values.clone())\n"
+        "    backward = staticmethod(lambda ctx, gradient: gradient * float('inf'))\n"
+        "@divergence('sudden')\n"
+        "def sudden(student, teacher):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    values = (student.exp() * (student - teacher)).sum(-1)\n"
+        "    if calls < 3:\n"
+        "        return values\n"
+        f"    return {ends[what]}\n"
+    )
+    suite = make_suite({"plugins": ["./sudden.py"], "divergences": ["sudden"], "arms": {}})
+    shop = workshop(suite)
+    shop.train(of(shop, "teacher"))
+    record = shop.train(of(shop))
+    assert record.status == "failed"
+    assert f"the {what} is not finite at step 3" in str(record.reason)
+    assert [step.step for step in record.steps] == [1, 2]
+    assert not shop.home(of(shop)).exists()
+    assert not shop.home(of(shop)).with_name("checkpoints").exists()
+
+
+# --- what a record says -----------------------------------------------------------------------
+
+
+def test_a_record_says_what_was_trained_on_what(make_suite, workshop, of) -> None:
+    suite = make_suite(
+        {"data.max_prompt_tokens": 20, "training.schedule": "linear", "training.warmup": 0.5}
+    )
+    shop = workshop(suite)
+    told: list[int] = []
+    shop.train(of(shop, "teacher"))
+    record = shop.train(of(shop), told.append)
+    assert (record.status, record.reason, record.key) == ("done", None, of(shop).key)
+    assert told == [step.step for step in record.steps] == [1, 2, 3, 4]
+    assert record.rows + record.left_out == 40
+    assert record.left_out > 0
+    assert record.parameters == record.trainable == shop.load(of(shop)).num_parameters()
+    rates = [step.learning_rate for step in record.steps]
+    assert max(rates) <= suite.training.learning_rate
+    for step in record.steps:
+        assert step.loss > 0
+        assert step.grad_norm > 0
+        assert (step.kept_ratio, step.temperature) == (1, 1)
+        assert set(step.seconds) == set(get_args(Phase))
+        assert min(step.seconds.values()) > 0
+    assert 0 < sum(sum(step.seconds.values()) for step in record.steps) < record.seconds
+
+
+def test_a_teacher_in_training_has_no_teacher(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite())
+    record = shop.train(of(shop, "teacher"))
+    assert all(set(step.seconds) == set(get_args(Phase)) - {"teacher"} for step in record.steps)
+    assert shop.train(of(shop, "untrained")).steps == ()
+
+
+def test_an_adaptive_step_says_what_it_kept(make_suite, workshop, of) -> None:
+    arm = {"name": "adakd", "focus": {"name": "fixed", "ratio": 0.5}}
+    shop = workshop(make_suite({"arms": {"half": arm}}))
+    shop.train(of(shop, "teacher"))
+    for step in shop.train(of(shop, arm="half")).steps:
+        assert step.kept_ratio == pytest.approx(0.5, abs=0.05)
+        assert step.temperature != 1
+
+
+def test_adapters_are_what_is_trainable(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite({"training.lora": {"r": 2}}))
+    shop.train(of(shop, "teacher"))
+    record = shop.train(of(shop))
+    assert 0 < record.trainable < record.parameters
+    assert (shop.home(of(shop)) / "adapter_config.json").exists()
+    base, trained = shop.untrained(1).state_dict(), weights(shop, of(shop))
+    assert base.keys() == trained.keys()
+    assert not equal(dict(base), trained)
+
+
+def test_a_teacher_trained_by_adapters_is_a_teacher(make_suite, workshop, of) -> None:
+    """Its adapters belong on its own base, not on the student's."""
+    lora = {"r": 2, "alpha": 8}
+    for student in ({"kind": "pruned", "drop_layers": [1]}, None):
+        changes = {"teacher.sft.lora": lora} | ({"student": student} if student else {})
+        shop = workshop(make_suite(changes), f"run-{bool(student)}")
+        shop.train(of(shop, "teacher"))
+        start, trained = shop.start(of(shop, "teacher")), shop.load(of(shop, "teacher"))
+        assert trained.config.hidden_size == 32
+        assert not equal(dict(start.state_dict()), dict(trained.state_dict()))
+        assert shop.train(of(shop)).status == "done"
+
+
+def test_epochs_are_as_many_steps_as_planned(make_suite, workshop, of) -> None:
+    epochs = {"training.steps": ..., "training.epochs": 1.5, "training.batch_size": 16}
+    shop = workshop(make_suite({**epochs, "teacher.sft.steps": 1}))
+    shop.train(of(shop, "teacher"))
+    record = shop.train(of(shop))
+    assert len(record.steps) == shop.plan.length(of(shop))[0] == 5
