@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from adakd.config import load_suite
@@ -86,7 +87,7 @@ def plan(
 ) -> None:
     """Show what a run would train and score; runs nothing and answers at once."""
     planned = make_plan(load_suite(suite, overrides))
-    console.print(f"[bold]{planned.suite.name}[/bold]: {planned.suite.description}")
+    console.print(f"[bold]{planned.suite.name}[/bold]: {escape(planned.suite.description)}")
     console.print(_cells(planned))
     students = [cell for cell in planned.cells if cell.role != "teacher"]
     tasks = dict.fromkeys(job.task for job in planned.jobs)
@@ -107,7 +108,7 @@ def _cells(planned: Plan) -> Table:
         steps, tokens = planned.length(cells[0])
         seeds = " ".join(str(cell.seed) for cell in cells)
         scores = sum(job.cell == cells[0] for job in planned.jobs)
-        table.add_row(method, seeds, _count(steps), _count(tokens), str(scores))
+        table.add_row(escape(method), seeds, _count(steps), _count(tokens), str(scores))
     table.caption = "steps, tokens and scores of each seed"
     return table
 
@@ -127,6 +128,9 @@ def judge(
             "untrained, or a method such as reverse_kl: every student against that."
         ),
     ] = "plain",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Items of each set to judge; all if not given.")
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Ask a judge which answers are better, then make the report again.
@@ -135,7 +139,7 @@ def judge(
     """
     from adakd.running import judge as judge_run
 
-    report = judge_run(folder, judge, against, overrides, Live(console))
+    report = judge_run(folder, judge, against, limit, overrides, Live(console))
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
 
 
@@ -159,7 +163,7 @@ def list_(
 
     table = Table.grid(padding=(0, 3))
     for row in listing(kind, include):
-        table.add_row(f"[bold]{row.name}[/bold]", row.settings, row.summary)
+        table.add_row(f"[bold]{row.name}[/bold]", escape(row.settings), escape(row.summary))
     console.print(table)
 
 

@@ -68,7 +68,9 @@ def _parts(registry: Registry[Any]) -> list[Entry]:
 
 
 def _settings(fields: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}={field.default}" for name, field in fields.items())
+    return ", ".join(
+        name if field.is_required() else f"{name}={field.default}" for name, field in fields.items()
+    )
 
 
 def _summary(part: object) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from adakd.config import Suite
 from adakd.data import Row, read_rows
+from adakd.errors import AdakdError
 from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.judging import ItemText, Judge, check, judge_answers, load_judge
@@ -47,6 +48,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         store.add(run_record(plan_))
         for cell in plan_.cells:
             _train(cell, workshop, store, progress)
+            _check_teacher(plan_, store)
             _score(cell, workshop, store, progress)
         pairs = _finished_pairs(plan_, store)
         _time(pairs, workshop, store, progress)
@@ -62,6 +64,7 @@ def judge(
     folder: Path,
     judge: str,
     against: str = "plain",
+    limit: int | None = None,
     overrides: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Path:
@@ -72,6 +75,7 @@ def judge(
         judge: a shipped judge's name or the path of a judge file.
         against: ``plain`` compares every adaptive arm with its plain twin; ``reference``, a role
             or a method compares every student with that.
+        limit: judge this many items of each set, a seeded choice; all if not given.
         overrides: ``field=value`` settings of the judge.
         progress: is told of every stage; silent by default.
 
@@ -81,9 +85,10 @@ def judge(
     Raises:
         AdakdError: no finished run there, an unknown judge, or one that cannot be reached.
     """
+    Store(folder).suite()  # a mistyped folder must not be made by its lock
     with locked(folder):
         store, asked = Store(folder), load_judge(judge, overrides)
-        _judge(asked, store.suite(), store, progress or Silent(), against)
+        _judge(asked, store.suite(), store, progress or Silent(), against, limit)
         return write_report(folder)
 
 
@@ -95,6 +100,17 @@ def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> 
     store.add(record)
     if record.reason:
         progress.note(f"[red]failed[/red] {cell}: {record.reason}")
+
+
+def _check_teacher(plan: Plan, store: Store) -> None:
+    """Stop where nothing can be distilled.
+
+    Raises:
+        AdakdError: the teacher's own training has failed.
+    """
+    record = store.get(TrainingRecord, plan.teacher.key)
+    if record is not None and record.status == "failed":
+        raise AdakdError(f"suite {plan.suite.name!r}, teacher.sft: {record.reason}")
 
 
 def _score(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
@@ -158,11 +174,16 @@ def _keep_examples(suite: Suite, store: Store) -> None:
 
 
 def _judge(
-    asked: Judge, suite: Suite, store: Store, progress: Progress, against: str = "plain"
+    asked: Judge,
+    suite: Suite,
+    store: Store,
+    progress: Progress,
+    against: str = "plain",
+    limit: int | None = None,
 ) -> None:
     items = item_texts(suite)
     with progress.stage(f"judge with {asked.name}", 1) as show:
-        summary = judge_answers(store, asked, items, against=against, on_progress=show)
+        summary = judge_answers(store, asked, items, against, limit, on_progress=show)
     if summary.failure:
         failed = summary.outcomes.get("failed", 0)
         progress.note(f"[yellow]{failed} items without a verdict[/yellow]: {summary.failure}")

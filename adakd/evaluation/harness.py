@@ -85,7 +85,10 @@ def score(
     start = time.perf_counter()
     name, sort, asked = _asked(job, suite)
     seed = job.sampling_seed if job.sampling_seed is not None else 0
-    manager = _manager(tasks, suite.evaluation.include_path, defaults=sort == "task")
+    if sort == "task":
+        manager = _all_tasks(suite.evaluation.include_path)
+    else:
+        manager = TaskManager(include_path=str(tasks), include_defaults=False)
     loaded = _load(manager, name, asked, seed)
     set_seed(seed)
     result = lm_eval.evaluate(
@@ -118,7 +121,7 @@ def score(
 
 def known_tasks(include: Path | None = None) -> list[str]:
     """Return every task that lm-eval knows, its own and those of a folder; takes a while."""
-    return sorted(TaskManager(include_path=str(include) if include else None).all_tasks)
+    return sorted(_all_tasks(include).all_tasks)
 
 
 def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
@@ -131,12 +134,10 @@ def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
     return asked.name, "task", asked
 
 
-@lru_cache(maxsize=4)
-def _manager(tasks: Path, include: Path | None, defaults: bool) -> TaskManager:
-    """Return lm-eval's index of tasks; its own thousands are read only where a suite may ask."""
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    folders = [str(tasks), *([str(include)] if include else [])]
-    return TaskManager(include_path=folders, include_defaults=defaults)
+@lru_cache(maxsize=1)
+def _all_tasks(include: Path | None) -> TaskManager:
+    """Return lm-eval's index of its own thousands of tasks and those of a folder; takes a while."""
+    return TaskManager(include_path=str(include) if include else None)
 
 
 def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:

@@ -152,6 +152,11 @@ def _choice_items(
         chance = random.Random(row.id)
         right = [option(reference) for reference in row.references]
         others = [answer for answer in answers if answer not in right]
+        if len(others) < choice.choices - 1:
+            raise AdakdError(
+                f"evaluation.choices: item {row.id!r} of set {choice.set!r} has "
+                f"{len(others)} wrong answers in the set, too few for {choice.choices} choices"
+            )
         options = [*chance.sample(others, choice.choices - 1), right[0]]
         chance.shuffle(options)
         made.append(

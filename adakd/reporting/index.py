@@ -48,9 +48,8 @@ class TaskInfo:
     @property
     def unit(self) -> str:
         """The metric as the page names it, such as ``ROUGE-L × 100``."""
-        name = {"rouge_l": "ROUGE-L", "acc": "accuracy", "acc_norm": "accuracy"}.get(
-            self.metric, self.metric
-        )
+        known = {"rouge_l": "ROUGE-L", "acc": "accuracy"}
+        name = "accuracy" if self.sort == "choice" else known.get(self.metric, self.metric)
         return f"{name} × 100" if self.scale == 100 else name
 
 

@@ -46,7 +46,8 @@ def test_the_best_reference_of_several_counts(bench, tmp_path: Path) -> None:
         for key in answers
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    other = bench({"evaluation.sets.puzzles": {"kind": "jsonl", "path": "rows.jsonl"}}, "other")
+    source = {"kind": "jsonl", "path": "rows.jsonl"}
+    other = bench({"evaluation.sets.puzzles": source, "evaluation.choices": []}, "other")
     for item in other.score("puzzles").items:
         assert item.value == rouge_l(str(item.answer), ["none", "word", "owl pig"])
 
@@ -110,6 +111,7 @@ def test_progress_rises_to_the_whole(bench, task: str) -> None:
     assert 0 < shares[0] < shares[-1] == 1
 
 
+@pytest.mark.slow
 def test_a_task_of_ones_own(bench, tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
@@ -141,11 +143,13 @@ metric_list:
         bench(asked).score("mine")
 
 
+@pytest.mark.slow
 def test_an_unknown_task_is_named(bench) -> None:
     with pytest.raises(AdakdError, match=r"no single task 'arc_eazy' \(near: .*arc_easy"):
         bench({"evaluation.tasks": ["arc_eazy"]}).score("arc_eazy")
 
 
+@pytest.mark.slow
 def test_tasks_without_a_network(bench) -> None:
     with pytest.raises(AdakdError, match=r"the data of 'arc_easy' cannot be had"):
         bench({"evaluation.tasks": ["arc_easy"]}).score("arc_easy")
@@ -159,6 +163,7 @@ def test_a_set_added_later_is_found(bench) -> None:
     assert bench({"evaluation.sets.puzzles.rows": 5}).score("puzzles").n == 5
 
 
+@pytest.mark.slow
 def test_known_tasks_are_lm_evals_and_ones_own(bench) -> None:
     made = bench()
     known = known_tasks(made.tasks)

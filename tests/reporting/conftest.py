@@ -171,7 +171,7 @@ def level(one: Cell, made: Made) -> float:
 def jobs(made: Made) -> list[tuple[str, str, str, int | None]]:
     """Task, sort, metric and sampling seed of every scoring of a cell."""
     asked = [(name, "answers", "rouge_l", s) for name in made.sets for s in made.samplings]
-    asked += [(f"{made.sets[0]}-choice", "choice", "acc", None)] if made.choices else []
+    asked += [(f"{made.sets[0]}-choice", "choice", "acc_norm", None)] if made.choices else []
     asked += [("arc_easy", "task", "acc_norm", None)] if made.tasks else []
     return asked
 

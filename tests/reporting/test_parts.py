@@ -54,7 +54,7 @@ def test_a_judge_that_likes_the_first_place_is_seen(made_store):
 
 
 def test_overhead_by_hand(tmp_path, made_store):
-    store = made_store("empty", timing=False)
+    store = made_store("empty", timing=False, run=False)
     steps = [
         TimedStep(arm=arm, seconds={"loss": loss, "backward": 0.1}, peak_bytes=peak)
         for arm, loss, peak in (("none", 0.1, 100), ("adakd", 0.2, 150))

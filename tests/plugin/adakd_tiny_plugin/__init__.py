@@ -1,0 +1,55 @@
+"""Two parts from outside: a divergence with a setting, and a judge that likes long answers."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from adakd import divergence
+from adakd.judging import Ask, Question, Verdict, judge_backend
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@divergence("scaled_reverse_kl")
+def scaled_reverse_kl(
+    student: "Tensor", teacher: "Tensor", *, factor: Annotated[float, Field(gt=0)] = 2.0
+) -> "Tensor":
+    """Reverse KL times a factor.
+
+    Args:
+        student: log-probabilities of shape (..., V).
+        teacher: log-probabilities of shape (..., V).
+        factor: what it is multiplied with.
+
+    Returns:
+        One value a token, of shape (...).
+    """
+    return factor * (student.exp() * (student - teacher)).sum(-1)
+
+
+@judge_backend("longest")
+@dataclass(frozen=True, kw_only=True)
+class Longest:
+    """Prefers the longer answer."""
+
+    margin: int = 0
+    concurrency: ClassVar[int] = 1
+
+    def deciding(self) -> Mapping[str, Any]:
+        """Return the margin."""
+        return {"margin": self.margin}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Ask]:
+        """Yield the comparison."""
+        yield self._ask
+
+    async def _ask(self, question: Question) -> Verdict:
+        difference = len(question.first) - len(question.second)
+        if abs(difference) <= self.margin:
+            return Verdict("tie", f"{difference} letters")
+        return Verdict("first" if difference > 0 else "second", f"{difference} letters")

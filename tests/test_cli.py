@@ -1,0 +1,379 @@
+"""The command line: every verb works, and a mistake is one line that says what to mend."""
+
+import json
+import shutil
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adakd import cli as command_line
+from adakd.judging import load_judge
+from adakd.results import ScoreRecord, Store, VerdictRecord
+
+KEY = "sk-planted-0123456789"
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+Adakd = Callable[..., Done]
+
+
+@pytest.fixture
+def adakd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Adakd:
+    """Run the command line in this process, as its entry point does."""
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["adakd", *map(str, arguments)])
+        capsys.readouterr()
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+            command_line.main()
+        said = capsys.readouterr()
+        return Done(int(left.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
+    """A small finished run without verdicts, in which nobody writes."""
+    import adakd
+    from adakd.config import load_suite
+
+    folder = tmp_path_factory.mktemp("cli")
+    changes = {"judges": [], "timing.pairs": 0, "evaluation.choices": []}
+    adakd.run(load_suite(str(write_suite(folder, changes))), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def run_folder(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- each verb --------------------------------------------------------------------------------
+
+
+def test_run(adakd: Adakd, suite_file, here: Path) -> None:
+    small = ["--set", "timing.pairs=0", "--set", "training.steps=2"]
+    done = adakd("run", suite_file(), *small)
+    assert (done.code, done.err) == (0, "")
+    assert "report: runs/micro/report.html" in done.out
+    for method in ("teacher", "untrained", "sft", "reverse_kl + adakd"):
+        assert method in done.out
+    store = Store(here / "runs" / "micro")
+    assert store.suite().training.steps == 2
+    assert store.of(ScoreRecord)
+    again = adakd("run", suite_file(), *small)
+    assert again.code == 0
+    assert "train" not in again.out
+
+
+def test_plan_runs_nothing(adakd: Adakd, suite_file, here: Path) -> None:
+    done = adakd("plan", suite_file({"description": "with [b]rackets[/x]"}), "--set", "seeds=[4,5]")
+    assert done.code == 0
+    assert "with [b]rackets[/x]" in done.out
+    (row,) = (line for line in done.out.splitlines() if "reverse_kl + adakd" in line)
+    assert "4 5" in row
+    assert {path.name for path in here.iterdir()} == {"micro.yaml"}
+
+
+def test_judge_adds_verdicts(adakd: Adakd, run_folder: Path) -> None:
+    assert not Store(run_folder).of(VerdictRecord)
+    done = adakd("judge", run_folder, "--judge", "rule", "--set", "tie_margin=0.1")
+    assert (done.code, done.err) == (0, "")
+    assert str(run_folder / "report.html") in done.out
+    (judge,) = {verdict.judge for verdict in Store(run_folder).of(VerdictRecord)}
+    assert judge == load_judge("rule", ["tie_margin=0.1"]).id
+    assert judge != load_judge("rule").id
+
+
+def test_judge_against_another(adakd: Adakd, run_folder: Path) -> None:
+    assert adakd("judge", run_folder, "--judge", "rule", "--against", "teacher").code == 0
+    assert {v.against for v in Store(run_folder).of(VerdictRecord)} == {"teacher"}
+
+
+def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
+    before = (run_folder / "report.html").read_text()
+    (run_folder / "report.html").unlink()
+    assert adakd("report", run_folder).code == 0
+    assert (run_folder / "report.html").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("divergences", ["reverse_kl", "skew_reverse_kl", "lam=0.1"]),
+        ("adaptive", ["adakd", "indicator=hellinger"]),
+        ("suites", ["smoke", "smollm2-dolly"]),
+        ("judges", ["rule", "openai", "local"]),
+    ],
+)
+def test_ls(adakd: Adakd, kind: str, expected: list[str]) -> None:
+    done = adakd("ls", kind)
+    assert done.code == 0
+    for text in expected:
+        assert text in done.out
+
+
+def test_ls_says_something_of_everything(adakd: Adakd) -> None:
+    for kind in ("divergences", "adaptive", "suites", "judges"):
+        for line in adakd("ls", kind).out.splitlines():
+            assert len(line.split()) >= 3, line
+
+
+def test_ls_shows_a_setting_without_a_default_and_brackets(adakd: Adakd) -> None:
+    from adakd.divergences import divergence
+
+    def odd(student: Any, teacher: Any, *, needed: float, more: float = 1.0) -> Any:
+        """Of a shape [b]..., V]."""
+
+    divergence("odd")(odd)
+    (line,) = (row for row in adakd("ls", "divergences").out.splitlines() if row.startswith("odd "))
+    assert "needed, more=1.0" in line
+    assert "Of a shape [b]..., V]." in line
+
+
+def test_ls_tasks(adakd: Adakd, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adakd.evaluation.harness.known_tasks", lambda include: ["a", str(include)])
+    assert adakd("ls", "tasks", "--include", "mine").out.split() == ["a", "mine"]
+
+
+def test_help_names_every_verb(adakd: Adakd) -> None:
+    done = adakd("--help")
+    for verb in ("run", "plan", "judge", "report", "ls", "new", "check"):
+        assert verb in done.out
+        assert adakd(verb, "--help").code == 0
+
+
+# --- new and check ----------------------------------------------------------------------------
+
+
+def test_a_new_divergence_keeps_the_laws_and_trains(adakd: Adakd, here: Path, suite_file) -> None:
+    assert adakd("new", "divergence", "my-own").out.strip() == "made my_own.py"
+    checked = adakd("check", "divergence", "my_own.py")
+    assert checked.code == 0
+    assert "my_own" in checked.out
+    assert "broken" not in checked.out
+
+
+def test_a_new_divergence_serves_a_suite(adakd: Adakd, here: Path, suite_file) -> None:
+    adakd("new", "divergence", "mine")
+    suite = suite_file({"plugins": ["./mine.py"], "divergences": [{"name": "mine", "mix": 0.3}]})
+    assert "mine(mix=0.3) + adakd" in adakd("plan", suite).out
+
+
+def test_a_new_suite_plans(adakd: Adakd, here: Path) -> None:
+    assert adakd("new", "suite", "my-suite").code == 0
+    done = adakd("plan", "my-suite.yaml")
+    assert done.code == 0
+    assert "my-suite" in done.out
+    assert "NAME" not in (here / "my-suite.yaml").read_text()
+
+
+def test_a_new_judge_judges(adakd: Adakd, here: Path, run_folder: Path) -> None:
+    assert adakd("new", "judge", "my-judge").code == 0
+    assert adakd("judge", run_folder, "--judge", "my-judge.yaml").code == 0
+    judges = {verdict.judge for verdict in Store(run_folder).of(VerdictRecord)}
+    assert judges == {load_judge("my-judge.yaml").id}
+
+
+def test_new_overwrites_nothing(adakd: Adakd, here: Path) -> None:
+    (here / "mine.py").write_text("precious")
+    done = adakd("new", "divergence", "mine")
+    assert done.code == 2
+    assert "mine.py is there already" in done.err
+    assert (here / "mine.py").read_text() == "precious"
+
+
+def test_check_by_name(adakd: Adakd) -> None:
+    done = adakd("check", "divergence", "reverse_kl")
+    assert done.code == 0
+    assert "zero_at_equality" in done.out
+
+
+def test_check_of_a_broken_divergence_fails(adakd: Adakd, here: Path) -> None:
+    (here / "bad.py").write_text(
+        "from adakd import divergence\n"
+        "@divergence('bad')\n"
+        "def bad(student, teacher):\n"
+        "    return -(teacher.exp() * student).sum(-1)\n"
+    )
+    done = adakd("check", "divergence", "bad.py")
+    assert done.code == 1
+    (line,) = (row for row in done.out.splitlines() if "zero_at_equality" in row)
+    assert "broken" in line
+
+
+# --- mistakes ---------------------------------------------------------------------------------
+
+
+def write_lines(file: Path, *lines: str) -> Path:
+    file.write_text("".join(line + "\n" for line in lines))
+    return file
+
+
+ROW = json.dumps({"instruction": "x", "output": "y"})
+JSONL = {"kind": "jsonl", "path": "rows.jsonl"}
+
+
+def mistake(done: Done) -> str:
+    """Return the one line that a mistake is answered with."""
+    assert done.code == 2, done
+    (line,) = done.err.splitlines()
+    assert line.startswith("adakd: ")
+    assert "Traceback" not in done.out
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["run", "smok"], ["'smok'", "did you mean 'smoke'?"]),
+        (["plan", "gone.yaml"], ["gone.yaml: no such file"]),
+        (["plan", "smoke", "--set", "training.stepz=3"], ["'training.stepz'", "'steps'"]),
+        (["plan", "smoke", "--set", "training.steps=[1"], ["--set training.steps=[1"]),
+        (["plan", "smoke", "--set", "training"], ["expected FIELD=VALUE"]),
+        (["plan", "smoke", "--set", "divergences=[revers_kl]"], ["did you mean 'reverse_kl'?"]),
+        (["run", "smoke", "--set", "judges=[rul]"], ["'rul'", "did you mean 'rule'?"]),
+        (["judge", "gone", "--judge", "rule"], ["gone"]),
+        (["report", "gone"], ["gone"]),
+        (["ls", "divergence"], ["did you mean 'divergences'?"]),
+        (["new", "suit", "x"], ["did you mean 'suite'?"]),
+        (["new", "suite", "../x"], ["'../x'"]),
+        (["check", "divergence", "revers_kl"], ["did you mean 'reverse_kl'?"]),
+        (["check", "divergence", "gone.py"], ["gone.py: no such file"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_a_mistake_is_one_line(
+    adakd: Adakd, here: Path, arguments: list[str], expected: list[str]
+) -> None:
+    line = mistake(adakd(*arguments))
+    for text in expected:
+        assert text in line
+    assert not list(here.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"data.train": JSONL}, ["rows.jsonl does not exist", "'micro'"]),
+        ({"training.stepz": 4}, ["micro.yaml", "'training.stepz'", "'steps'"]),
+        ({"plugins": ["./gone.py"]}, ["gone.py: no such file"]),
+        (
+            {"teacher": {"base": {"kind": "pretrained", "model": "./gone"}}},
+            ["model 'gone'"],
+        ),
+        ({"student": {"kind": "pretrained", "model": "./gone"}}, ["model 'gone'"]),
+        ({"student": {"kind": "pruned", "drop_layers": [7]}}, ["drop_layers", "0 to 1"]),
+        ({"teacher.base.config": {"model_type": "lama"}}, ["config", "lama"]),
+        ({"data.max_prompt_tokens": 2}, ["data.train", "max_prompt_tokens (2)"]),
+        ({"evaluation.sampling.max_new_tokens": 96}, ["max_new_tokens", "max_tokens"]),
+        ({"training.lora": {"target_modules": ["none"]}}, ["target_modules"]),
+    ],
+    ids=str,
+)
+def test_a_bad_suite_is_one_line(
+    adakd: Adakd, suite_file, here: Path, changes: dict[str, Any], expected: list[str]
+) -> None:
+    fast = {"teacher.sft.steps": 1, "evaluation.sets.puzzles.rows": 4}
+    if "teacher" in changes:
+        fast = {}
+    line = mistake(adakd("run", suite_file({**fast, **changes})))
+    for text in expected:
+        assert text in line
+
+
+@pytest.mark.parametrize("where", ["data.train", "evaluation.sets.puzzles"])
+def test_a_malformed_line_is_named_before_anything_is_trained(
+    adakd: Adakd, suite_file, here: Path, where: str
+) -> None:
+    write_lines(here / "rows.jsonl", ROW, ROW, "{oops")
+    line = mistake(adakd("run", suite_file({where: JSONL})))
+    assert "rows.jsonl, line 3: " in line
+    assert not list(here.glob("runs/*/cells"))
+
+
+@pytest.mark.slow
+def test_an_unknown_task_is_named_before_anything_is_trained(
+    adakd: Adakd, suite_file, here: Path
+) -> None:
+    line = mistake(adakd("run", suite_file({"evaluation.tasks": ["arc_eazy"]})))
+    assert "'arc_eazy'" in line
+    assert "arc_easy" in line
+    assert not list(here.glob("runs/*/cells"))
+
+
+@pytest.mark.parametrize("verb", ["run", "judge"])
+def test_a_judge_that_cannot_be_asked_is_named_at_once(
+    adakd: Adakd, suite_file, here: Path, run_folder: Path, monkeypatch, verb: str
+) -> None:
+    (here / "deaf.yaml").write_text(
+        "kind: openai\nbase_url: http://127.0.0.1:9/v1\nmodel: m\nretries: 0\ntimeout: 2\n"
+    )
+    (here / "keyless.yaml").write_text(
+        "kind: openai\nbase_url: http://127.0.0.1:9/v1\nmodel: m\napi_key_env: NOBODYS_KEY\n"
+    )
+    monkeypatch.delenv("NOBODYS_KEY", raising=False)
+    for judge, expected in (
+        ("deaf.yaml", "no server answers at http://127.0.0.1:9/v1"),
+        ("keyless.yaml", "NOBODYS_KEY is not set"),
+    ):
+        if verb == "run":
+            done = adakd("run", suite_file({"judges": [judge]}), "--out", here / "new")
+            assert not (here / "new").exists()
+        else:
+            done = adakd("judge", run_folder, "--judge", judge)
+        line = mistake(done)
+        assert judge in line
+        assert expected in line
+
+
+def test_a_folder_that_is_taken_by_a_file(adakd: Adakd, suite_file, here: Path) -> None:
+    (here / "taken").touch()
+    assert "taken" in mistake(adakd("run", suite_file(), "--out", here / "taken"))
+
+
+def test_records_of_another_program_are_left_alone(adakd: Adakd, suite_file, here: Path) -> None:
+    (here / "run").mkdir()
+    file = write_lines(here / "run" / "results.jsonl", '{"their": "records"}')
+    before = file.read_bytes()
+    assert "results.jsonl, line 1" in mistake(adakd("run", suite_file(), "--out", here / "run"))
+    assert file.read_bytes() == before
+
+
+# --- secrets ----------------------------------------------------------------------------------
+
+
+def test_no_key_of_the_environment_lands_in_a_run(
+    adakd: Adakd, suite_file, here: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "HF_TOKEN", "MY_KEY"):
+        monkeypatch.setenv(name, KEY)
+    (here / "keyed.yaml").write_text(
+        "kind: openai\nbase_url: http://127.0.0.1:9/v1\nmodel: m\nretries: 0\ntimeout: 2\n"
+        "api_key_env: MY_KEY\n"
+    )
+    small = ["--set", "training.steps=1", "--set", "timing.pairs=0"]
+    assert adakd("run", suite_file(), *small).code == 0
+    said = adakd("judge", "runs/micro", "--judge", "keyed.yaml")
+    assert KEY not in said.out + said.err
+    files = [file for file in here.rglob("*") if file.is_file()]
+    assert len(files) > 10
+    assert not [file for file in files if KEY.encode() in file.read_bytes()]

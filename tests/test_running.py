@@ -1,0 +1,357 @@
+"""One command, from a suite file to a report; and whatever may come between."""
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import adakd
+from adakd.config import load_suite
+from adakd.errors import AdakdError
+from adakd.planning import plan
+from adakd.results import (
+    ExampleRecord,
+    RunRecord,
+    ScoreRecord,
+    Store,
+    TimingRecord,
+    TrainingRecord,
+    VerdictRecord,
+    locked,
+)
+
+SUITE = {"seeds": [1, 2], "training.save_every": 1}
+CHANGING = {"seconds", "peak_bytes", "started", "command"}
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
+    """A whole run, made once; nobody may write in it."""
+    folder = tmp_path_factory.mktemp("finished")
+    report = adakd.run(load_suite(str(write_suite(folder, SUITE))), folder / "run")
+    assert report == folder / "run" / "report.html"
+    return folder / "run"
+
+
+@pytest.fixture
+def again(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the whole run."""
+    return Path(shutil.copytree(finished, tmp_path / "again"))
+
+
+def suite_of(run: Path) -> adakd.Suite:
+    return Store(run).suite()
+
+
+def lasting(value: Any) -> Any:
+    """Leave out what no two runs share: times, and the memory of the process."""
+    if isinstance(value, dict):
+        return {key: lasting(inner) for key, inner in value.items() if key not in CHANGING}
+    return [lasting(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def results(run: Path) -> dict[tuple[str, str], Any]:
+    store = Store(run)
+    kinds = (TrainingRecord, ScoreRecord, TimingRecord, ExampleRecord, VerdictRecord)
+    records = [record for kind in kinds for record in store.of(kind)]
+    return {(record.kind, record.key): lasting(record.model_dump()) for record in records}
+
+
+def lines(run: Path) -> list[str]:
+    return (run / "results.jsonl").read_text().splitlines()
+
+
+def models_of(run: Path) -> dict[str, tuple[int, bytes]]:
+    files = run.glob("cells/*/model/*.safetensors")
+    return {str(f.relative_to(run)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
+
+
+class Told:
+    """A progress that remembers."""
+
+    def __init__(self) -> None:
+        self.stages: list[str] = []
+        self.notes: list[str] = []
+
+    @contextmanager
+    def stage(self, title: str, total: int) -> Iterator[Any]:
+        self.stages.append(title)
+        yield lambda done, total=None: None
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+# --- a whole run ------------------------------------------------------------------------------
+
+
+def test_a_run_does_all_that_was_planned(finished: Path) -> None:
+    store, planned = Store(finished), plan(suite_of(finished))
+    assert {t.key for t in store.of(TrainingRecord)} == {cell.key for cell in planned.cells}
+    assert {s.key for s in store.of(ScoreRecord)} == {job.key for job in planned.jobs}
+    assert {t.status for t in store.of(TrainingRecord)} == {"done"}
+    assert [(t.divergence, t.arm) for t in store.of(TimingRecord)] == [("reverse_kl", "adakd")]
+    items = {item.id for score in store.of(ScoreRecord) for item in score.items}
+    # two seeds, each item in both orders, or once where the answers are the same
+    asked = {(v.candidate.seed, v.item, v.candidate_first) for v in store.of(VerdictRecord)}
+    assert {(seed, item) for seed, item, _ in asked} == {(s, i) for s in (1, 2) for i in items}
+    assert {example.task for example in store.of(ExampleRecord)} == {"puzzles"}
+
+
+def test_the_run_says_where_it_comes_from(finished: Path) -> None:
+    (run,) = Store(finished).of(RunRecord)
+    assert run.suite["name"] == "micro"
+    assert {"python", "torch", "transformers", "lm-eval", "adakd"} <= set(run.versions)
+    assert run.hardware["cores"] == str(os.cpu_count())
+    planned = plan(suite_of(finished))
+    assert {part.key for part in (*planned.cells, *planned.jobs)} <= set(run.wanted)
+
+
+def test_the_report_shows_every_method(finished: Path) -> None:
+    page = (finished / "report.html").read_text()
+    for method in ("teacher", "untrained", "sft", "reverse_kl", "adakd"):
+        assert method in page
+
+
+def test_the_folder_holds_models_records_tasks_and_nothing_half_done(finished: Path) -> None:
+    assert {p.name for p in finished.iterdir()} - {".lock"} == {
+        "cells", "report.html", "results.jsonl", "tasks"
+    }  # fmt: skip
+    cells = {cell.key for cell in plan(suite_of(finished)).cells if cell.role != "untrained"}
+    assert {p.name for p in (finished / "cells").iterdir()} == cells
+    assert {p.name for p in finished.glob("cells/*/*")} == {"model"}
+
+
+def test_the_same_command_again_does_nothing(again: Path) -> None:
+    before, models = lines(again), models_of(again)
+    told = Told()
+    adakd.run(suite_of(again), again, told)
+    assert lines(again)[: len(before)] == before
+    added = Store(again)
+    assert len(lines(again)) == len(before) + 1
+    assert len(added.of(RunRecord)) == 2
+    assert models_of(again) == models
+    assert not [stage for stage in told.stages if not stage.startswith("judge")]
+
+
+def test_a_changed_suite_keeps_what_it_can(again: Path) -> None:
+    suite = suite_of(again)
+    before = results(again)
+    sampling = suite.evaluation.sampling.model_copy(update={"max_new_tokens": 7})
+    evaluation = suite.evaluation.model_copy(update={"sampling": sampling})
+    told = Told()
+    adakd.run(suite.model_copy(update={"evaluation": evaluation}), again, told)
+    assert not [stage for stage in told.stages if stage.startswith(("train", "time"))]
+    after = results(again)
+    assert before.items() <= after.items()
+    new = [key for key in after if key not in before]
+    assert {kind for kind, _ in new} == {"score", "verdict"}
+    assert len([key for key in new if key[0] == "score"]) == len(plan(suite).cells)
+
+
+def test_two_runs_of_a_suite_agree_to_the_last_digit(finished: Path, tmp_path: Path) -> None:
+    adakd.run(suite_of(finished), tmp_path / "other")
+    assert results(tmp_path / "other") == results(finished)
+
+
+# --- killed -----------------------------------------------------------------------------------
+
+
+def wait_for(run: Path, marks: list[bytes], patience: float = 120) -> None:
+    file, until = run / "results.jsonl", time.monotonic() + patience
+    while time.monotonic() < until:
+        if file.exists() and all(mark in file.read_bytes() for mark in marks):
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{marks} did not come")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_it_stopped(
+    finished: Path, tmp_path: Path, write_suite, command
+) -> None:
+    file, run = write_suite(tmp_path, SUITE), tmp_path / "run"
+    process = command("run", file, "--out", run, start_new_session=True)
+    wait_for(run, [b'"kind":"score"', b'"role":"distilled"'])
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    before, models = results(run), models_of(run)
+    assert before
+    assert len(before) < len(results(finished))
+    adakd.run(load_suite(str(file)), run)
+    after = results(run)
+    assert after == results(finished)
+    assert before.items() <= after.items()
+    recorded = {key for kind, key in before if kind == "training"}
+    for name, content in models.items():
+        if Path(name).parts[1] in recorded:
+            assert models_of(run)[name] == content
+
+
+def test_a_run_that_stops_anywhere_ends_the_same(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before each record in turn: every gap between two of them."""
+
+    class Stopped(Exception):
+        pass
+
+    real, suite, run = Store.add, suite_of(finished), tmp_path / "run"
+    budget = 0
+
+    def add(store: Store, record: Any) -> None:
+        nonlocal budget
+        if record.kind in ("training", "score", "timing"):
+            if budget == 0:
+                raise Stopped
+            budget -= 1
+        real(store, record)
+
+    monkeypatch.setattr(Store, "add", add)
+    stops = 0
+    while True:
+        budget = 3
+        try:
+            adakd.run(suite, run)
+        except Stopped:
+            stops += 1
+        else:
+            break
+    assert stops >= 5
+    assert results(run) == results(finished)
+
+
+def test_another_process_at_work_is_named(again: Path) -> None:
+    with locked(again):
+        for start in (lambda: adakd.run(suite_of(again), again), lambda: adakd.judge(again, "rule")):
+            with pytest.raises(AdakdError, match="another adakd process works here"):
+                start()
+
+
+# --- a cell that fails ------------------------------------------------------------------------
+
+NAN = """
+from adakd import divergence
+
+@divergence("not_a_number")
+def not_a_number(student, teacher):
+    return (student * float("nan")).sum(-1)
+"""
+
+
+@pytest.fixture(scope="session")
+def broken(tmp_path_factory: pytest.TempPathFactory, write_suite) -> tuple[Path, Told]:
+    """A run with a divergence of a plug-in file that gives no numbers."""
+    folder, told = tmp_path_factory.mktemp("broken"), Told()
+    (folder / "mine.py").write_text(NAN)
+    changes = {"plugins": ["./mine.py"], "divergences": ["not_a_number", "reverse_kl"]}
+    adakd.run(load_suite(str(write_suite(folder, changes))), folder / "run", told)
+    return folder / "run", told
+
+
+def test_a_failed_cell_is_recorded_and_the_others_finish(broken: tuple[Path, Told]) -> None:
+    run, told = broken
+    store = Store(run)
+    status = {t.cell.method: t.status for t in store.of(TrainingRecord)}
+    failed = {"not_a_number", "not_a_number + adakd"}
+    assert {method for method, it in status.items() if it == "failed"} == failed
+    assert {"reverse_kl", "reverse_kl + adakd", "sft"} < set(status)
+    scored = {score.cell.method for score in store.of(ScoreRecord)}
+    assert scored == set(status) - failed
+    assert [timing.divergence for timing in store.of(TimingRecord)] == ["reverse_kl"]
+    assert {v.candidate.divergence for v in store.of(VerdictRecord)} == {"reverse_kl"}
+    assert len([note for note in told.notes if "failed" in note]) == 2
+    assert not list(run.glob("cells/*/checkpoints"))
+
+
+def test_the_report_names_a_failed_cell_and_why(broken: tuple[Path, Told]) -> None:
+    page = (broken[0] / "report.html").read_text()
+    assert "not_a_number" in page
+    assert "the loss is not finite at step 1" in page
+
+
+def test_a_failed_cell_is_not_tried_again(broken: tuple[Path, Told]) -> None:
+    run, _ = broken
+    before, told = results(run), Told()
+    adakd.run(suite_of(run), run, told)
+    assert results(run) == before
+    assert not [stage for stage in told.stages if stage.startswith("train")]
+
+
+def test_every_cell_of_a_pair_failing_still_makes_a_report(tmp_path: Path, write_suite) -> None:
+    changes = {"training.learning_rate": 1e30, "controls.sft": False}
+    report = adakd.run(load_suite(str(write_suite(tmp_path, changes))), tmp_path / "run")
+    page = report.read_text()
+    assert "not finite at step" in page
+    assert "learning_rate" in page
+    assert not Store(tmp_path / "run").of(VerdictRecord)
+
+
+def test_a_failed_teacher_ends_the_run(tmp_path: Path, write_suite) -> None:
+    """Students of a model that never learned would look like any others."""
+    suite = load_suite(str(write_suite(tmp_path, {"teacher.sft.learning_rate": 1e30})))
+    for _ in range(2):
+        with pytest.raises(AdakdError, match=r"teacher\.sft: .*not finite at step"):
+            adakd.run(suite, tmp_path / "run")
+    (record,) = Store(tmp_path / "run").of(TrainingRecord)
+    assert (record.cell.role, record.status) == ("teacher", "failed")
+
+
+# --- afterwards -------------------------------------------------------------------------------
+
+
+def test_judging_afterwards_adds_verdicts_and_changes_no_other_record(again: Path) -> None:
+    before = results(again)
+    report = adakd.judge(again, "rule", against="reverse_kl", overrides=["tie_margin=0.5"])
+    after = results(again)
+    assert before.items() <= after.items()
+    added = {key for key in after if key not in before}
+    assert added
+    assert {kind for kind, _ in added} == {"verdict"}
+    judges = {verdict.judge for verdict in Store(again).of(VerdictRecord)}
+    assert len(judges) == 2
+    assert all(judge in report.read_text() for judge in judges)
+
+
+def test_a_report_needs_nothing_but_the_records(finished: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    shutil.copy(finished / "results.jsonl", moved)
+    page = adakd.write_report(moved).read_text()
+    assert page == (finished / "report.html").read_text()
+    assert {p.name for p in moved.iterdir()} == {"results.jsonl", "report.html"}
+
+
+def test_a_mistyped_folder_is_not_made(tmp_path: Path) -> None:
+    for start in (lambda: adakd.judge(tmp_path / "gone", "rule"),
+                  lambda: adakd.write_report(tmp_path / "gone")):  # fmt: skip
+        with pytest.raises(AdakdError, match="gone"):
+            start()
+    assert not (tmp_path / "gone").exists()
+
+
+# --- other students ---------------------------------------------------------------------------
+
+
+def test_a_pruned_student_with_adapters_of_a_teacher_with_adapters(
+    tmp_path: Path, write_suite
+) -> None:
+    changes = {
+        "teacher.sft.lora": {"r": 2},
+        "training.lora": {"r": 2},
+        "student": {"kind": "pruned", "drop_layers": [0]},
+        "training.epochs": 0.4,
+        "training.steps": ...,
+        "evaluation.sampling": {"seeds": [10, 20], "max_new_tokens": 4},
+    }
+    adakd.run(load_suite(str(write_suite(tmp_path, changes))), tmp_path / "run")
+    store = Store(tmp_path / "run")
+    assert {t.status for t in store.of(TrainingRecord)} == {"done"}
+    seeds = {s.sampling_seed for s in store.of(ScoreRecord) if s.sort == "answers"}
+    assert seeds == {10, 20}
