@@ -42,6 +42,8 @@ SuitePath = Annotated[Path, AfterValidator(_resolve)]
 """A path relative to the file that names it; then to the working directory, if it is below."""
 ModelName = Annotated[str, AfterValidator(_portable)]
 """A hub id, or a folder relative to the working directory."""
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Letters, digits, ``.``, ``_`` and ``-``."""
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -244,7 +246,7 @@ class ChoiceTask(Selection):
 class Evaluation(Config):
     """What every model of the run is scored by."""
 
-    sets: dict[str, Source] = Field(min_length=1)
+    sets: dict[FileName, Source] = Field(min_length=1)
     """Instruction sets by name: answers are generated and scored by ROUGE-L."""
     choices: tuple[ChoiceTask, ...] = ()
     tasks: tuple[Annotated[Task, BeforeValidator(named)], ...] = ()
@@ -327,6 +329,16 @@ class Suite(Config):
                 raise ValueError(f"{what}: {value} is given twice")
         if "none" in self.arms:
             raise ValueError("arms: 'none' is the plain arm, which is always there")
+        return self
+
+    @model_validator(mode="after")
+    def _room_for_prompts(self) -> "Suite":
+        answer = self.evaluation.sampling.max_new_tokens
+        if answer >= self.data.max_tokens:
+            raise ValueError(
+                f"evaluation.sampling.max_new_tokens ({answer}) leaves no room for a prompt: "
+                f"lower it, or raise data.max_tokens ({self.data.max_tokens})"
+            )
         return self
 
 

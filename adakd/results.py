@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter, ValidationError
 
 from adakd.config import Config, Suite
+from adakd.disk import writing
 from adakd.errors import AdakdError
 from adakd.planning import Cell
 
@@ -221,7 +222,7 @@ class Store:
         Raises:
             AdakdError: the disk is full or the folder cannot be written.
         """
-        try:
+        with writing(self.file, self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.file.touch()
             with self.file.open("rb+") as stream:
@@ -231,11 +232,6 @@ class Store:
                 stream.flush()
                 os.fsync(stream.fileno())
                 self._end = stream.tell()
-        except OSError as error:
-            raise AdakdError(
-                f"{self.file}: {error.strerror}; mend it (is the disk full?) and run the same "
-                "command again: what is recorded stays"
-            ) from None
         self._remember(record)
 
     def _remember(self, record: Record) -> None:

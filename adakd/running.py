@@ -7,7 +7,7 @@ from pathlib import Path
 from adakd.config import Suite
 from adakd.data import Row, read_rows
 from adakd.errors import AdakdError
-from adakd.evaluation.harness import Harness, score
+from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.judging import ItemText, Judge, check, judge_answers, load_judge
 from adakd.planning import PLAIN, Cell, Plan, digest, plan, timing_key
@@ -45,6 +45,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         check(asked)  # before hours of training, not after
     with locked(folder):
         store, workshop = Store(folder), Workshop(plan_, folder)
+        _write_tasks(workshop, store)
         store.add(run_record(plan_))
         for cell in plan_.cells:
             _train(cell, workshop, store, progress)
@@ -113,13 +114,22 @@ def _check_teacher(plan: Plan, store: Store) -> None:
         raise AdakdError(f"suite {plan.suite.name!r}, teacher.sft: {record.reason}")
 
 
+def _write_tasks(workshop: Workshop, store: Store) -> None:
+    """Write the tasks to score, and find out before hours of training whether they can be had."""
+    suite, todo = workshop.suite, {job.task for job in workshop.plan.jobs if job.key not in store}
+    if todo:
+        write_tasks(suite, workshop.tokenizer, workshop.tasks)
+    for task in suite.evaluation.tasks:
+        if task.name in todo:
+            check_task(task, suite)
+
+
 def _score(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
     jobs = [job for job in workshop.plan.jobs if job.cell == cell and job.key not in store]
     record = store.get(TrainingRecord, cell.key)
     if not jobs or record is None or record.status == "failed":
         return
-    suite, tasks = workshop.suite, workshop.folder / "tasks"
-    write_tasks(suite, workshop.tokenizer, tasks)
+    suite, tasks = workshop.suite, workshop.tasks
     harness = Harness(workshop.on_device(cell), workshop.tokenizer, suite)
     with progress.stage(f"score {cell}", len(jobs)) as show:
         for number, job in enumerate(jobs):

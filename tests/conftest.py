@@ -16,20 +16,20 @@ os.environ |= {
     "COLUMNS": "200",
 }
 
-import copy  # noqa: E402
-import subprocess  # noqa: E402
-import sys  # noqa: E402
-from collections.abc import Callable, Iterator, Mapping  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import copy
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
-import pytest  # noqa: E402
-import yaml  # noqa: E402
+import pytest
+import yaml
 
-from adakd.adaptive import adaptive, focus, indicator, temperature  # noqa: E402
-from adakd.config import Suite, load_suite  # noqa: E402
-from adakd.divergences import divergence  # noqa: E402
-from adakd.judging import judge_backend  # noqa: E402
+from adakd.adaptive import adaptive, focus, indicator, temperature
+from adakd.config import Suite, load_suite
+from adakd.divergences import divergence
+from adakd.judging import judge_backend
 
 GONE: Any = ...
 """As the value of a change: take the field out."""

@@ -50,7 +50,9 @@ def made(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
     from adakd.config import load_suite
 
     folder = tmp_path_factory.mktemp("cli")
-    changes = {"judges": [], "timing.pairs": 0, "evaluation.choices": []}
+    sampling = {"max_new_tokens": 8}
+    changes = {"judges": [], "timing.pairs": 0, "evaluation.sampling": sampling}
+    changes["training.learning_rate"] = 0.2  # so that answers differ, and there is one to judge
     adakd.run(load_suite(str(write_suite(folder, changes))), folder / "run")
     return folder / "run"
 
@@ -81,7 +83,8 @@ def test_run(adakd: Adakd, suite_file, here: Path) -> None:
     assert store.of(ScoreRecord)
     again = adakd("run", suite_file(), *small)
     assert again.code == 0
-    assert "train" not in again.out
+    assert "\ntrain" in done.out
+    assert "train " not in again.out
 
 
 def test_plan_runs_nothing(adakd: Adakd, suite_file, here: Path) -> None:
@@ -98,7 +101,9 @@ def test_judge_adds_verdicts(adakd: Adakd, run_folder: Path) -> None:
     done = adakd("judge", run_folder, "--judge", "rule", "--set", "tie_margin=0.1")
     assert (done.code, done.err) == (0, "")
     assert str(run_folder / "report.html") in done.out
-    (judge,) = {verdict.judge for verdict in Store(run_folder).of(VerdictRecord)}
+    verdicts = Store(run_folder).of(VerdictRecord)
+    assert {verdict.verdict for verdict in verdicts} - {"identical"}
+    (judge,) = {verdict.judge for verdict in verdicts}
     assert judge == load_judge("rule", ["tie_margin=0.1"]).id
     assert judge != load_judge("rule").id
 
@@ -278,9 +283,9 @@ def test_a_mistake_is_one_line(
         ({"plugins": ["./gone.py"]}, ["gone.py: no such file"]),
         (
             {"teacher": {"base": {"kind": "pretrained", "model": "./gone"}}},
-            ["model 'gone'"],
+            ["model './gone': no such folder"],
         ),
-        ({"student": {"kind": "pretrained", "model": "./gone"}}, ["model 'gone'"]),
+        ({"student": {"kind": "pretrained", "model": "./gone"}}, ["'./gone': no such folder"]),
         ({"student": {"kind": "pruned", "drop_layers": [7]}}, ["drop_layers", "0 to 1"]),
         ({"teacher.base.config": {"model_type": "lama"}}, ["config", "lama"]),
         ({"data.max_prompt_tokens": 2}, ["data.train", "max_prompt_tokens (2)"]),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adakd.config import Suite, Training
+from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.planning import Cell, Plan, digest, plan, total_steps
 
@@ -51,7 +52,9 @@ def test_the_cells_of_a_pair_differ_in_their_arm_alone(make_suite) -> None:
     assert len(pairs) == 4
     for plain, adaptive in pairs:
         differing = {
-            field for field in Cell.model_fields if getattr(plain, field) != getattr(adaptive, field)
+            field
+            for field in Cell.model_fields
+            if getattr(plain, field) != getattr(adaptive, field)
         }
         assert differing == {"arm", "key"}
         assert (plain.arm, adaptive.arm) == ("none", "adakd")
@@ -167,7 +170,11 @@ def test_the_teacher_is_shared_by_whatever_is_distilled(make_suite) -> None:
 def test_an_arms_setting_changes_that_arm_alone(make_suite) -> None:
     before = keys(plan(make_suite()))
     after = keys(
-        plan(make_suite({"arms": {"adakd": {"name": "adakd", "focus": {"name": "latf", "beta": 0.9}}}}))
+        plan(
+            make_suite(
+                {"arms": {"adakd": {"name": "adakd", "focus": {"name": "latf", "beta": 0.9}}}}
+            )
+        )
     )
     assert {name for name in before if before[name] != after[name]} == {
         "reverse_kl + adakd, seed 1"
@@ -230,26 +237,17 @@ def test_a_local_copy_of_a_hub_set_may_lie_anywhere(make_suite, tmp_path: Path) 
     assert planned(tmp_path / "a") == planned(tmp_path / "b")
 
 
-def test_a_plugins_content_decides_and_its_place_does_not(
-    make_suite, tmp_path: Path, _forget_plugins
-) -> None:
+def test_a_plugins_content_decides_and_its_place_does_not(make_suite, tmp_path: Path) -> None:
     def planned(name: str, mix: float) -> dict[str, str]:
         file = tmp_path / name
         file.write_text(PLUGIN.format(mix=mix))
         cells = plan(make_suite({"plugins": [str(file)], "divergences": ["mine"]}))
-        _forget_plugins()
+        divergence._parts.pop("mine")
         return keys(cells, "distilled")
 
     one = planned("one.py", 0.5)
     assert planned("two.py", 0.5) == one
     assert not set(planned("three.py", 0.5000001).values()) & set(one.values())
-
-
-@pytest.fixture
-def _forget_plugins():
-    from adakd.divergences import divergence
-
-    return lambda: divergence._parts.pop("mine")
 
 
 def test_a_model_folder_may_move_but_not_change(make_suite, tmp_path: Path) -> None:
@@ -285,7 +283,7 @@ def test_one_job_for_each_cell_task_and_sampling_seed(make_suite) -> None:
 
 
 def test_greedy_answers_need_no_seed(make_suite) -> None:
-    suite = make_suite({"evaluation.sampling": {"do_sample": False, "seeds": [1, 2]}})
+    suite = make_suite({"evaluation.sampling.seeds": [1, 2]})
     assert {job.sampling_seed for job in plan(suite).jobs} == {None}
 
 

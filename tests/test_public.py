@@ -59,7 +59,9 @@ def test_every_public_part_has_a_docstring(module: str) -> None:
     assert not [name for name, part in parts if not documentation(part)]
 
 
-@pytest.mark.parametrize("package", ["adakd", "adakd.adaptive", "adakd.divergences", "adakd.judging"])
+@pytest.mark.parametrize(
+    "package", ["adakd", "adakd.adaptive", "adakd.divergences", "adakd.judging"]
+)
 def test_a_package_exports_what_it_says(package: str) -> None:
     module = importlib.import_module(package)
     for name in module.__all__:

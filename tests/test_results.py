@@ -87,7 +87,10 @@ def test_the_newest_of_each_key_counts_in_the_order_of_first_writing(folder: Pat
     for key, text in (("one", "old"), ("two", "x"), ("one", "new")):
         store.add(example(key, text))
     for read in (store, Store(folder)):
-        assert [(r.key, r.question) for r in read.of(ExampleRecord)] == [("one", "new"), ("two", "x")]
+        assert [(r.key, r.question) for r in read.of(ExampleRecord)] == [
+            ("one", "new"),
+            ("two", "x"),
+        ]
 
 
 @pytest.mark.parametrize("cut", [1, 2, 20])

@@ -26,7 +26,12 @@ from adakd.results import (
     locked,
 )
 
-SUITE = {"seeds": [1, 2], "training.save_every": 1}
+SUITE = {
+    "seeds": [1, 2],
+    "training.save_every": 1,
+    "training.learning_rate": 0.2,  # so that the arms part, and their answers with them
+    "evaluation.sampling": {"seeds": [10, 20], "max_new_tokens": 8},
+}
 CHANGING = {"seconds", "peak_bytes", "started", "command"}
 
 
@@ -98,9 +103,14 @@ def test_a_run_does_all_that_was_planned(finished: Path) -> None:
     assert {t.status for t in store.of(TrainingRecord)} == {"done"}
     assert [(t.divergence, t.arm) for t in store.of(TimingRecord)] == [("reverse_kl", "adakd")]
     items = {item.id for score in store.of(ScoreRecord) for item in score.items}
-    # two seeds, each item in both orders, or once where the answers are the same
-    asked = {(v.candidate.seed, v.item, v.candidate_first) for v in store.of(VerdictRecord)}
-    assert {(seed, item) for seed, item, _ in asked} == {(s, i) for s in (1, 2) for i in items}
+    asked: dict[tuple[int, int | None, str], list[VerdictRecord]] = {}
+    for v in store.of(VerdictRecord):
+        asked.setdefault((v.candidate.seed, v.sampling_seed, v.item), []).append(v)
+    assert set(asked) == {(seed, drawn, i) for seed in (1, 2) for drawn in (10, 20) for i in items}
+    for verdicts in asked.values():  # in both orders, or once where the answers are the same
+        identical = verdicts[0].verdict == "identical"
+        assert [v.candidate_first for v in verdicts] == ([True] if identical else [True, False])
+    assert any(len(verdicts) == 2 for verdicts in asked.values())
     assert {example.task for example in store.of(ExampleRecord)} == {"puzzles"}
 
 
@@ -152,7 +162,7 @@ def test_a_changed_suite_keeps_what_it_can(again: Path) -> None:
     assert before.items() <= after.items()
     new = [key for key in after if key not in before]
     assert {kind for kind, _ in new} == {"score", "verdict"}
-    assert len([key for key in new if key[0] == "score"]) == len(plan(suite).cells)
+    assert len([key for key in new if key[0] == "score"]) == 2 * len(plan(suite).cells)
 
 
 def test_two_runs_of_a_suite_agree_to_the_last_digit(finished: Path, tmp_path: Path) -> None:
@@ -229,7 +239,10 @@ def test_a_run_that_stops_anywhere_ends_the_same(
 
 def test_another_process_at_work_is_named(again: Path) -> None:
     with locked(again):
-        for start in (lambda: adakd.run(suite_of(again), again), lambda: adakd.judge(again, "rule")):
+        for start in (
+            lambda: adakd.run(suite_of(again), again),
+            lambda: adakd.judge(again, "rule"),
+        ):
             with pytest.raises(AdakdError, match="another adakd process works here"):
                 start()
 

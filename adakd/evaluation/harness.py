@@ -124,6 +124,15 @@ def known_tasks(include: Path | None = None) -> list[str]:
     return sorted(_all_tasks(include).all_tasks)
 
 
+def check_task(asked: TaskConfig, suite: Suite) -> None:
+    """Load an lm-eval task, to know now rather than later that it can be had.
+
+    Raises:
+        AdakdError: lm-eval does not know the task, or cannot reach its data.
+    """
+    _load(_all_tasks(suite.evaluation.include_path), asked.name, asked, seed=0)
+
+
 def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
     """Return a job's lm-eval name, its sort and its settings."""
     if job.task in suite.evaluation.sets:

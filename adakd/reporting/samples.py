@@ -5,11 +5,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from adakd.reporting.index import Index, Method, TaskInfo
-from adakd.reporting.judging import pair_of
-from adakd.results import ExampleRecord, Item, Store, VerdictRecord
+from adakd.reporting.judging import Pair, pair_of
+from adakd.results import ExampleRecord, Item, ScoreRecord, Store, VerdictRecord
 
 PER_TASK = 4
 """Examples of each task on the page; the first that the run recorded, none chosen by hand."""
+
+
+Said = Mapping[tuple[str, str, str, int, int | None], tuple[str, ...]]
+"""Lines on an answer, by its cell's key, task, item, training seed and sampling seed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ def examples(store: Store, index: Index) -> tuple[Example, ...]:
     by_task: dict[str, list[ExampleRecord]] = defaultdict(list)
     for record in store.of(ExampleRecord):
         by_task[record.task].append(record)
-    said = _verdicts(store, index)
+    said = _verdicts(store)
     return tuple(
         _example(record, tasks[name], index, said)
         for name, records in by_task.items()
@@ -57,12 +61,9 @@ def _example(
     record: ExampleRecord,
     task: TaskInfo,
     index: Index,
-    said: Mapping[tuple[Method, str, str], tuple[str, ...]],
+    said: Said,
 ) -> Example:
-    replies = [
-        _reply(method, record, task, index, said.get((method, record.task, record.item), ()))
-        for method in index.methods
-    ]
+    replies = [_reply(method, record, task, index, said) for method in index.methods]
     grouped: dict[str, list[Reply]] = defaultdict(list)
     for reply in replies:
         if reply.method.divergence:
@@ -79,36 +80,39 @@ def _example(
 
 
 def _reply(
-    method: Method, record: ExampleRecord, task: TaskInfo, index: Index, said: tuple[str, ...]
+    method: Method, record: ExampleRecord, task: TaskInfo, index: Index, said: Said
 ) -> Reply:
-    item = next(_items(method, record, index), None)
-    if item is None:
+    found = next(_items(method, record, index), None)
+    if found is None:
         return Reply(method, None, None)
+    score, item = found
     value = None if item.value is None else item.value * task.scale
-    return Reply(method, item.answer, value, said)
+    return Reply(method, item.answer, value, said.get((score.cell.key, *_place(score, item)), ()))
 
 
-def _items(method: Method, record: ExampleRecord, index: Index) -> Iterator[Item]:
+def _items(
+    method: Method, record: ExampleRecord, index: Index
+) -> Iterator[tuple[ScoreRecord, Item]]:
     """Yield the item in the method's runs, first seeds first."""
     for seed in index.all_seeds:
         for score in index.scores.get((method, seed, record.task), ()):
-            yield from (item for item in score.items if item.id == record.item)
+            yield from ((score, item) for item in score.items if item.id == record.item)
 
 
-def _verdicts(store: Store, index: Index) -> dict[tuple[Method, str, str], tuple[str, ...]]:
-    """Return what judges said of the answers of the first training and sampling seed."""
+def _place(score: ScoreRecord, item: Item) -> Pair:
+    return score.task, item.id, score.cell.seed, score.sampling_seed
+
+
+def _verdicts(store: Store) -> Said:
+    """Return what judges said of every answer, by its cell and place."""
     words = {"candidate": "preferred it", "opponent": "preferred the other"}
-    said: dict[tuple[Method, str, str], list[str]] = defaultdict(list)
-    chosen: dict[tuple[Method, str, str], tuple[int, int | None]] = {}
+    said: dict[tuple[str, str, str, int, int | None], tuple[str, ...]] = {}
     for record in store.of(VerdictRecord):
-        if not index.is_current(record.candidate):
-            continue
-        task, item, training, sampling = pair_of(record)
-        place = (Method.of(record.candidate), task, item)
-        if chosen.setdefault(place, (training, sampling)) == (training, sampling):
-            judge = record.judge.partition("@")[0]
-            where = "shown first" if record.candidate_first else "shown second"
-            verdict = words.get(record.verdict, record.verdict)
-            reason = f": {record.reason}" if record.reason else ""
-            said[place].append(f"{judge} against {record.against}, {where}: {verdict}{reason}")
-    return {place: tuple(lines) for place, lines in said.items()}
+        place = (record.candidate.key, *pair_of(record))
+        judge = record.judge.partition("@")[0]
+        where = "shown first" if record.candidate_first else "shown second"
+        verdict = words.get(record.verdict, record.verdict)
+        reason = f": {record.reason}" if record.reason else ""
+        line = f"{judge} against {record.against}, {where}: {verdict}{reason}"
+        said[place] = (*said.get(place, ()), line)
+    return said

@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
+from adakd.disk import writing
 from adakd.errors import AdakdError
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -174,16 +175,14 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a model (or its adapters) and its tokenizer; the folder appears complete or not."""
     draft = folder.with_name(folder.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     try:
-        model.save_pretrained(draft)
-        tokenizer.save_pretrained(draft)
-        draft.rename(folder)
-    except OSError as error:
+        with writing(folder, folder.parent):
+            model.save_pretrained(draft)
+            tokenizer.save_pretrained(draft)
+            draft.rename(folder)
+    finally:
         shutil.rmtree(draft, ignore_errors=True)
-        raise AdakdError(
-            f"{folder}: {error.strerror or error}; mend it (is the disk full?) and run the same "
-            "command again: what is recorded stays"
-        ) from None
 
 
 def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTrainedModel:
@@ -206,6 +205,8 @@ def _layers(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
 def _location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
     if isinstance(base, Path):
         return str(base), {}
+    if base.model.startswith((".", "/", "~")) and not Path(base.model).is_dir():
+        raise AdakdError(f"model {base.model!r}: no such folder")
     options = {"revision": base.revision, "gguf_file": base.gguf_file}
     return base.model, {key: value for key, value in options.items() if value is not None}
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adakd.config import Training
+from adakd.disk import writing
 from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.results import Step
@@ -217,22 +218,19 @@ def fit(
     if checkpoint is not None:
         objective.load_state_dict(json.loads((checkpoint / COMPLETE).read_text()))
     failure = None
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with writing(folder, folder):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except NonFiniteLoss as error:
         failure = error
-    except OSError as error:
-        raise AdakdError(
-            f"{folder}: {error.strerror or error}; mend it (is the disk full?) and run the same "
-            "command again: it goes on from the last checkpoint"
-        ) from None
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     return tuple(_step(entry) for entry in history), failure
 
 
 def _arguments(training: Training, rows: int, seed: int, folder: Path) -> TrainingArguments:
     steps = total_steps(training, rows, devices=_world_size())
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
         per_device_train_batch_size=training.batch_size,
@@ -246,7 +244,7 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
         use_cpu=not torch.accelerator.is_available(),
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
-        gradient_checkpointing=training.gradient_checkpointing,
+        activation_checkpointing=training.gradient_checkpointing,
         seed=seed,
         data_seed=seed,
         logging_steps=1,
@@ -258,6 +256,9 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
         remove_unused_columns=False,
         dataloader_pin_memory=torch.accelerator.is_available(),
     )
+    # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
 
 
 def _world_size() -> int:

@@ -25,6 +25,7 @@ class Workshop:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.suite, self.folder = plan, plan.suite, folder
+        self.tasks = folder / "tasks"
 
     # --- shared by all cells ----------------------------------------------------------------
 

@@ -62,6 +62,8 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
             "divergences": [{"name": "scaled_reverse_kl", "factor": 3}],
             "judges": [str(tmp_path / "long.yaml")],
             "timing.pairs": 0,
+            "training.learning_rate": 0.2,
+            "evaluation.sampling": {"max_new_tokens": 8},
         }
     )
     adakd("run", suite, "--out", tmp_path / "run")
@@ -70,7 +72,7 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
     assert trained["scaled_reverse_kl(factor=3)"] == "done"
     assert trained["scaled_reverse_kl(factor=3) + adakd"] == "done"
     verdicts = store.of(VerdictRecord)
-    assert verdicts
+    assert [verdict for verdict in verdicts if verdict.reason.endswith(" letters")]
     assert {verdict.judge.partition("@")[0] for verdict in verdicts} == {"long"}
     assert "scaled_reverse_kl" in (tmp_path / "run" / "report.html").read_text()
 

@@ -13,7 +13,14 @@ from adakd.reporting.judging import contests
 from adakd.reporting.overhead import overheads
 from adakd.reporting.samples import PER_TASK, examples
 from adakd.reporting.trainings import trainings
-from adakd.results import Step, TimedStep, TimingRecord, VerdictRecord
+from adakd.results import (
+    ExampleRecord,
+    ScoreRecord,
+    Step,
+    TimedStep,
+    TimingRecord,
+    VerdictRecord,
+)
 from adakd.statistics import Ratio
 
 # --- judging --------------------------------------------------------------------------------
@@ -115,6 +122,34 @@ def test_samples_show_every_method_side_by_side(made_store):
     plain, adaptive = found[0].by_divergence[1][1]
     assert plain.text is not None
     assert adaptive.verdicts[0].startswith("rule against plain, shown first: ")
+
+
+def test_verdicts_beside_an_answer_are_of_that_answer_in_whatever_order_they_came(made_store):
+    store = made_store(failed=None, judge=False)
+    (shown, *_) = store.of(ExampleRecord)
+    scores = [s for s in store.of(ScoreRecord) if s.cell.arm == "adakd" and s.task == shown.task]
+    for score in reversed(scores):  # the seeds that are not shown come first
+        store.add(
+            VerdictRecord(
+                key=f"verdict-{score.key}",
+                judge="rule@0123abcd",
+                against="plain",
+                candidate=score.cell,
+                opponent=None,
+                task=score.task,
+                item=shown.item,
+                sampling_seed=score.sampling_seed,
+                candidate_first=True,
+                verdict="tie",
+                reason=score.key,
+                seconds=0.0,
+            )
+        )
+    (example, *_) = examples(store, index(store))
+    first = [s for s in scores if s.cell.seed == scores[0].cell.seed]
+    mine = {s.cell.divergence: s.key for s in reversed(first)}
+    for name, (_, adaptive) in example.by_divergence:
+        assert adaptive.verdicts == (f"rule against plain, shown first: tie: {mine[name]}",)
 
 
 # --- charts and numbers ---------------------------------------------------------------------

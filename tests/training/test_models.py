@@ -200,7 +200,7 @@ def test_a_save_that_fails_leaves_no_folder(tokenizer: Any, tmp_path: Path) -> N
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["gone", "nobody/nothing", "./gone"])
+@pytest.mark.parametrize("name", ["gone", "nobody/nothing", "./gone", "../gone", "/gone/too"])
 def test_a_model_that_is_not_there(tmp_path: Path, name: str) -> None:
     base = Pretrained(kind="pretrained", model=name)
     for load in (models.load_model, models.load_tokenizer):

@@ -1,15 +1,17 @@
 """The overhead measurement: both arms on the same batches, neither always first."""
 
+from itertools import pairwise
 from typing import Any, get_args
 
 import pytest
 import torch
 
 from adakd.config import Timing
+from adakd.planning import timing_key
 from adakd.results import Phase, TimingRecord
 from adakd.training import timing
 from adakd.training.objective import IGNORED, Objective
-from adakd.training.timing import measure_overhead, timing_key
+from adakd.training.timing import measure_overhead
 from adakd.training.workshop import Workshop
 
 
@@ -46,7 +48,7 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
     for (_, one), (_, other) in zip(seen[::2], seen[1::2], strict=True):
         assert all(torch.equal(one[field], other[field]) for field in one)
     batches = [batch["input_ids"] for _, batch in seen[::2]]
-    assert not any(torch.equal(one, other) for one, other in zip(batches, batches[1:], strict=False))
+    assert not any(torch.equal(one, other) for one, other in pairwise(batches))
     assert len(record.pairs) == 3
     assert told == [1, 2, 3, 4, 5]
     counted = [int((batch["labels"][:, 1:] != IGNORED).sum()) for _, batch in seen[4::2]]

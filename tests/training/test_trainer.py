@@ -11,8 +11,8 @@ from torch import Tensor
 
 from adakd.config import Scratch
 from adakd.errors import AdakdError
-from adakd.results import Phase, Step, TrainingRecord
-from adakd.training import models
+from adakd.results import Phase, Step
+from adakd.training import models, trainer
 from adakd.training.objective import IGNORED
 from adakd.training.trainer import COMPLETE, response_logits
 from adakd.training.workshop import Workshop
@@ -71,7 +71,7 @@ def killed_after(steps: int) -> Callable[[int], None]:
 def test_a_neutral_adakd_trains_to_the_plain_arms_very_weights(
     make_suite, workshop, of, changes: dict[str, Any]
 ) -> None:
-    """All tokens kept at temperature 1: nothing else may differ, dropout and data order included."""
+    """All tokens kept at temperature 1: then nothing differs, not even dropout and data order."""
     arms = {"neutral": NEUTRAL, "adakd": "adakd"}
     suite = make_suite({"arms": arms, "student.config.attention_dropout": 0.1, **changes})
     shop = workshop(suite)
@@ -95,18 +95,29 @@ def test_arms_begin_with_the_same_student_and_the_teacher_stays(make_suite, work
     assert losses[0].learning_rate == losses[1].learning_rate
 
 
-@pytest.fixture
-def of_two_seeds(make_suite, workshop) -> tuple[Workshop, list[TrainingRecord]]:
-    shop = workshop(make_suite({"seeds": [1, 2], "teacher.sft.steps": 2, "arms": {}}))
-    cells = [cell for cell in shop.plan.cells if cell.role == "distilled"]
+def test_a_seed_decides_weights_and_order(
+    make_suite, workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop = workshop(make_suite({"seeds": [1, 2], "teacher.sft.steps": 2}))
     shop.train(shop.plan.teacher)
-    return shop, [shop.train(cell) for cell in cells]
-
-
-def test_a_seed_decides_weights_and_order(of_two_seeds) -> None:
-    shop, (one, other) = of_two_seeds
     assert not equal(dict(shop.untrained(1).state_dict()), dict(shop.untrained(2).state_dict()))
-    assert one.steps[0].loss != other.steps[0].loss
+    seen: list[Tensor] = []
+    real = trainer.distillation_loss
+
+    def spy(student: Any, teacher: Any, objective: Any, batch: Any, clock: Any) -> Any:
+        seen.append(batch["input_ids"])
+        return real(student, teacher, objective, batch, clock)
+
+    monkeypatch.setattr(trainer, "distillation_loss", spy)
+    batches: dict[tuple[int, str], list[Tensor]] = {}
+    for cell in (cell for cell in shop.plan.cells if cell.role == "distilled"):
+        shop.train(cell)
+        batches[cell.seed, cell.arm], seen[:] = list(seen), []
+    for seed in (1, 2):
+        pairs = zip(batches[seed, "none"], batches[seed, "adakd"], strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+    first, second = batches[1, "none"], batches[2, "none"]
+    assert not any(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
 # --- batches ----------------------------------------------------------------------------------
@@ -363,11 +374,13 @@ def test_a_teacher_in_training_has_no_teacher(make_suite, workshop, of) -> None:
 
 
 def test_an_adaptive_step_says_what_it_kept(make_suite, workshop, of) -> None:
-    arm = {"name": "adakd", "focus": {"name": "fixed", "ratio": 0.5}}
-    shop = workshop(make_suite({"arms": {"half": arm}}))
+    """Each step its own share, over all of its micro-batches."""
+    arm = {"name": "adakd", "focus": {"name": "linear", "start": 1, "end": 0.2}}
+    shop = workshop(make_suite({"arms": {"less": arm}, "training.gradient_accumulation": 2}))
     shop.train(of(shop, "teacher"))
-    for step in shop.train(of(shop, arm="half")).steps:
-        assert step.kept_ratio == pytest.approx(0.5, abs=0.05)
+    steps = shop.train(of(shop, arm="less")).steps
+    for step, expected in zip(steps, (1, 0.8, 0.6, 0.4), strict=True):
+        assert step.kept_ratio == pytest.approx(expected, abs=0.05)
         assert step.temperature != 1
 
 
