@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from adakd.adaptive import adaptive, focus, indicator, temperature
     from adakd.checking import check_divergence
-    from adakd.config import Suite, load_suite
+    from adakd.config import Suite
     from adakd.divergences import divergence
     from adakd.errors import AdakdError
+    from adakd.loading import load_suite
     from adakd.planning import Cell, Plan, plan
     from adakd.registry import Spec
     from adakd.reporting import write_report
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "adakd.adaptive": ("adaptive", "focus", "indicator", "temperature"),
     "adakd.checking": ("check_divergence",),
-    "adakd.config": ("Suite", "load_suite"),
+    "adakd.config": ("Suite",),
+    "adakd.loading": ("load_suite",),
     "adakd.divergences": ("divergence",),
     "adakd.errors": ("AdakdError",),
     "adakd.planning": ("Cell", "Plan", "plan"),

@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from adakd.config import load_suite
 from adakd.errors import AdakdError
+from adakd.loading import load_suite
 from adakd.planning import Cell, Plan
 from adakd.planning import plan as make_plan
 from adakd.progress import Live

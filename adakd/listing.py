@@ -9,9 +9,9 @@ from typing import Any
 
 from adakd import resources
 from adakd.adaptive import adaptive, focus, indicator, temperature
-from adakd.config import read_yaml
 from adakd.divergences import divergence
 from adakd.errors import UnknownName, did_you_mean
+from adakd.loading import read_yaml
 from adakd.registry import Registry, load_plugins
 
 KINDS = ("divergences", "adaptive", "suites", "judges", "tasks")

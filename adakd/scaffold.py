@@ -3,10 +3,12 @@
 import re
 from pathlib import Path
 
+from jinja2 import Environment, StrictUndefined
+
 from adakd import resources
 from adakd.errors import AdakdError, UnknownName, did_you_mean
 
-TEMPLATES = {"divergence": "divergence.py", "suite": "suite.yaml", "judge": "judge.yaml"}
+TEMPLATES = {"divergence": "divergence.py.j2", "suite": "suite.yaml", "judge": "judge.yaml"}
 
 
 def new(kind: str, name: str, folder: Path) -> Path:
@@ -27,8 +29,10 @@ def new(kind: str, name: str, folder: Path) -> Path:
     if kind == "divergence":
         name = name.replace("-", "_")
     template = resources.ROOT / "templates" / "new" / TEMPLATES[kind]
-    file = folder / f"{name}{template.suffix}"
+    file = folder / f"{name}{Path(template.name.removesuffix('.j2')).suffix}"
     if file.exists():
         raise AdakdError(f"{file} is there already: choose another name")
-    file.write_text(template.read_text(encoding="utf-8").replace("NAME", name), encoding="utf-8")
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    text = environment.from_string(template.read_text(encoding="utf-8")).render(name=name)
+    file.write_text(text, encoding="utf-8")
     return file

@@ -27,9 +27,10 @@ import pytest
 import yaml
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
-from adakd.config import Suite, load_suite
+from adakd.config import Suite
 from adakd.divergences import divergence
 from adakd.judging import judge_backend
+from adakd.loading import load_suite
 
 GONE: Any = ...
 """As the value of a change: take the field out."""

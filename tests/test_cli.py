@@ -47,7 +47,7 @@ def adakd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def made(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
     """A small finished run without verdicts, in which nobody writes."""
     import adakd
-    from adakd.config import load_suite
+    from adakd.loading import load_suite
 
     folder = tmp_path_factory.mktemp("cli")
     sampling = {"max_new_tokens": 8}

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from adakd.config import load_suite
 from adakd.errors import AdakdError, UnknownName
+from adakd.loading import load_suite
 from adakd.planning import plan
 from adakd.resources import ROOT, shipped
 from adakd.scaffold import new

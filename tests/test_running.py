@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 import adakd
-from adakd.config import load_suite
 from adakd.errors import AdakdError
+from adakd.loading import load_suite
 from adakd.planning import plan
 from adakd.results import (
     ExampleRecord,

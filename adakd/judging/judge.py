@@ -9,8 +9,9 @@ from typing import Any, Literal, Protocol
 from pydantic import ConfigDict
 
 from adakd import resources
-from adakd.config import Config, apply_override, read_yaml, validated
+from adakd.config import Config
 from adakd.errors import AdakdError
+from adakd.loading import apply_override, read_yaml, validated
 from adakd.planning import digest
 from adakd.registry import Registry, Spec, load_plugins
 

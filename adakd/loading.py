@@ -1,0 +1,128 @@
+"""Files -> settings: YAML, overrides, and errors that name the file, the field and the fix."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from adakd import resources
+from adakd.config import Suite
+from adakd.errors import AdakdError, did_you_mean
+
+
+def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
+    """Read a suite by shipped name or path, with ``a.b=value`` overrides.
+
+    A relative path in the file is relative to the file; an override whose value is an existing
+    path is taken from the working directory.
+
+    Raises:
+        AdakdError: no such suite, or a field that is wrong, named with its file.
+    """
+    file = resources.find("suites", name)
+    content = read_yaml(file)
+    for override in overrides:
+        apply_override(content, override)
+    own_name = file.stem if file == Path(name) else name
+    return validated(Suite, {"name": own_name, **content}, file)
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        AdakdError: the file is unreadable, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise AdakdError(f"{file}: {_one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise AdakdError(f"{file}: expected `key: value` lines, found {type(content).__name__}")
+    return content
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Set one field, ``a.b=value`` with the value in YAML; numbers in the path index lists."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
+    try:
+        value: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise AdakdError(f"--set {override}: {_one_line(error)}") from None
+    if isinstance(value, str) and os.sep in value and Path(value).exists():
+        value = os.path.abspath(value)
+    *parents, last = path.split(".")
+    node: Any = content
+    for part in parents:
+        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
+            node = node[int(part)]
+        elif isinstance(node, dict) and isinstance(node.setdefault(part, {}), dict | list):
+            node = node[part]
+        else:
+            raise AdakdError(f"--set {override}: {part!r} is not a section")
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise AdakdError(f"--set {override}: {last!r} is not a field")
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def validated(model: type[Model], content: Mapping[str, Any], file: Path) -> Model:
+    """Return `content` as `model`, or raise one error that names the file and every bad field."""
+    try:
+        return model.model_validate(content, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        lines = [_explain(model, dict(line)) for line in error.errors()]
+        raise AdakdError(f"{file}: " + "; ".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:
+    location = error["loc"]
+    field = ".".join(map(str, location))
+    if error["type"] == "extra_forbidden":
+        return (
+            f"unknown field {field!r}{did_you_mean(str(location[-1]), _fields_at(model, location))}"
+        )
+    if error["type"] == "missing":
+        return f"{field}: missing; add it"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error.get("input")
+    shown = f" (given: {given!r})" if isinstance(given, str | int | float) else ""
+    return f"{field}: {message}{shown}" if field else message
+
+
+def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
+    """Return the fields known where `location` ends: keys of a list or mapping are passed over."""
+    models = {model}
+    for part in location[:-1]:
+        inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        models = (
+            {found for annotation in inner for found in _models_in(annotation)}
+            or {
+                m
+                for m in models
+                if m.model_fields.get("kind") is None
+                or part in get_args(m.model_fields["kind"].annotation)
+            }
+            or models
+        )
+    return {name for m in models for name in m.model_fields}
+
+
+def _models_in(annotation: Any) -> set[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return {found for part in get_args(annotation) for found in _models_in(part)}
