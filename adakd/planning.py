@@ -30,7 +30,7 @@ from adakd.config import (
 )
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
-from adakd.registry import Spec, load_plugins
+from adakd.registry import Registry, Spec, load_plugins
 
 METHOD_VERSION = 1
 """Rises when the same suite would no longer give the same numbers."""
@@ -156,14 +156,25 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
     if suite.controls.sft:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
     plugins = [file_digest(file) for file in suite.plugins]
-    for spec in suite.divergences:
-        method = {"name": spec.name, "settings": divergence.resolve(spec), "plugins": plugins}
+    wrappers = {
+        arm: {spec.name: _resolved(adaptive, spec, f"{suite.name!r}, arms.{arm}")}
+        for arm, spec in suite.arms.items()
+    }
+    for number, spec in enumerate(suite.divergences):
+        settings = _resolved(divergence, spec, f"{suite.name!r}, divergences.{number}")
+        method = {"name": spec.name, "settings": settings, "plugins": plugins}
         for seed in suite.seeds:
-            for arm, wrapper in ((PLAIN, None), *suite.arms.items()):
-                wrapped = wrapper and {wrapper.name: adaptive.resolve(wrapper)}
-                parts = {**student, "divergence": method, "adaptive": wrapped}
+            for arm, wrapper in ((PLAIN, None), *wrappers.items()):
+                parts = {**student, "divergence": method, "adaptive": wrapper}
                 cells.append(_cell("distilled", seed, parts, str(spec), arm))
     return tuple(cells)
+
+
+def _resolved(registry: Registry[Any], spec: Spec, where: str) -> dict[str, Any]:
+    try:
+        return registry.resolve(spec)
+    except AdakdError as error:
+        raise type(error)(f"suite {where}: {error}") from None
 
 
 def _cell(

@@ -145,7 +145,9 @@ def _time(
 ) -> None:
     """Measure the overhead once for each divergence and arm."""
     timing = workshop.suite.timing
-    once = {(pair[1].divergence, pair[1].arm): pair for pair in reversed(pairs)}
+    once: dict[tuple[str | None, str], tuple[Cell, Cell]] = {}
+    for pair in pairs:
+        once.setdefault((pair[1].divergence, pair[1].arm), pair)
     for plain, adaptive in once.values() if timing.pairs else ():
         if timing_key(adaptive, timing) in store:
             continue

@@ -146,6 +146,8 @@ def test_an_unknown_part(make_suite, changes: dict[str, Any], expected: str) -> 
     with pytest.raises(UnknownName) as caught:
         plan(make_suite(changes))
     assert expected in str(caught.value)
+    field = "divergences.0" if "divergences" in changes else "arms.a"
+    assert str(caught.value).startswith(f"suite 'micro', {field}: ")
 
 
 @pytest.mark.parametrize(
