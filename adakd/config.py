@@ -238,6 +238,11 @@ class ChoiceTask(Selection):
     max_words: PositiveInt = 30
     """Every option is cut to this many words."""
 
+    @property
+    def name(self) -> str:
+        """The name of the task in plans and reports."""
+        return f"{self.set}-choice"
+
 
 class Evaluation(Config):
     """What every model of the run is scored by."""
@@ -255,7 +260,7 @@ class Evaluation(Config):
 
     @model_validator(mode="after")
     def _distinct_names(self) -> "Evaluation":
-        names = [*self.sets, *(f"{choice.set}-choice" for choice in self.choices)]
+        names = [*self.sets, *(choice.name for choice in self.choices)]
         names += [task.name for task in self.tasks]
         for name in names:
             if names.count(name) > 1:

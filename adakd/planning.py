@@ -196,7 +196,7 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
         tasks += [(name, seed, asked) for seed in seeds]
     for choice in evaluation.choices:
         asked = digest(common, choice, source_digest(evaluation.sets[choice.set], suite))
-        tasks.append((f"{choice.set}-choice", None, asked))
+        tasks.append((choice.name, None, asked))
     own = _own_tasks(evaluation.include_path)
     tasks += [(task.name, None, digest(common, task, *own)) for task in evaluation.tasks]
     return tuple(

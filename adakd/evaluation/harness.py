@@ -16,7 +16,7 @@ from transformers import set_seed
 from adakd.config import Suite
 from adakd.config import Task as TaskConfig
 from adakd.errors import AdakdError, did_you_mean
-from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, choice_name, task_name
+from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, task_name
 from adakd.planning import Job
 from adakd.results import Item, ScoreRecord
 from adakd.training.models import DTYPES
@@ -137,7 +137,7 @@ def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
     """Return a job's lm-eval name, its sort and its settings."""
     if job.task in suite.evaluation.sets:
         return task_name(job.task), "answers", TaskConfig(name=job.task, metric=METRIC)
-    if job.task in {choice_name(choice) for choice in suite.evaluation.choices}:
+    if job.task in {choice.name for choice in suite.evaluation.choices}:
         return task_name(job.task), "choice", TaskConfig(name=job.task, metric=CHOICE_METRIC)
     asked = next(task for task in suite.evaluation.tasks if task.name == job.task)
     return asked.name, "task", asked

@@ -31,11 +31,6 @@ def task_name(name: str) -> str:
     return "adakd_" + name.replace("-", "_")
 
 
-def choice_name(choice: ChoiceTask) -> str:
-    """Return the name of a multiple-choice task in plans and reports."""
-    return f"{choice.set}-choice"
-
-
 def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
     """Write every instruction set and multiple-choice task of `suite` as an lm-eval task."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,7 +44,7 @@ def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
         _write(folder, name, _answer_items(rows, suite, tokenizer), _answer_task(suite))
     for choice in suite.evaluation.choices:
         rows = read_rows(suite.evaluation.sets[choice.set], suite)
-        _write(folder, choice_name(choice), _choice_items(rows, choice, suite, tokenizer), _CHOICE)
+        _write(folder, choice.name, _choice_items(rows, choice, suite, tokenizer), _CHOICE)
 
 
 def items(file: str, **_: Any) -> dict[str, Any]:

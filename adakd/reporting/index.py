@@ -170,7 +170,7 @@ def _tasks(suite: Suite | None, scores: Sequence[ScoreRecord]) -> tuple[TaskInfo
     if suite:
         evaluation = suite.evaluation
         asked |= {name: TaskInfo(name, "answers", "rouge_l", True, 100) for name in evaluation.sets}
-        names = [f"{choice.set}-choice" for choice in evaluation.choices]
+        names = [choice.name for choice in evaluation.choices]
         asked |= {name: TaskInfo(name, "choice", "acc_norm", True, 100) for name in names}
         asked |= {t.name: TaskInfo(t.name, "task", t.metric or "") for t in evaluation.tasks}
     by_task: dict[str, list[ScoreRecord]] = {}

@@ -33,7 +33,7 @@ def measure_overhead(
     it can cost.
     """
     training = workshop.suite.training
-    stepper = _Stepper(workshop, plain.seed)
+    stepper = _Stepper(workshop, plain)
     arms = {PLAIN: workshop.objective(plain), adaptive.arm: workshop.objective(adaptive)}
     pairs: list[tuple[TimedStep, TimedStep]] = []
     tokens = 0
@@ -67,12 +67,9 @@ def _batches(workshop: Workshop, training: Training, count: int) -> list[dict[st
 class _Stepper:
     """A student with its optimizer; takes single steps with whichever objective it is given."""
 
-    def __init__(self, workshop: Workshop, seed: int) -> None:
+    def __init__(self, workshop: Workshop, cell: Cell) -> None:
         self.training = workshop.suite.training
-        student = workshop.untrained(seed)
-        if self.training.lora is not None:
-            student = models.with_adapters(student, self.training.lora, seed)  # type: ignore[assignment]
-        self.student = models.place(student).train()
+        self.student = models.place(workshop.trainable(cell, self.training)).train()
         self.teacher = workshop.teacher
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)

@@ -117,7 +117,7 @@ class Workshop:
         if training is None:
             return TrainingRecord(key=cell.key, cell=cell, status="done")
         shutil.rmtree(self.home(cell), ignore_errors=True)  # saved, but killed before its record
-        model = self._trainable(cell, training)
+        model = self.trainable(cell, training)
         checkpoints = self.home(cell).with_name("checkpoints")
         steps, failure = self._fit(cell, model, training, checkpoints, on_step)
         if failure is None:
@@ -136,7 +136,8 @@ class Workshop:
             left_out=self.encoded.left_out,
         )
 
-    def _trainable(self, cell: Cell, training: Training) -> Any:
+    def trainable(self, cell: Cell, training: Training) -> Any:
+        """Return a cell's model ready for training, with its adapters where it has them."""
         model = self.start(cell)
         if training.lora is None:
             return model

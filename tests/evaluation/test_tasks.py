@@ -10,7 +10,7 @@ from lm_eval.tasks import TaskManager
 from adakd.config import ChoiceTask
 from adakd.data import prompt_of, read_rows
 from adakd.errors import AdakdError
-from adakd.evaluation.tasks import choice_name, score_answer, task_name
+from adakd.evaluation.tasks import score_answer, task_name
 
 ROWS = [
     {
@@ -133,5 +133,5 @@ def test_an_item_that_has_too_few_others(bench, changes, tmp_path: Path) -> None
 
 
 def test_names() -> None:
-    assert choice_name(ChoiceTask(set="my-set")) == "my-set-choice"
+    assert ChoiceTask(set="my-set").name == "my-set-choice"
     assert task_name("my-set") == "adakd_my_set"
