@@ -3,8 +3,9 @@
 import os
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,6 +17,9 @@ from adakd.loading import load_suite
 from adakd.planning import Cell, Plan
 from adakd.planning import plan as make_plan
 from adakd.progress import Live
+
+if TYPE_CHECKING:
+    from adakd.judging.cost import Cost
 
 app = typer.Typer(
     help="Benchmark knowledge distillation: every divergence with and without AdaKD, fairly.",
@@ -119,28 +123,128 @@ def _count(number: int | None) -> str:
 
 @app.command()
 def judge(
-    folder: RunFolder,
-    judge: Annotated[str, typer.Option(help="A shipped judge or the path of a judge file.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RUN | A.jsonl B.jsonl",
+            help="The folder of a run, or two files of answers: is A better than B?",
+        ),
+    ],
+    judges: Annotated[
+        list[str],
+        typer.Option(
+            "--judge",
+            help="A shipped judge or the path of a judge file; several make a jury.",
+        ),
+    ],
     against: Annotated[
         str,
         typer.Option(
             help="plain: every adaptive arm against its plain twin. Or reference, teacher, sft, "
-            "untrained, or a method such as reverse_kl: every student against that."
+            "untrained, or a method such as reverse_kl: every student against that. "
+            "all: every method against every other. again: a method against itself at another "
+            "training seed."
         ),
     ] = "plain",
     limit: Annotated[
         int | None, typer.Option(min=1, help="Items of each set to judge; all if not given.")
     ] = None,
+    until: Annotated[
+        float | None,
+        typer.Option(
+            min=0.005,
+            max=0.5,
+            help="Ask in batches, and stop once the win rate is known to within plus or minus "
+            "this share (0.03 is 3 %). One may look at any time: the interval stays valid.",
+        ),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show what that would ask and cost; asks nothing.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Of two files: the folder of the report.")
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Ask a judge which answers are better, then make the report again.
+    """Ask judges which answers are better, then make the report again.
 
-    Example: adakd judge runs/smoke --judge openai --set model=gpt-5-mini
+    Every judge is first tried on pairs whose answer is known; the report opens with a warning
+    where it fails. What was answered before is not asked again.
+
+    Example: adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan
     """
-    from adakd.running import judge as judge_run
+    from adakd import running
+    from adakd.reporting import win_rate_table
+    from adakd.results import Store
 
-    report = judge_run(folder, judge, against, limit, overrides, Live(console))
+    folder, files = _judged(paths, out)
+    if plan:
+        costs = running.judging_costs(
+            folder, *judges, against=against, limit=limit, overrides=overrides, files=files
+        )
+        console.print(_costs(costs))
+        return
+    report = running.judge(
+        folder,
+        *judges,
+        against=against,
+        limit=limit,
+        until=until,
+        overrides=overrides,
+        files=files,
+        progress=Live(console),
+    )
+    console.print(win_rate_table(Store(folder)))
     console.print(f"report: {report}", soft_wrap=True, highlight=False)
+
+
+def _judged(paths: Sequence[Path], out: Path | None) -> tuple[Path, tuple[Path, Path] | None]:
+    """Return the folder of the report, and the two files of answers if that is what is judged."""
+    if len(paths) == 1 and paths[0].suffix != ".jsonl":
+        if out is not None:
+            raise AdakdError("--out goes with two files of answers; a run's report stays in it")
+        return paths[0], None
+    if len(paths) != 2:
+        raise AdakdError("judge takes the folder of a run, or two .jsonl files of answers")
+    candidate, opponent = paths
+    return out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}"), (candidate, opponent)
+
+
+def _costs(costs: Sequence["Cost"]) -> Table:
+    """Return a column for each judge: what it would be asked, and what that takes."""
+    table = Table("", *(row.judge for row in costs))
+    rows: dict[str, list[str]] = {
+        "questions about the answers": [f"{row.questions:,}" for row in costs],
+        "questions to vet the judge": [f"{row.vetting:,}" for row in costs],
+        "answered before": [f"{row.known:,}" for row in costs],
+        "asked in the same words": [f"{row.reused:,}" for row in costs],
+        "pairs of identical answers": [f"{row.identical:,}" for row in costs],
+        "prompt tokens, about": [_or_dash(row.prompt_tokens) for row in costs],
+        "reply tokens, at most": [_or_dash(row.completion_tokens) for row in costs],
+        "cost, at most": [_price(row) for row in costs],
+        "time, at its speed so far": [_minutes(row.seconds) for row in costs],
+    }
+    for name, fields in rows.items():
+        table.add_row(name, *fields)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.caption = "nothing was asked"
+    return table
+
+
+def _or_dash(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _minutes(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds / 60:,.1f} min"
+
+
+def _price(row: "Cost") -> str:
+    if row.cost is None:
+        return "-"
+    expected = "" if row.expected_cost is None else f", likely {row.expected_cost:.2f}"
+    return f"{row.cost:.2f} {row.currency}{expected}"
 
 
 @app.command()
@@ -169,10 +273,10 @@ def list_(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="divergence, suite or judge")],
+    kind: Annotated[str, typer.Argument(help="divergence, suite, judge or backend (of a judge)")],
     name: Annotated[str, typer.Argument(help="The name; the file is made in this folder.")],
 ) -> None:
-    """Start a divergence, suite or judge of your own from a file that works as it is."""
+    """Start a part of your own from a file that works as it is."""
     from adakd.scaffold import new as make
 
     console.print(f"made {make(kind, name, Path())}")

@@ -35,7 +35,8 @@ from adakd.registry import Registry, Spec, load_plugins
 METHOD_VERSION = 1
 """Rises when the same suite would no longer give the same numbers."""
 
-Role = Literal["teacher", "untrained", "sft", "distilled"]
+Role = Literal["teacher", "untrained", "sft", "distilled", "file"]
+"""A file holds answers that were made elsewhere; `divergence` is then the name of its method."""
 PLAIN = "none"
 """The arm without a token-adaptive method."""
 
@@ -56,14 +57,14 @@ class Cell(Config):
     @property
     def method(self) -> str:
         """The row of a table that this cell belongs to, such as ``reverse_kl + adakd``."""
-        if self.role != "distilled":
+        if self.divergence is None:
             return self.role
         return f"{self.divergence}" if self.arm == PLAIN else f"{self.divergence} + {self.arm}"
 
     def __str__(self) -> str:
         """Return the method and, for a trained student, its seed."""
         return (
-            f"{self.method}, seed {self.seed}" if self.role in ("sft", "distilled") else self.role
+            f"{self.method}, seed {self.seed}" if self.role in ("sft", "distilled") else self.method
         )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from adakd.planning import Plan, digest
-from adakd.results import RunRecord
+from adakd.records import RunRecord
 from adakd.training.phases import memory_total
 
 PACKAGES = ("adakd", "torch", "transformers", "peft", "accelerate", "lm_eval", "rouge_score")

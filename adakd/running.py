@@ -4,17 +4,23 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from rich.markup import escape
+
 from adakd.config import Suite
 from adakd.data import Row, read_rows
 from adakd.errors import AdakdError
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
-from adakd.judging import ItemText, Judge, check, judge_answers, load_judge
-from adakd.planning import PLAIN, Cell, Plan, digest, plan, timing_key
+from adakd.judging import TWIN, ItemText, Panel, Subject, check, judge_answers, load_panel
+from adakd.judging.answers import read_answers
+from adakd.judging.cost import Cost
+from adakd.judging.run import costs, keep_texts
+from adakd.planning import PLAIN, Cell, Plan, plan, timing_key
 from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
-from adakd.reporting import write_report
-from adakd.results import ExampleRecord, Store, TrainingRecord, locked
+from adakd.records import ScoreRecord, TrainingRecord
+from adakd.reporting import vetting_warnings, write_report
+from adakd.results import Store, locked
 from adakd.training.timing import measure_overhead
 from adakd.training.workshop import Workshop
 
@@ -40,9 +46,9 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     """
     progress = progress or Silent()
     plan_ = plan(suite)
-    judges = [load_judge(name) for name in suite.judges]
-    for asked in judges:
-        check(asked)  # before hours of training, not after
+    panel = load_panel(suite.judges) if suite.judges else None
+    if panel:
+        check(panel)  # before hours of training, not after
     with locked(folder):
         store, workshop = Store(folder), Workshop(plan_, folder)
         _write_tasks(workshop, store)
@@ -55,42 +61,92 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         _time(pairs, workshop, store, progress)
         _keep_examples(suite, store)
         report = write_report(folder)
-        for asked in judges if pairs else []:
-            _judge(asked, suite, store, progress)
+        if panel and pairs:
+            _judge(panel, _subject(folder, TWIN, None), store, progress)
             report = write_report(folder)
         return report
 
 
 def judge(
     folder: Path,
-    judge: str,
-    against: str = "plain",
+    *judges: str,
+    against: str = TWIN,
     limit: int | None = None,
+    until: float | None = None,
     overrides: Sequence[str] = (),
+    files: tuple[Path, Path] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Add a judge's verdicts to a finished run and make its report again.
+    """Add verdicts to a finished run, or judge two files of answers, and make the report again.
 
     Args:
-        folder: of the run.
-        judge: a shipped judge's name or the path of a judge file.
+        folder: of the run; with `files`, where records and report go.
+        *judges: shipped judges' names or paths of judge files; several are a jury.
         against: ``plain`` compares every adaptive arm with its plain twin; ``reference``, a role
-            or a method compares every student with that.
+            or a method compares every student with that; ``all`` every method with every other;
+            ``again`` each plain method's first training seed with its second.
         limit: judge this many items of each set, a seeded choice; all if not given.
-        overrides: ``field=value`` settings of the judge.
+        until: stop asking about a method once its win rate's interval has this half-width.
+        overrides: ``field=value`` settings of the judge, where there is one.
+        files: candidate and opponent, JSONL files of answers that were made elsewhere.
         progress: is told of every stage; silent by default.
 
     Returns:
         The path of ``report.html``.
 
     Raises:
-        AdakdError: no finished run there, an unknown judge, or one that cannot be reached.
+        AdakdError: no finished run there, a bad file, an unknown judge, or one that cannot be
+            reached.
     """
-    Store(folder).suite()  # a mistyped folder must not be made by its lock
+    panel, progress = load_panel(judges, overrides), progress or Silent()
+    subject = _subject(folder, against, files)
+    if subject.note:
+        progress.note(escape(subject.note))
     with locked(folder):
-        store, asked = Store(folder), load_judge(judge, overrides)
-        _judge(asked, store.suite(), store, progress or Silent(), against, limit)
+        store = Store(folder)
+        if files is not None:
+            _keep_files(subject, store)
+        _judge(panel, subject, store, progress, limit, until)
         return write_report(folder)
+
+
+def judging_costs(
+    folder: Path,
+    *judges: str,
+    against: str = TWIN,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    files: tuple[Path, Path] | None = None,
+) -> list[Cost]:
+    """Return what :func:`judge` would ask each judge, and what that costs; asks nothing.
+
+    Raises:
+        AdakdError: as :func:`judge`, but for judges that cannot be reached.
+    """
+    panel, subject = load_panel(judges, overrides), _subject(folder, against, files)
+    return costs(Store(folder), panel, subject, limit)
+
+
+def _subject(folder: Path, against: str, files: tuple[Path, Path] | None) -> Subject:
+    """Return what is to be judged: the answers of a run, or those of two files."""
+    if files is not None:
+        return read_answers(*files).subject
+    store = Store(folder)
+    suite = store.suite()  # a mistyped folder must not be made by its lock
+    return Subject(tuple(store.current(ScoreRecord)), item_texts(suite), against)
+
+
+def _keep_files(subject: Subject, store: Store) -> None:
+    """Record the answers of two files.
+
+    Raises:
+        AdakdError: the folder holds other answers than these.
+    """
+    keys = {record.key for record in subject.scores}
+    if any(record.key not in keys for record in store.of(ScoreRecord)):
+        raise AdakdError(f"{store.folder}: holds other answers; choose another --out folder")
+    if missing := [record for record in subject.scores if record.key not in store]:
+        store.add(*missing)
 
 
 def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
@@ -169,36 +225,26 @@ def _finished_pairs(plan: Plan, store: Store) -> list[tuple[Cell, Cell]]:
 
 def _keep_examples(suite: Suite, store: Store) -> None:
     """Record the text of the items that the report shows."""
-    for name, source in suite.evaluation.sets.items():
-        for row in read_rows(source, suite)[:EXAMPLES]:
-            key = digest("example", name, row)
-            if key not in store:
-                question = f"{row.instruction}\n{row.input}".strip()
-                store.add(
-                    ExampleRecord(
-                        key=key,
-                        task=name,
-                        item=row.id,
-                        question=question,
-                        reference=row.references[0],
-                    )
-                )
+    items = item_texts(suite)
+    keep_texts(store, items, ((task, item) for task in items for item in [*items[task]][:EXAMPLES]))
 
 
 def _judge(
-    asked: Judge,
-    suite: Suite,
+    panel: Panel,
+    subject: Subject,
     store: Store,
     progress: Progress,
-    against: str = "plain",
     limit: int | None = None,
+    until: float | None = None,
 ) -> None:
-    items = item_texts(suite)
-    with progress.stage(f"judge with {asked.name}", 1) as show:
-        summary = judge_answers(store, asked, items, against, limit, on_progress=show)
-    if summary.failure:
-        failed = summary.outcomes.get("failed", 0)
-        progress.note(f"[yellow]{failed} items without a verdict[/yellow]: {summary.failure}")
+    with progress.stage(f"judge with {panel.name}", 1) as show:
+        judged = judge_answers(store, panel, subject, limit, until, on_progress=show)
+    for warning in vetting_warnings(store, [judge.id for judge in panel.judges]):
+        progress.note(f"[yellow]{escape(warning)}[/yellow]")
+    if judged.failure:
+        failed = judged.summaries[-1].outcomes.get("failed", 0)
+        reason = escape(judged.failure)
+        progress.note(f"[yellow]{failed} pairs without a verdict[/yellow]: {reason}")
 
 
 def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:

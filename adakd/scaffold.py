@@ -8,14 +8,20 @@ from jinja2 import Environment, StrictUndefined
 from adakd import resources
 from adakd.errors import AdakdError, UnknownName, did_you_mean
 
-TEMPLATES = {"divergence": "divergence.py.j2", "suite": "suite.yaml", "judge": "judge.yaml"}
+TEMPLATES = {
+    "divergence": "divergence.py.j2",
+    "suite": "suite.yaml",
+    "judge": "judge.yaml",
+    "backend": "backend.py.j2",
+}
+_CODE = {"divergence", "backend"}
 
 
 def new(kind: str, name: str, folder: Path) -> Path:
     """Write a file to start from, which works as it is, and return its path.
 
     Args:
-        kind: ``divergence``, ``suite`` or ``judge``.
+        kind: ``divergence``, ``suite``, ``judge`` or ``backend`` (of a judge).
         name: of the new thing; letters, digits, ``_`` and ``-``.
         folder: where the file goes.
 
@@ -26,7 +32,7 @@ def new(kind: str, name: str, folder: Path) -> Path:
         raise UnknownName(f"cannot make a {kind!r}{did_you_mean(kind, TEMPLATES)}")
     if not re.fullmatch(r"[A-Za-z][\w-]*", name):
         raise AdakdError(f"{name!r}: a name is letters, digits, _ and -, a letter first")
-    if kind == "divergence":
+    if kind in _CODE:
         name = name.replace("-", "_")
     template = resources.ROOT / "templates" / "new" / TEMPLATES[kind]
     file = folder / f"{name}{Path(template.name.removesuffix('.j2')).suffix}"

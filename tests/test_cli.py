@@ -13,7 +13,8 @@ import pytest
 
 from adakd import cli as command_line
 from adakd.judging import load_judge
-from adakd.results import ScoreRecord, Store, VerdictRecord
+from adakd.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
+from adakd.results import Store
 
 KEY = "sk-planted-0123456789"
 
@@ -111,6 +112,63 @@ def test_judge_adds_verdicts(adakd: Adakd, run_folder: Path) -> None:
 def test_judge_against_another(adakd: Adakd, run_folder: Path) -> None:
     assert adakd("judge", run_folder, "--judge", "rule", "--against", "teacher").code == 0
     assert {v.against for v in Store(run_folder).of(VerdictRecord)} == {"teacher"}
+
+
+def test_a_plan_of_a_judging_counts_and_asks_nothing(adakd: Adakd, run_folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in run_folder.iterdir() if path.is_file()}
+    done = adakd("judge", run_folder, "--judge", "rule", "--plan")
+    assert done.code == 0
+    assert "questions about the answers" in done.out
+    assert {p.name: p.read_bytes() for p in run_folder.iterdir() if p.is_file()} == before
+
+
+def test_several_judges_are_a_jury(adakd: Adakd, here: Path, run_folder: Path) -> None:
+    (here / "strict.yaml").write_text("kind: rule\ntie_margin: 0.0\n")
+    (here / "both.yaml").write_text("kind: jury\nmembers: [rule, strict.yaml]\n")
+    done = adakd("judge", run_folder, "--judge", "rule", "--judge", "strict.yaml")
+    assert done.code == 0
+    assert "jury(rule, strict)" in done.out
+    judges = {record.name: record for record in Store(run_folder).of(JudgeRecord)}
+    assert judges["jury(rule, strict)"].members == (judges["rule"].key, judges["strict"].key)
+    asked = len(Store(run_folder).of(VerdictRecord))
+    assert adakd("judge", run_folder, "--judge", "both.yaml").code == 0
+    assert len(Store(run_folder).of(VerdictRecord)) == asked
+
+
+def test_two_files_of_answers_are_judged(adakd: Adakd, here: Path) -> None:
+    for name, words in (("ours", "the right one"), ("theirs", "one")):
+        lines = [
+            {
+                "instruction": f"Say {n}.",
+                "reference": f"the right one {n}",
+                "answer": f"{words} {n}",
+            }
+            for n in range(8)
+        ]
+        (here / f"{name}.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    done = adakd("judge", "ours.jsonl", "theirs.jsonl", "--judge", "rule")
+    assert (done.code, done.err) == (0, "")
+    store = Store(here / "runs" / "ours-vs-theirs")
+    verdicts = store.of(VerdictRecord)
+    assert len(verdicts) == 16
+    assert {(v.candidate.method, v.against, v.verdict) for v in verdicts} == {
+        ("ours", "theirs", "candidate")
+    }
+    assert "ours" in (store.folder / "report.html").read_text()
+
+
+def test_a_judging_stops_at_a_half_width(adakd: Adakd, run_folder: Path) -> None:
+    assert adakd("judge", run_folder, "--judge", "rule", "--until", "0.4").code == 0
+    (stop, *_) = Store(run_folder).of(StopRecord)
+    assert stop.target == 0.4
+    assert 0 <= stop.low <= stop.estimate <= stop.high <= 1
+
+
+def test_a_new_backend_judges(adakd: Adakd, here: Path, run_folder: Path) -> None:
+    assert adakd("new", "backend", "shared_words").code == 0
+    (here / "mine.yaml").write_text("kind: shared_words\nplugins: [./shared_words.py]\n")
+    assert adakd("judge", run_folder, "--judge", "mine.yaml").code == 0
+    assert {r.mode for r in Store(run_folder).of(JudgeRecord)} == {"words"}
 
 
 def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
@@ -257,6 +315,11 @@ def mistake(done: Done) -> str:
         (["plan", "smoke", "--set", "divergences=[revers_kl]"], ["did you mean 'reverse_kl'?"]),
         (["run", "smoke", "--set", "judges=[rul]"], ["'rul'", "did you mean 'rule'?"]),
         (["judge", "gone", "--judge", "rule"], ["gone"]),
+        (["judge", "a.jsonl", "b.jsonl", "--judge", "rule"], ["a.jsonl"]),
+        (["judge", "a.jsonl", "--judge", "rule"], ["two .jsonl files"]),
+        (["judge", "gone", "--judge", "rule", "--out", "x"], ["--out"]),
+        (["judge", "gone", "--judge", "rule", "--judge", "rule"], ["'rule'", "twice"]),
+        (["judge", "gone", "--judge", "jury", "--set", "model=x"], ["--set", "jury"]),
         (["report", "gone"], ["gone"]),
         (["ls", "divergence"], ["did you mean 'divergences'?"]),
         (["new", "suit", "x"], ["did you mean 'suite'?"]),

@@ -60,7 +60,7 @@ def test_every_public_part_has_a_docstring(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["adakd", "adakd.adaptive", "adakd.divergences", "adakd.judging"]
+    "package", ["adakd", "adakd.adaptive", "adakd.divergences", "adakd.judging", "adakd.statistics"]
 )
 def test_a_package_exports_what_it_says(package: str) -> None:
     module = importlib.import_module(package)

@@ -12,15 +12,8 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.planning import Cell
-from adakd.results import (
-    ExampleRecord,
-    Item,
-    RunRecord,
-    ScoreRecord,
-    Store,
-    TrainingRecord,
-    locked,
-)
+from adakd.records import ExampleRecord, Item, RunRecord, ScoreRecord, TrainingRecord
+from adakd.results import Store, locked
 
 CELL = Cell(role="sft", seed=1, key="cell")
 

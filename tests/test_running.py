@@ -15,16 +15,16 @@ import adakd
 from adakd.errors import AdakdError
 from adakd.loading import load_suite
 from adakd.planning import plan
-from adakd.results import (
+from adakd.records import (
     ExampleRecord,
     RunRecord,
     ScoreRecord,
-    Store,
     TimingRecord,
     TrainingRecord,
     VerdictRecord,
-    locked,
+    VettingRecord,
 )
+from adakd.results import Store, locked
 
 SUITE = {
     "seeds": [1, 2],
@@ -103,13 +103,17 @@ def test_a_run_does_all_that_was_planned(finished: Path) -> None:
     assert {t.status for t in store.of(TrainingRecord)} == {"done"}
     assert [(t.divergence, t.arm) for t in store.of(TimingRecord)] == [("reverse_kl", "adakd")]
     items = {item.id for score in store.of(ScoreRecord) for item in score.items}
-    asked: dict[tuple[int, int | None, str], list[VerdictRecord]] = {}
+    asked: dict[tuple[str, int, int | None, str], list[VerdictRecord]] = {}
     for v in store.of(VerdictRecord):
-        asked.setdefault((v.candidate.seed, v.sampling_seed, v.item), []).append(v)
-    assert set(asked) == {(seed, drawn, i) for seed in (1, 2) for drawn in (10, 20) for i in items}
+        asked.setdefault((v.against, v.candidate.seed, v.sampling_seed, v.item), []).append(v)
+    seeds = [("plain", 1), ("plain", 2), ("again", 1)]  # again: the plain method at both seeds
+    assert set(asked) == {(*seed, drawn, i) for seed in seeds for drawn in (10, 20) for i in items}
     for verdicts in asked.values():  # in both orders, or once where the answers are the same
-        identical = verdicts[0].verdict == "identical"
-        assert [v.candidate_first for v in verdicts] == ([True] if identical else [True, False])
+        orders = {v.candidate_first for v in verdicts}
+        assert len(orders) == len(verdicts) == (1 if verdicts[0].verdict == "identical" else 2)
+    for vetted in store.of(VettingRecord):
+        assert vetted.verdict == ("tie" if vetted.case == "same" else "right")
+    assert store.of(VettingRecord)
     assert any(len(verdicts) == 2 for verdicts in asked.values())
     assert {example.task for example in store.of(ExampleRecord)} == {"puzzles"}
 
@@ -215,13 +219,13 @@ def test_a_run_that_stops_anywhere_ends_the_same(
     real, suite, run = Store.add, suite_of(finished), tmp_path / "run"
     budget = 0
 
-    def add(store: Store, record: Any) -> None:
+    def add(store: Store, *records: Any) -> None:
         nonlocal budget
-        if record.kind in ("training", "score", "timing"):
+        if {record.kind for record in records} & {"training", "score", "timing"}:
             if budget == 0:
                 raise Stopped
             budget -= 1
-        real(store, record)
+        real(store, *records)
 
     monkeypatch.setattr(Store, "add", add)
     stops = 0

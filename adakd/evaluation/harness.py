@@ -18,7 +18,7 @@ from adakd.config import Task as TaskConfig
 from adakd.errors import AdakdError, did_you_mean
 from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, task_name
 from adakd.planning import Job
-from adakd.results import Item, ScoreRecord
+from adakd.records import Item, ScoreRecord
 from adakd.training.models import DTYPES
 
 OnShare = Callable[[float], None]

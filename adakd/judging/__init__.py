@@ -5,6 +5,8 @@ neither torch nor an HTTP client.
 """
 
 from adakd.judging.chat import Chat
+from adakd.judging.decision import Decision
+from adakd.judging.files import Panel, load_judge, load_panel
 from adakd.judging.judge import (
     Ask,
     Backend,
@@ -12,30 +14,42 @@ from adakd.judging.judge import (
     Judge,
     JudgeError,
     Question,
+    Session,
+    Tokens,
+    Traits,
     Verdict,
     judge_backend,
-    load_judge,
 )
-from adakd.judging.pairs import REFERENCE, TWIN, Items
+from adakd.judging.pairs import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
 from adakd.judging.rule import Rule
-from adakd.judging.run import Summary, check, judge_answers
+from adakd.judging.run import Judged, Summary, check, judge_answers
 
 __all__ = [
+    "AGAIN",
+    "ALL",
     "REFERENCE",
     "TWIN",
     "Ask",
     "Backend",
     "Chat",
+    "Decision",
     "ItemText",
     "Items",
     "Judge",
     "JudgeError",
+    "Judged",
+    "Panel",
     "Question",
     "Rule",
+    "Session",
+    "Subject",
     "Summary",
+    "Tokens",
+    "Traits",
     "Verdict",
     "check",
     "judge_answers",
     "judge_backend",
     "load_judge",
+    "load_panel",
 ]

@@ -1,145 +1,172 @@
-"""The calls of a chat judge: sent, retried and told apart; imported when a judging starts."""
+"""The calls of a chat judge: sent, told apart when they fail, and their replies read."""
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_address
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from time import perf_counter
-from urllib.parse import urlsplit
 
+import httpx2
 import openai
-from pydantic import BaseModel, Field, ValidationError
+from jinja2 import TemplateError
 
-from adakd.judging.chat import Chat
+from adakd.judging import typed
+from adakd.judging.chat import Chat, Mode, Request
+from adakd.judging.client import Completion, Decisions, Service, Transport, Unreadable, Usage
 from adakd.judging.judge import Ask, JudgeError, Question, Verdict
+from adakd.judging.keys import Key
+from adakd.judging.replies import kept
 
-_HELLO = "Reply with the word yes and nothing else."
 _OF_THE_ITEM = {400, 413, 422}
 """Refusals that may be due to one long or odd item; all others concern every question."""
-
-
-class _Message(BaseModel):
-    content: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-
-
-class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Reply(BaseModel):
-    """What is read of a chat completion; our own model, since the client's checks nothing."""
-
-    choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-
-
-class _Unreadable(Exception):
-    """A reply that is not a chat completion: an error page, broken JSON."""
+_CUT = {"length": "max_tokens reached", "content_filter": "cut off by the server's filter"}
+_UNFIT = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""What a template may raise on a text that it does not bear."""
 
 
 @asynccontextmanager
-async def connect(chat: Chat) -> AsyncIterator[Ask]:
-    """Yield the asking function of one client, which serves one event loop.
+async def connect(chat: Chat) -> AsyncIterator["Calls"]:
+    """Yield the calls of one client, which serves one event loop.
 
     Raises:
-        JudgeError: the key is missing, or the server does not answer as it should.
+        JudgeError: the key is missing.
     """
-    key = _key(chat)
-    client = openai.AsyncOpenAI(
+    key = Key(chat.api_key_env)
+    client = Service(
         base_url=chat.base_url,
-        api_key=key or "none",  # left out, the client would take OPENAI_API_KEY and send it
+        api_key=key.value or "none",  # left out, the client would take OPENAI_API_KEY and send it
         max_retries=chat.retries,
-        timeout=openai.Timeout(chat.timeout, connect=min(chat.timeout, 10.0)),
-        # a proxy set for the outside world cannot reach a server on this machine
-        http_client=openai.DefaultAsyncHttpxClient(trust_env=not _on_this_machine(chat)),
+        http_client=Transport(chat),
     )
     async with client:
-        calls = _Calls(chat, client, key)
-        await calls.check()
-        yield calls.ask
+        yield Calls(chat, client, key)
 
 
-class _Calls:
-    def __init__(self, chat: Chat, client: openai.AsyncOpenAI, key: str | None) -> None:
+class Calls:
+    """What can be asked of one server."""
+
+    def __init__(self, chat: Chat, client: Service, key: Key) -> None:
         self._chat = chat
         self._client = client
         self._key = key
+        self._checking = asyncio.Lock()
+        self._checks = 0
+        self._late = 0
+        """Timeouts since the last reply."""
 
-    async def ask(self, question: Question) -> Verdict:
-        """Return the verdict; a call that failed for good is a failed one, with its reason."""
-        start = perf_counter()
-        try:
-            reply = await self._call(self._chat.render(question))
-        except (openai.APIError, _Unreadable) as error:
-            failed = Verdict("failed", self._explain(error), perf_counter() - start)
-            if _concerns_all(error):
-                await self.check()
-            return failed
-        first, usage = reply.choices[0], reply.usage or _Usage()
-        choice, reason = self._chat.read(
-            first.message.content or "", finished=first.finish_reason != "length"
-        )
-        return Verdict(
-            choice,
-            self._hide(reason),
-            perf_counter() - start,
-            usage.prompt_tokens,
-            usage.completion_tokens,
-        )
+    def asking(self, mode: Mode) -> Ask:
+        """Return what answers questions in a mode."""
 
-    async def check(self) -> None:
-        """Ask for a word with the very settings of a question.
+        async def ask(question: Question) -> Verdict:
+            start = perf_counter()
+            verdict, error = await self._tried(question, mode)
+            seconds = perf_counter() - start
+            if error is not None and self._concerns_all(error):
+                await self.check(mode)
+            reason = kept(self._key.hidden(verdict.reason))
+            return replace(verdict, reason=reason, seconds=seconds)
+
+        return ask
+
+    async def send(self, request: Request, retries: int | None = None) -> Completion | Decisions:
+        """Return the reply to a request.
+
+        Raises:
+            openai.OpenAIError: there is none, however often it was tried.
+        """
+        # the typed methods of the client take twice its time, which adds up over many questions
+        response = await self._client.post(
+            request.path,
+            body=dict(request.body),
+            cast_to=httpx2.Response,
+            options={"max_retries": self._chat.retries if retries is None else retries},
+        )
+        reply: Completion | Decisions = response.extensions["reply"]
+        return reply
+
+    def read(self, reply: Completion | Decisions, mode: Mode, texts: Iterable[str] = ()) -> Verdict:
+        """Return what a reply decides.
+
+        Args:
+            reply: to a request in this mode.
+            mode: how it was to be given.
+            texts: what others wrote of what the judge was shown.
+        """
+        chat, usage = self._chat, reply.usage or Usage()
+        if isinstance(reply, Decisions):
+            verdict = typed.read(reply.answers, chat.asks, chat.verdicts, chat.scale)
+        else:
+            said = reply.choices[0]
+            content, cut = said.message.content or "", _CUT.get(said.finish_reason or "")
+            if said.message.refusal and not content:
+                verdict = Verdict("failed", f"refused: {said.message.refusal}")
+            elif mode == "text":
+                verdict = chat.reader.from_text(content, cut, texts)
+            else:
+                verdict = chat.reader.from_json(content, cut, said.logprobs)
+        return replace(verdict, prompt_tokens=usage.prompt, completion_tokens=usage.completion)
+
+    async def check(self, mode: Mode) -> None:
+        """Ask for next to nothing with the very settings of a question.
+
+        Calls that fail together share one check.
 
         Raises:
             JudgeError: no question could be answered; says which field to mend.
         """
+        before = self._checks
+        async with self._checking:
+            if self._checks > before:
+                return
+            try:
+                await self.send(self._chat.hello(mode))
+            except openai.OpenAIError as error:
+                raise JudgeError(f"{self._field(error, mode)}: {self._explain(error)}") from None
+            self._checks += 1
+
+    async def _tried(
+        self, question: Question, mode: Mode
+    ) -> tuple[Verdict, openai.OpenAIError | None]:
+        """Return the verdict; a call that failed for good is a failed one, with its reason."""
         try:
-            await self._call(_HELLO)
-        except (openai.APIError, _Unreadable) as error:
-            raise JudgeError(f"{self._field(error)}: {self._explain(error)}") from None
+            request = self._chat.request(question, mode)
+        except _UNFIT as error:
+            why = f"prompt: it does not bear this item ({type(error).__name__}: {error})"
+            return Verdict("failed", why), None
+        try:
+            reply = await self.send(request)
+        except openai.OpenAIError as error:
+            return Verdict("failed", self._explain(error)), error
+        self._late = 0
+        return self.read(reply, mode, self._chat.texts(question)), None
 
-    async def _call(self, prompt: str) -> _Reply:
-        """Return the reply; the client retries failed calls, and we replies that are none."""
-        chat = self._chat
-        body = {chat.limit_field: chat.max_tokens, **(chat.extra or {})}
-        if chat.temperature is not None:
-            body["temperature"] = chat.temperature
-        content = b""
-        for attempt in range(chat.retries + 1):
-            if attempt:
-                await asyncio.sleep(min(0.25 * 2**attempt, 8))
-            response = await self._client.chat.completions.with_raw_response.create(
-                model=chat.model,
-                messages=[{"role": "user", "content": prompt}],
-                extra_body=body,
-            )
-            content = response.http_response.content
-            with suppress(ValidationError):
-                return _Reply.model_validate_json(content)
-        raise _Unreadable(content.decode(errors="replace"))
+    def _concerns_all(self, error: openai.OpenAIError) -> bool:
+        """Whether the next question may fail the same way; a slow item must not end a judging."""
+        if isinstance(error, openai.APITimeoutError):
+            self._late += 1
+            if self._late < max(4, self._chat.concurrency):
+                return False
+            self._late = 0
+            return True
+        self._late = 0
+        status = getattr(error, "status_code", None)
+        return status not in _OF_THE_ITEM
 
-    def _explain(self, error: Exception) -> str:
+    def _explain(self, error: openai.OpenAIError) -> str:
         """Return what went wrong in one short line, without the key."""
-        where = self._chat.base_url
+        where, cause = self._chat.base_url, error.__cause__
         if isinstance(error, openai.APITimeoutError):
             return f"{where} did not answer within {self._chat.timeout:g} s"
-        if isinstance(error, openai.APIConnectionError):
-            return f"no server answers at {where} ({error.__cause__ or error})"
         if isinstance(error, openai.APIStatusError):
-            said = self._short(error.response.text)
-            return (
-                f"{where} answers HTTP {error.status_code}: {said or error.response.reason_phrase}"
-            )
-        return f"{where} sends no chat completion but: {self._short(str(error))}"
+            said = self._short(error.response.text) or error.response.reason_phrase
+            return f"{where} answers HTTP {error.status_code}: {said}"
+        if isinstance(cause, Unreadable):
+            return f"{where} sends no verdict but: {self._short(str(cause)) or 'nothing'}"
+        if isinstance(cause, httpx2.ConnectError):
+            return f"no server answers at {where} ({self._short(str(cause))})"
+        return f"the connection to {where} broke ({self._short(str(cause or error))})"
 
-    def _field(self, error: Exception) -> str:
+    def _field(self, error: openai.OpenAIError, mode: Mode) -> str:
         """Return the field of the judge file that is to blame, with the fix."""
         chat = self._chat
         if isinstance(error, openai.APITimeoutError):
@@ -148,6 +175,8 @@ class _Calls:
             if chat.api_key_env is None:
                 return "api_key_env (name the variable that holds the key)"
             return f"api_key_env (mend the key in {chat.api_key_env})"
+        if isinstance(error, openai.NotFoundError) and mode == "decision":
+            return f"mode (no typed decisions there; choose another, or mend {chat.model!r})"
         if isinstance(error, openai.NotFoundError):
             return f"model ({chat.model!r} is unknown there, or base_url does not end in /v1)"
         if isinstance(error, openai.RateLimitError):
@@ -157,37 +186,4 @@ class _Calls:
         return "base_url (start the server, or mend the address)"
 
     def _short(self, text: str) -> str:
-        return " ".join(self._hide(text).split())[:300]
-
-    def _hide(self, text: str) -> str:
-        """Return a text of the server without the key, should it repeat it."""
-        return text.replace(self._key, "***") if self._key else text
-
-
-def _concerns_all(error: Exception) -> bool:
-    """Whether the next question may fail the same way; a slow item must not end a judging."""
-    if isinstance(error, openai.APIStatusError):
-        return error.status_code not in _OF_THE_ITEM
-    return not isinstance(error, openai.APITimeoutError)
-
-
-def _key(chat: Chat) -> str | None:
-    if chat.api_key_env is None:
-        return None
-    key = os.environ.get(chat.api_key_env, "").strip()
-    if not key:
-        raise JudgeError(
-            f"api_key_env: the environment variable {chat.api_key_env} is not set; "
-            "export the key under that name"
-        )
-    if not (key.isascii() and key.isprintable()):
-        raise JudgeError(f"api_key_env: the value of {chat.api_key_env} cannot be a key; mend it")
-    return key
-
-
-def _on_this_machine(chat: Chat) -> bool:
-    host = urlsplit(chat.base_url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return " ".join(self._key.hidden(text).split())[:300]

@@ -1,32 +1,48 @@
-"""A judge that writes its verdict: any OpenAI-compatible server, hosted or on this machine."""
+"""A judge behind any OpenAI-compatible server, hosted or on this machine."""
 
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from jinja2 import StrictUndefined, Template, TemplateError
-from jinja2.sandbox import SandboxedEnvironment
-from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from jinja2 import TemplateError
+from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
 
-from adakd import resources
 from adakd.errors import AdakdError
-from adakd.judging.judge import Ask, Choice, ItemText, Question, judge_backend
-from adakd.planning import digest
+from adakd.judging.judge import ItemText, Question, Session, Tokens, Traits, judge_backend
+from adakd.judging.prompts import DEFAULTS, Form, Prompt
+from adakd.judging.replies import Reader
+from adakd.judging.typed import Labels, Scale, questions
+from adakd.records import Asks
 
-CHOICES: tuple[Choice, ...] = ("first", "second", "tie")
-_SAMPLE = Question(ItemText("instruction", "input", ("reference",)), "first", "second")
-_NOT_DECIDING = {"api_key_env", "timeout", "retries", "concurrency"}
+Mode = Literal[
+    "decision",
+    "json_schema+logprobs",
+    "json_object+logprobs",
+    "json_schema",
+    "json_object",
+    "text",
+]
+"""How verdicts are given: as probabilities, as JSON by a schema, or at the end of a text."""
+_NOT_DECIDING = {"api_key_env", "timeout", "retries", "concurrency", "prompt"}
+_TOP = 8
+"""Likeliest tokens that are asked for: the labels, and some ways to write them."""
+_HELLO = "Reply with the word yes and nothing else, and not as JSON."
 
 
 def _endpoint(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    plain = url.isprintable() and " " not in url
+    if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError("expected an address such as http://127.0.0.1:8000/v1")
+    parts.hostname.encode("idna")  # this and the port raise ValueError themselves
+    if parts.port == 0:
+        raise ValueError("0 is no port")
     if parts.username or parts.password or parts.query:
         raise ValueError("an address holds no password or key: name its variable in api_key_env")
     return url
@@ -42,107 +58,183 @@ def _one_group(pattern: str) -> str:
     return pattern
 
 
+@dataclass(frozen=True)
+class Request:
+    """What is sent to a server."""
+
+    path: str
+    body: Mapping[str, Any]
+
+
 @judge_backend("openai")
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """Shows a chat model the instruction, the references and both answers."""
+    """Shows a chat model the instruction, the references and one or both answers."""
 
     base_url: Annotated[str, AfterValidator(_endpoint)]
     model: str
     """As the server calls it."""
     api_key_env: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | None = None
     """The environment variable that holds the key; none for most local servers."""
-    temperature: Annotated[float, Field(ge=0)] | None = 0.0
+    asks: Asks = "pair"
+    mode: Mode | Literal["auto"] = "auto"
+    """How verdicts are given; ``auto`` takes the first of all modes that the server shows."""
+    scale: Scale = (1, 10)
+    """The lowest and the highest score, for a judge that rates."""
+    references: bool = True
+    """Whether the judge sees the reference answers."""
+    temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = 0.0
     """None leaves it to the server, for models that take no temperature."""
     max_tokens: PositiveInt = 1024
     """Always sent: a local server may write for ever without it."""
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """How the server calls ``max_tokens``."""
     timeout: PositiveFloat = 120.0
-    """Seconds a call."""
+    """Seconds a try, from sending it to the last byte of the reply."""
     retries: NonNegativeInt = 2
     """Further tries of a call that failed."""
     concurrency: PositiveInt = 8
-    prompt: Path = resources.ROOT / "templates" / "judge" / "pairwise.j2"
-    """A Jinja2 template."""
-    verdicts: tuple[str, str, str] = ("A", "B", "C")
+    prompt: Path | None = None
+    """A Jinja2 template; the shipped one if not given."""
+    verdicts: Labels = ("A", "B", "C")
     """The labels of: first answer better, second answer better, tie."""
     pattern: Annotated[str, AfterValidator(_one_group)] = r"\[\[([^\[\]]*)\]\]"
-    """What a verdict looks like in a reply; the group is its label."""
-    extra: dict[str, Any] | None = None
-    """More fields of the request, such as ``chat_template_kwargs``."""
+    """What a verdict looks like in a text; the group is its label, or the score."""
+    extra: dict[str, JsonValue] | None = None
+    """More fields of a chat request, such as ``chat_template_kwargs``."""
 
     def __post_init__(self) -> None:
+        self._prompt.check()
         try:
-            self.render(_SAMPLE)
-        except (TemplateError, OSError, UnicodeDecodeError) as error:
-            raise AdakdError(f"prompt: {self.prompt}: {error}") from None
+            _ = self.reader
+        except TemplateError as error:
+            raise AdakdError(f"prompt: {self._prompt.file} with empty texts: {error}") from None
+        if self.mode != "auto" and form(self.mode) not in self._prompt.forms:
+            raise AdakdError(f"mode: {self._prompt.file} asks for a text whatever `form` is")
+        if self.asks == "rating" and self.mode.endswith("+logprobs"):
+            raise AdakdError("mode: a rating makes no use of logprobs; leave them out")
+
+    def traits(self) -> Traits:
+        """Return how many questions may be under way, and the model."""
+        return Traits(concurrency=self.concurrency, asks=self.asks, model=self.model)
 
     def deciding(self) -> Mapping[str, Any]:
         """Return the settings but for key, patience and concurrency, with the prompt's text."""
         names = [field.name for field in fields(self) if field.name not in _NOT_DECIDING]
-        return {name: getattr(self, name) for name in names} | {"prompt": self._source}
+        return {name: getattr(self, name) for name in names} | {"prompt": self._prompt.source}
+
+    def tokens(self, question: Question) -> Tokens | None:
+        """Return a token for every four bytes, and the longest reply."""
+        longest = 0 if self.mode == "decision" else self.max_tokens
+        how: Mode = "text" if self.mode == "auto" else self.mode
+        return Tokens(ceil(len(self.render(question, form(how)).encode()) / 4), longest)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Ask]:
-        """Connect, and ask for a word: a wrong address, key or model is known at once."""
-        # openai takes a second to import, and loading a judge needs none of it
+    async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
+        """Connect, and find out how the server gives verdicts, unless that is known.
+
+        A wrong address, key or model is known at once.
+
+        Raises:
+            JudgeError: the key is missing, or the server does not answer as it should.
+        """
+        # an HTTP client takes its time to import, and loading a judge needs none
         from adakd.judging.calls import connect
+        from adakd.judging.probe import found
 
-        async with connect(self) as ask:
-            yield ask
+        async with connect(self) as calls:
+            how = await found(calls, self, mode)
+            yield Session(calls.asking(how), how)
+
+    def render(self, question: Question, form: Form = "text") -> str:
+        """Return the prompt."""
+        # half of a surrogate pair, as JSON may hold, cannot be sent
+        return self._prompt.render(self._shown(question), form).encode(errors="replace").decode()
+
+    def request(self, question: Question, mode: Mode) -> Request:
+        """Return what asks a question."""
+        return self._request(self.render(question, form(mode)), mode)
+
+    def hello(self, mode: Mode) -> Request:
+        """Return what asks for next to nothing, with the very settings of a question.
+
+        Only a server that is bound to a schema replies to it with what fits that schema.
+        """
+        return self._request(_HELLO, mode)
+
+    def texts(self, question: Question) -> tuple[str, ...]:
+        """Return what others wrote of what the judge is shown."""
+        shown = self._shown(question)
+        item = shown.item
+        texts = (item.instruction, item.input, *item.references, shown.first, shown.second)
+        return tuple(text for text in texts if text)
 
     @cached_property
-    def _source(self) -> str:
-        return self.prompt.read_text(encoding="utf-8")
-
-    @cached_property
-    def _template(self) -> Template:
-        return SandboxedEnvironment(undefined=StrictUndefined).from_string(self._source)
-
-    def render(self, question: Question) -> str:
-        """Return the prompt; its mark hashes the texts, so that none of them can contain it."""
-        item = question.item
-        answers = sorted([question.first, question.second])  # the same mark in both orders
-        return self._template.render(
-            mark=f"==={digest(item, answers)}===",
-            instruction=item.instruction,
-            input=item.input,
-            references=item.references,
-            first=question.first,
-            second=question.second,
+    def modes(self) -> tuple[Mode, ...]:
+        """The modes that may be taken, the best first."""
+        if self.mode != "auto":
+            return (self.mode,)
+        if self._prompt.forms == ("text",):
+            return ("text",)
+        if self.asks == "rating":
+            return ("decision", "json_schema", "json_object", "text")
+        # without logprobs beside its twin: the same request shows both
+        return (
+            "decision",
+            "json_schema+logprobs",
+            "json_schema",
+            "json_object+logprobs",
+            "json_object",
+            "text",
         )
 
-    def read(self, reply: str, finished: bool) -> tuple[Choice, str]:
-        """Return what a reply decides, with its words, or with why it decides nothing.
+    @cached_property
+    def reader(self) -> Reader:
+        """What understands the replies."""
+        blank = Question(ItemText("", "", ("",)), "", "" if self.asks == "pair" else None)
+        prompt = self._prompt.render(blank, "text")
+        return Reader(self.asks, self.verdicts, self.scale, self.pattern, prompt)
 
-        The last verdict counts. A reply that was cut off counts only if it ends in its verdict:
-        otherwise the judge was not done.
-        """
-        words = _without_thoughts(reply)
-        if not words:
-            return "failed", "an empty reply" if finished else "max_tokens reached while thinking"
-        spoken = self._without_quotes(words)
-        found = list(re.finditer(self.pattern, spoken))
-        if not finished and (not found or re.search(r"\w", spoken[found[-1].end() :])):
-            return "failed", f"max_tokens reached before the verdict: {words}"
-        if not found:
-            return "failed", f"no verdict: {words}"
-        label = found[-1].group(1).strip()
-        if label not in self.verdicts:
-            return "failed", f"verdict {label!r} is none of {', '.join(self.verdicts)}: {words}"
-        return CHOICES[self.verdicts.index(label)], words
+    @cached_property
+    def _prompt(self) -> Prompt:
+        ends = tuple(map(str, self.scale))
+        labels = self.verdicts if self.asks == "pair" else ends
+        return Prompt(self.prompt or DEFAULTS[self.asks], self.asks, labels)
 
-    def _without_quotes(self, words: str) -> str:
-        """Leave out what repeats the prompt's own examples, such as ``[[C]] if it is a tie``."""
-        for verdict in re.finditer(self.pattern, self._source):
-            clause = re.split("[,.;:!?\n]", self._source[verdict.end() :], maxsplit=1)[0].rstrip()
-            if clause:
-                words = words.replace(verdict[0] + clause, "")
-        return words
+    def _shown(self, question: Question) -> Question:
+        if self.references:
+            return question
+        return replace(question, item=replace(question.item, references=()))
+
+    def _request(self, prompt: str, mode: Mode) -> Request:
+        if mode == "decision":
+            asked = questions(self.asks, self.verdicts, self.scale)
+            return Request("/systemone", {"model": self.model, "state": prompt, "questions": asked})
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            self.limit_field: self.max_tokens,
+            **self._reply_as(mode),
+            **(self.extra or {}),
+        }
+        if self.temperature is not None:
+            body.setdefault("temperature", self.temperature)
+        return Request("/chat/completions", body)
+
+    def _reply_as(self, mode: Mode) -> dict[str, Any]:
+        """Return the fields of a request that bind the reply."""
+        kind, _, logprobs = mode.partition("+")
+        schema = self.reader.schema
+        formats: dict[str, dict[str, Any]] = {
+            "text": {},
+            "json_schema": {"json_schema": {"name": "verdict", "strict": True, "schema": schema}},
+            # the way of llama_cpp.server
+            "json_object": {"schema": schema},
+        }
+        bound = {"response_format": {"type": kind, **formats[kind]}} if formats[kind] else {}
+        return bound | ({"logprobs": True, "top_logprobs": _TOP} if logprobs else {})
 
 
-def _without_thoughts(reply: str) -> str:
-    """Leave out what a reasoning model thought, where the server does not."""
-    after = reply.rpartition("</think>")[2]
-    return after.partition("<think>")[0].strip()
+def form(mode: Mode) -> Form:
+    """Return the form of the prompt that a mode needs."""
+    return "decision" if mode == "decision" else "text" if mode == "text" else "json"

@@ -1,28 +1,20 @@
-"""What a judge is: a question, a verdict, a backend that answers, and the file that sets it up."""
+"""What a judge is: a question, a verdict and a backend that answers."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from pydantic import ConfigDict
-
-from adakd import resources
-from adakd.config import Config
 from adakd.errors import AdakdError
-from adakd.loading import apply_override, read_yaml, validated
-from adakd.planning import digest
-from adakd.registry import Registry, Spec, load_plugins
+from adakd.records import Asks, Prices, Vetting
+from adakd.registry import Registry
 
-JUDGING_VERSION = 1
-"""Rises when the same judge file would no longer mean the same verdicts."""
-
-Choice = Literal["first", "second", "tie", "failed"]
+Choice = Literal["first", "second", "tie", "rated", "failed"]
 
 
 class JudgeError(AdakdError):
-    """What a backend cannot go on from; `judge_answers` puts the judge's file in front of it."""
+    """What a backend cannot go on from; the judging puts the judge's file in front of it."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +32,8 @@ class Question:
 
     item: ItemText
     first: str
-    second: str
+    second: str | None
+    """None for a judge that rates: how good is the first answer?"""
 
 
 @dataclass(frozen=True)
@@ -53,10 +46,45 @@ class Verdict:
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    probabilities: tuple[float, float, float] | None = None
+    """Of first, second and tie, where the judge gives them; they add up to 1."""
+    score: float | None = None
+    """Where the answer was rated; higher is better."""
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """About how much one question takes."""
+
+    prompt: int
+    completion: int
+    """At most."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What the asking must know of a backend."""
+
+    concurrency: int = 1
+    """How many questions may be under way at once."""
+    asks: Asks = "pair"
+    by_reference: bool = False
+    """Whether it only compares with the reference; it is vetted with the reference shown, which
+    is hidden from all others."""
+    model: str | None = None
 
 
 Ask = Callable[[Question], Awaitable[Verdict]]
 """Answers one question; a call that fails for good is a failed verdict, never a tie."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open backend, good for one event loop."""
+
+    ask: Ask
+    mode: str
+    """How verdicts are read, such as ``decision`` or ``text``: part of the report."""
 
 
 class Backend(Protocol):
@@ -65,17 +93,23 @@ class Backend(Protocol):
     Its keyword-only parameters are its settings: the fields of a judge file.
     """
 
-    @property
-    def concurrency(self) -> int:
-        """How many questions may be under way at once."""
+    def traits(self) -> Traits:
+        """Return what the asking must know."""
         ...
 
     def deciding(self) -> Mapping[str, Any]:
         """Return all that a verdict depends on: no key, no timeout, texts instead of paths."""
         ...
 
-    def open(self) -> AbstractAsyncContextManager[Ask]:
+    def tokens(self, question: Question) -> Tokens | None:
+        """Return about what a question takes, for a plan; None where nothing is counted."""
+        ...
+
+    def open(self, mode: str | None) -> AbstractAsyncContextManager[Session]:
         """Return a session within one event loop, after a check that the judge answers.
+
+        Args:
+            mode: in which an earlier session of the same run read the verdicts; None to find out.
 
         Raises:
             JudgeError: on entering, or from a question: no later question could be answered.
@@ -87,18 +121,6 @@ class Backend(Protocol):
 judge_backend: Registry[Callable[..., Backend]] = Registry("judge backend")
 
 
-class JudgeConfig(Config):
-    """The content of a judge file; all other fields are settings of its backend."""
-
-    model_config = ConfigDict(extra="allow")
-
-    name: str
-    """From the file's name."""
-    description: str = ""
-    kind: str
-    """The backend."""
-
-
 @dataclass(frozen=True)
 class Judge:
     """A judge file that was read and checked."""
@@ -106,40 +128,11 @@ class Judge:
     name: str
     description: str
     file: Path
+    kind: str
     backend: Backend
     id: str
     """``name@digest``: verdicts under one id are comparable."""
-
-
-def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
-    """Read a judge by shipped name or path, with ``field=value`` overrides; asks nothing yet.
-
-    Raises:
-        AdakdError: no such judge, or a field that is wrong, named with its file.
-    """
-    load_plugins()
-    file = resources.find("judges", name)
-    content = read_yaml(file)
-    for override in overrides:
-        apply_override(content, override)
-    own_name = file.stem if file == Path(name) else name
-    config = validated(JudgeConfig, {"name": own_name, **content}, file)
-    try:
-        backend = judge_backend.build(Spec(name=config.kind, **_settings(config, file)))
-    except AdakdError as error:
-        raise AdakdError(f"{file}: {error}") from None
-    decides = digest(JUDGING_VERSION, config.kind, backend.deciding())
-    judge_id = f"{config.name}@{decides[:8]}"
-    return Judge(config.name, config.description, file, backend, judge_id)
-
-
-def _settings(config: JudgeConfig, file: Path) -> dict[str, Any]:
-    """Return the backend's settings, a prompt as the file beside the judge or the shipped one."""
-    settings = dict(config.model_extra or {})
-    if isinstance(prompt := settings.get("prompt"), str):
-        places = [file.parent / prompt, resources.ROOT / "templates" / "judge" / prompt]
-        found = [place for place in places if place.is_file()]
-        if not found:
-            raise AdakdError(f"{file}: prompt: {prompt} is neither beside it nor a shipped prompt")
-        settings["prompt"] = found[0]
-    return settings
+    family: str | None
+    """Of its model, such as ``qwen``: from the judge file or from the model's name."""
+    vetting: Vetting
+    prices: Prices | None

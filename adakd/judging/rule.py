@@ -5,11 +5,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from time import perf_counter
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from adakd.judging.judge import Ask, Choice, JudgeError, Question, Verdict, judge_backend
+from adakd.judging.judge import (
+    Choice,
+    JudgeError,
+    Question,
+    Session,
+    Tokens,
+    Traits,
+    Verdict,
+    judge_backend,
+)
 
 
 @judge_backend("rule")
@@ -20,16 +29,22 @@ class Rule:
     tie_margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Scores (0..1) this near to each other, or nearer, are a tie."""
 
-    concurrency: ClassVar[int] = 1
+    def traits(self) -> Traits:
+        """Return that it goes by the reference."""
+        return Traits(by_reference=True)
 
     def deciding(self) -> Mapping[str, Any]:
         """Return the margin."""
         return {"tie_margin": self.tie_margin}
 
+    def tokens(self, question: Question) -> Tokens | None:
+        """Return nothing: no model reads the question."""
+        return None
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Ask]:
+    async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
         """Yield the comparison; nothing can be missing."""
-        yield self._ask
+        yield Session(self._ask, mode="rule")
 
     async def _ask(self, question: Question) -> Verdict:
         start = perf_counter()
@@ -38,7 +53,7 @@ class Rule:
                 "kind: a rule goes by the reference and cannot judge against it; ask a model"
             )
         first = _score(question.first, question.item.references)
-        second = _score(question.second, question.item.references)
+        second = _score(question.second or "", question.item.references)
         choice: Choice = "first" if first > second else "second"
         if abs(first - second) <= self.tie_margin:
             choice = "tie"

@@ -1,180 +1,362 @@
-"""Asks a judge about the answers of a run: both orders, each verdict stored as it lands."""
+"""Asks judges about the answers of a run: both orders, each verdict stored as it lands."""
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from itertools import count, groupby
 from time import perf_counter
-from typing import Literal
+from typing import Any, TypeVar
 
 from adakd.errors import AdakdError
-from adakd.judging.judge import Judge, JudgeError, Verdict
-from adakd.judging.pairs import TWIN, Duel, Items, duels, pairs
+from adakd.judging.asking import (
+    Asking,
+    DuelAsking,
+    VettingAsking,
+    duel_askings,
+    verdict_of,
+    vetting_askings,
+)
+from adakd.judging.bouts import Bout, Tally
+from adakd.judging.cost import Cost, cost
+from adakd.judging.files import JURY, Panel
+from adakd.judging.judge import Judge, JudgeError, Session, Verdict
+from adakd.judging.pairs import TWIN, Duel, Items, Pair, Subject, chance_pairs, duels, pairs
+from adakd.judging.vetting import known_pairs
 from adakd.planning import digest
-from adakd.results import Outcome, ScoreRecord, Store, VerdictRecord
-from adakd.statistics import outcome
+from adakd.records import (
+    ExampleRecord,
+    JudgeRecord,
+    Outcome,
+    VerdictRecord,
+    VettingRecord,
+)
+from adakd.results import Store
 
+BATCH = 20
+"""Prompts that are judged between two looks at the interval."""
+
+A = TypeVar("A", bound=Asking)
 OnProgress = Callable[[int, int], None]
 """Called with the number of questions answered, and of those to ask."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a judging came to, over all its pairs."""
+    """What a judging came to, for one judge or the jury, over all its pairs."""
 
     judge: str
     against: str
     pairs: int
-    outcomes: dict[Outcome, int]
-    """Items by outcome; a failed one is asked again by the next judging."""
+    outcomes: Mapping[Outcome, int]
+    """Prompts of pairs by outcome; a failed one is asked again by the next judging."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a judging did."""
+
+    summaries: tuple[Summary, ...]
+    """Of each judge, and last of the jury if there are several."""
     asked: int
-    """Questions asked this time: two for an item, one for each order."""
+    """Questions asked this time, two for a pair, one for each order; vetting not counted."""
     seconds: float
     failure: str | None
     """Why the first of the failed questions failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """One question of a judging: a duel in one order."""
+@dataclass(frozen=True)
+class Questions:
+    """All that a judging has to find out, and what is known of it."""
 
-    judge: str
-    against: str
-    duel: Duel
-    candidate_first: bool
-    key: str
+    found: tuple[Pair, ...]
+    bouts: tuple[tuple[Bout, ...], ...]
+    """Prompt by prompt."""
+    vetting: tuple[VettingAsking, ...]
+    """Those that are still to be asked."""
 
-    def record(self, verdict: Verdict) -> VerdictRecord:
-        """Return the verdict as it is stored."""
-        candidate, opponent = self.duel.pair.candidate, self.duel.pair.opponent
-        return VerdictRecord(
-            key=self.key,
-            judge=self.judge,
-            against=self.against,
-            candidate=candidate.cell,
-            opponent=opponent and opponent.cell,
-            task=candidate.task,
-            item=self.duel.item,
-            sampling_seed=candidate.sampling_seed,
-            candidate_first=self.candidate_first,
-            verdict=self._said(verdict),
-            reason=verdict.reason,
-            seconds=verdict.seconds,
-            prompt_tokens=verdict.prompt_tokens,
-            completion_tokens=verdict.completion_tokens,
-        )
-
-    def _said(self, verdict: Verdict) -> Literal["candidate", "opponent", "tie", "failed"]:
-        if verdict.choice == "tie" or verdict.choice == "failed":
-            return verdict.choice
-        return "candidate" if (verdict.choice == "first") == self.candidate_first else "opponent"
+    def open(self, prompts: Iterable[Sequence[Bout]]) -> list[DuelAsking]:
+        """Return what is to be asked of some prompts."""
+        return [asking for prompt in prompts for bout in prompt for asking in bout.open]
 
 
-def check(judge: Judge) -> None:
-    """Find out whether a judge can be asked at all.
+def check(panel: Panel) -> None:
+    """Find out whether judges can be asked at all.
 
     Raises:
-        AdakdError: it cannot: no server, no key, an unknown model.
+        AdakdError: one cannot: no server, no key, an unknown model.
     """
-    asyncio.run(_ask_all(judge, [], lambda asking, verdict: None))
+
+    async def open_all() -> None:
+        async with AsyncExitStack() as stack:
+            for judge in panel.judges:
+                await _opened(stack, judge, None)
+
+    _in_loop(open_all)
+
+
+def questions(store: Store, panel: Panel, subject: Subject, limit: int | None = None) -> Questions:
+    """Return what a judging would ask; the arguments are those of :func:`judge_answers`."""
+    found = pairs(subject.scores, subject.against)
+    if subject.against == TWIN:
+        found += chance_pairs(subject.scores)
+    known = {record.key: record for record in store.of(VerdictRecord)}
+    by_words = {record.words: record for record in known.values() if record.verdict != "failed"}
+    prompts = [
+        tuple(_bout(number, duel, panel, known, by_words) for duel in prompt)
+        for number, prompt in enumerate(duels(found, subject.items, limit))
+    ]
+    return Questions(tuple(found), tuple(prompts), tuple(_vetting(store, panel, subject.items)))
+
+
+def costs(store: Store, panel: Panel, subject: Subject, limit: int | None = None) -> list[Cost]:
+    """Return what a judging would cost with each judge; asks nothing."""
+    asked = questions(store, panel, subject, limit)
+    to_ask = asked.open(asked.bouts)
+    settled = [record for prompt in asked.bouts for bout in prompt for record in bout.said]
+    return [cost(judge, to_ask, asked.vetting, store, settled) for judge in panel.judges]
 
 
 def judge_answers(
     store: Store,
-    judge: Judge,
-    items: Items,
-    against: str = TWIN,
+    panel: Panel,
+    subject: Subject,
     limit: int | None = None,
+    until: float | None = None,
     on_progress: OnProgress = lambda done, total: None,
-) -> Summary:
-    """Have the answers of a run judged; what was answered before is not asked again.
+) -> Judged:
+    """Have answers judged; what was answered before is not asked again.
+
+    Every judge is vetted first, on pairs whose answer is known. Beside ``plain`` each plain
+    method's first two training seeds are compared, which shows how far chance goes.
 
     Args:
-        store: the run; verdicts are added to it.
-        judge: from `load_judge`.
-        items: the words of the items.
-        against: as in `pairs`.
+        store: verdicts are added to it.
+        panel: from `load_panel`.
+        subject: what is judged.
         limit: items of a task, if not all.
+        until: stop asking about a method when its win rate's 95 % interval, one that holds
+            whenever one looks, reaches this half-width; in shares of 1.
         on_progress: told before the first question and after each verdict.
 
     Raises:
-        AdakdError: nothing to compare, or the judge cannot be asked (any more); the verdicts
+        AdakdError: nothing to compare, or a judge cannot be asked (any more); the verdicts
             that have landed stay in the store.
     """
     start = perf_counter()
-    found = pairs(store.current(ScoreRecord), against)
-    askings = list(_askings(duels(found, items, limit), judge.id, against))
-    todo = list(_unanswered(store, askings))
-    landed = count(1)
-
-    def land(asking: _Asking, verdict: Verdict) -> None:
-        store.add(asking.record(verdict))
-        on_progress(next(landed), len(todo))
-
-    if todo:
-        on_progress(0, len(todo))
-        asyncio.run(_ask_all(judge, todo, land))
-    records = [
-        [record for asking in orders if (record := store.get(VerdictRecord, asking.key))]
-        for _, orders in groupby(askings, key=lambda asking: id(asking.duel))
-    ]
-    failures = (r.reason for orders in records for r in orders if r.verdict == "failed")
-    return Summary(
-        judge=judge.id,
-        against=against,
-        pairs=len(found),
-        outcomes=dict(Counter(outcome([r.verdict for r in orders]) for orders in records)),
-        asked=len(todo),
+    asked = questions(store, panel, subject, limit)
+    tally = Tally(panel, until)
+    judging = _Judging(store, panel, tally, on_progress)
+    duels_ = (prompt[0].duel for prompt in asked.bouts)
+    keep_texts(store, subject.items, ((duel.task, duel.item) for duel in duels_))
+    _in_loop(lambda: judging.go(asked))
+    store.add(*tally.stops(len(asked.bouts)))
+    return Judged(
+        summaries=tuple(
+            Summary(judge, subject.against, len(asked.found), dict(tally.outcomes[judge]))
+            for judge in tally.judges
+        ),
+        asked=judging.asked,
         seconds=perf_counter() - start,
-        failure=next(failures, None),
+        failure=tally.failure,
     )
 
 
-def _askings(asked: Iterable[Duel], judge: str, against: str) -> Iterator[_Asking]:
-    for duel in asked:
-        candidate, opponent = duel.pair.candidate, duel.pair.opponent
-        cells = candidate.cell.key, opponent and opponent.cell.key
-        place = candidate.task, duel.item, candidate.sampling_seed
-        for candidate_first in (True,) if duel.identical else (True, False):
-            # All that decides the verdict: other texts under the same ids are another question.
-            words = duel.question(candidate_first)
-            key = digest("verdict", judge, against, cells, place, words, candidate_first)
-            yield _Asking(judge, against, duel, candidate_first, key)
+class _Judging:
+    """One judging under way."""
+
+    def __init__(self, store: Store, panel: Panel, tally: Tally, show: OnProgress) -> None:
+        self.asked = 0
+        self._store = store
+        self._panel = panel
+        self._tally = tally
+        self._show = show
+        self._sessions: dict[str, Session] = {}
+        self._done = self._total = 0
+
+    async def go(self, asked: Questions) -> None:
+        """Vet, then ask batch by batch until the tally has enough."""
+        self._total = len(asked.vetting) + len(asked.open(asked.bouts))
+        if self._total:
+            self._show(0, self._total)
+        async with AsyncExitStack() as stack:
+            self._stack = stack
+            self._keep_jury()
+            await self._ask(asked.vetting, self._keep_vetting)
+            step = BATCH if self._tally.until else max(1, len(asked.bouts))
+            for start in range(0, len(asked.bouts), step):
+                batch = [bout for prompt in asked.bouts[start : start + step] for bout in prompt]
+                wanted = [bout for bout in batch if self._tally.wants(bout)]
+                if wanted:
+                    await self._judge(wanted)
+                    self._tally.look()
+
+    async def _judge(self, bouts: Sequence[Bout]) -> None:
+        of_asking = {asking.key: bout for bout in bouts for asking in bout.open}
+
+        def land(asking: DuelAsking, verdict: Verdict, reused: bool) -> None:
+            record = asking.record(verdict, reused)
+            self._store.add(record)
+            bout = of_asking[asking.key]
+            bout.land(record)
+            self.asked += not reused
+            if bout.complete:
+                self._tally.add(bout)
+
+        for bout in bouts:
+            if bout.unwritten:
+                self._store.add(*bout.unwritten)
+            if bout.complete:
+                self._tally.add(bout)
+        await self._ask([asking for bout in bouts for asking in bout.open], land)
+
+    def _keep_vetting(self, asking: VettingAsking, verdict: Verdict, reused: bool) -> None:
+        self._store.add(asking.record(verdict, reused))
+
+    async def _ask(self, todo: Sequence[A], land: Callable[[A, Verdict, bool], None]) -> None:
+        """Ask each judge with as many workers as it bears; the first error ends them all."""
+        by_judge: dict[str, dict[str, list[A]]] = {}
+        for asking in todo:
+            by_judge.setdefault(asking.judge.id, {}).setdefault(asking.words, []).append(asking)
+        judges = {asking.judge.id: asking.judge for asking in todo}
+        for judge in judges.values():
+            await self._open(judge)
+        try:
+            async with asyncio.TaskGroup() as workers:
+                for judge_id, groups in by_judge.items():
+                    waiting = iter(groups.values())
+                    concurrency = judges[judge_id].backend.traits().concurrency
+                    for _ in range(min(concurrency, len(groups))):
+                        workers.create_task(self._work(judges[judge_id], waiting, land))
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    async def _work(
+        self,
+        judge: Judge,
+        waiting: Iterator[list[A]],
+        land: Callable[[A, Verdict, bool], None],
+    ) -> None:
+        ask = self._sessions[judge.id].ask
+        for same in waiting:
+            try:
+                verdict = await ask(same[0].question)
+            except JudgeError as error:
+                raise AdakdError(f"{judge.file}: {error}") from None
+            for number, asking in enumerate(same):
+                land(asking, verdict, number > 0)
+                self._done += 1
+                self._show(self._done, self._total)
+
+    async def _open(self, judge: Judge) -> None:
+        """Open a judge's session, in the mode in which it was first asked in this folder."""
+        if judge.id in self._sessions:
+            return
+        known = self._store.get(JudgeRecord, judge.id)
+        session = await _opened(self._stack, judge, known.mode if known else None)
+        self._sessions[judge.id] = session
+        self._keep(_record(judge, session.mode))
+
+    def _keep_jury(self) -> None:
+        panel = self._panel
+        if len(panel.judges) > 1:
+            self._keep(
+                JudgeRecord(
+                    key=panel.id,
+                    name=panel.name,
+                    description=panel.description,
+                    backend=JURY,
+                    mode="majority",
+                    members=tuple(judge.id for judge in panel.judges),
+                )
+            )
+
+    def _keep(self, record: JudgeRecord) -> None:
+        if self._store.get(JudgeRecord, record.key) != record:
+            self._store.add(record)
 
 
-def _unanswered(store: Store, askings: Iterable[_Asking]) -> Iterator[_Asking]:
-    """Yield what the judge is to be asked, and store what needs no judge."""
-    for asking in askings:
-        known = store.get(VerdictRecord, asking.key)
-        if known is not None and known.verdict != "failed":
-            continue
-        if asking.duel.identical:
-            same = asking.record(Verdict("tie")).model_copy(update={"verdict": "identical"})
-            store.add(same)
-        else:
-            yield asking
-
-
-async def _ask_all(
-    judge: Judge, todo: Sequence[_Asking], land: Callable[[_Asking, Verdict], None]
-) -> None:
-    """Ask with as many workers as the judge bears; the first error ends them all."""
-    waiting = iter(todo)
+async def _opened(stack: AsyncExitStack, judge: Judge, mode: str | None) -> Session:
     try:
-        async with judge.backend.open() as ask, asyncio.TaskGroup() as workers:
-
-            async def work() -> None:
-                for asking in waiting:
-                    land(asking, await ask(asking.duel.question(asking.candidate_first)))
-
-            for _ in range(min(judge.backend.concurrency, len(todo))):
-                workers.create_task(work())
-    except BaseExceptionGroup as group:
-        raise _named(judge, group.exceptions[0]) from None
+        return await stack.enter_async_context(judge.backend.open(mode))
     except JudgeError as error:
-        raise _named(judge, error) from None
+        raise AdakdError(f"{judge.file}: {error}") from None
 
 
-def _named(judge: Judge, error: BaseException) -> BaseException:
-    return AdakdError(f"{judge.file}: {error}") if isinstance(error, JudgeError) else error
+def _record(judge: Judge, mode: str) -> JudgeRecord:
+    traits = judge.backend.traits()
+    return JudgeRecord(
+        key=judge.id,
+        name=judge.name,
+        description=judge.description,
+        backend=judge.kind,
+        asks=traits.asks,
+        mode=mode,
+        model=traits.model,
+        family=judge.family,
+        vetting=judge.vetting,
+        prices=judge.prices,
+        settings=dict(judge.backend.deciding()),
+    )
+
+
+def _bout(
+    number: int,
+    duel: Duel,
+    panel: Panel,
+    known: Mapping[str, VerdictRecord],
+    by_words: Mapping[str, VerdictRecord],
+) -> Bout:
+    """Return a duel with what is known of it and what each judge is still to be asked."""
+    bout = Bout(number, duel)
+    for judge in panel.judges:
+        for asking in duel_askings(judge, duel):
+            record = known.get(asking.key)
+            if record is not None and record.verdict != "failed":
+                bout.know(record)
+            elif duel.identical:
+                bout.add(asking.identical())
+            elif same := by_words.get(asking.words):
+                bout.add(asking.record(verdict_of(same), reused=True))
+            else:
+                bout.ask(asking)
+    return bout
+
+
+def _vetting(store: Store, panel: Panel, items: Items) -> Iterator[VettingAsking]:
+    for judge in panel.judges:
+        by_reference = judge.backend.traits().by_reference
+        for pair in known_pairs(items, judge.vetting.items, by_reference):
+            for asking in vetting_askings(judge, pair):
+                known = store.get(VettingRecord, asking.key)
+                if known is None or known.verdict == "failed":
+                    yield asking
+
+
+def keep_texts(store: Store, items: Items, places: Iterable[tuple[str, str]]) -> None:
+    """Record the words of items, by task and id: the report shows them beside the answers."""
+    records = {}
+    for task, item in places:
+        text = items[task][item]
+        key = digest("example", task, item, text)
+        if key not in store:
+            records[key] = ExampleRecord(
+                key=key,
+                task=task,
+                item=item,
+                question=f"{text.instruction}\n{text.input}".strip(),
+                reference=text.references[0] if text.references else "",
+            )
+    if records:
+        store.add(*records.values())
+
+
+def _in_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run asynchronous work to its end, also where a loop runs already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+    else:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, work()).result()

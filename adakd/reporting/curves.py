@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from math import ceil, isfinite
 from statistics import fmean
 
+from adakd.records import Step
 from adakd.reporting.index import Index, Method
-from adakd.results import Step
 
 POINTS = 100
 """Most points of a line; longer trainings are averaged over equal stretches of steps."""

@@ -8,10 +8,13 @@ from pydantic import ValidationError
 
 from adakd.config import Suite
 from adakd.planning import PLAIN, Cell
-from adakd.results import RunRecord, ScoreRecord, Store, TrainingRecord
+from adakd.records import RunRecord, ScoreRecord, TrainingRecord
+from adakd.results import Store
 
 Sort = Literal["answers", "choice", "task"]
 SORTS: tuple[Sort, ...] = ("answers", "choice", "task")
+SEEDED = ("sft", "distilled", "file")
+"""Roles whose cells count as training seeds; those of files all have the same one."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,11 @@ class Index:
         """The training seeds of any method, controls too."""
         return tuple(dict.fromkeys(seed for _, seed in self.expected))
 
+    @property
+    def is_of_files(self) -> bool:
+        """Whether nothing was trained here: the answers were read from files."""
+        return bool(self.methods) and all(method.role == "file" for method in self.methods)
+
     def is_current(self, cell: Cell) -> bool:
         """Whether a record of `cell` counts: it belongs to the last run's settings."""
         return cell.key in self.cells
@@ -135,7 +143,7 @@ def index(store: Store) -> Index:
         run=run,
         suite=suite,
         methods=tuple(dict.fromkeys(method for method, _ in expected)),
-        seeds=tuple(dict.fromkeys(s for m, s in expected if m.role in ("sft", "distilled"))),
+        seeds=tuple(dict.fromkeys(s for m, s in expected if m.role in SEEDED)),
         tasks=_tasks(suite, scores),
         expected=tuple(expected),
         trainings={(Method.of(t.cell), t.cell.seed): t for t in trainings},

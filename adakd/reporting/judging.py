@@ -1,95 +1,194 @@
-"""Win rates: the verdicts of each judge on each comparison, both orders of a pair combined."""
+"""Win rates, and what they are worth: everything that the page says about judges."""
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from adakd.judging.pairs import AGAIN, ALL, TWIN
+from adakd.records import StopRecord, VerdictRecord, VettingRecord
+from adakd.reporting.agreement import Agreements, agreements
 from adakd.reporting.index import Index, Method
-from adakd.results import Store, VerdictRecord
-from adakd.statistics import LEVEL, WinRate, Word, holm, outcome, win_rate
+from adakd.reporting.ranking import Standing, standing
+from adakd.reporting.referees import Referee, referees
+from adakd.reporting.verdicts import JudgedPair, Verdicts, grouped
+from adakd.results import Store
+from adakd.statistics import LEVEL, Ratio, WinRate, Word, holm, win_rate
 
-Pair = tuple[str, str, int, int | None]
-"""Task, item, training seed and sampling seed: what both orders of a pair share."""
+LENGTH_MATTERS = 0.1
+"""How far the rate at equal length may be from the raw one before the page warns."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """All that one judge said of one method against one kind of opponent."""
+    """All that one judge said of one method against another."""
 
     judge: str
     against: str
     method: Method
+    opponent: Method
     rate: WinRate
-    prompts: int
-    seeds: int
-    adjusted_p: float
-    word: Word
+    overall: Ratio | None
+    """The rate that the page shows: with the interval of the judging's stop where it has one."""
+    stop: StopRecord | None = None
+    adjusted_p: float | None = None
+    """None where the interval decides, since a judging that stops by itself has no p-value."""
+    word: Word = "not separable"
     """Of the overall rate against one half."""
-    first_preferred: float | None
+    band: float | None = None
+    """How far from one half two trainings of one plain method are that differ in their seed."""
+    first_preferred: float | None = None
     """Share of decided verdicts that chose the answer shown first; 0.5 for an unbiased judge."""
-    failures: tuple[tuple[str, int], ...]
+    failures: tuple[tuple[str, int], ...] = ()
     """The commonest reasons of failures, with their counts."""
 
+    @property
+    def inside_band(self) -> bool:
+        """Whether training the plain method again gives as large a difference."""
+        if self.band is None or self.overall is None:
+            return False
+        return abs(self.overall.estimate - 0.5) <= self.band
 
-def contests(store: Store, index: Index) -> tuple[Contest, ...]:
-    """Summarise the verdicts by judge, opponent and method; the words are one Holm family."""
-    groups: dict[tuple[str, str, Method], list[VerdictRecord]] = defaultdict(list)
-    for record in store.of(VerdictRecord):
-        if index.is_current(record.candidate):
-            place = (record.judge, record.against, Method.of(record.candidate))
-            groups[place].append(record)
-    rows = [(place, records, _rate(records)) for place, records in groups.items()]
-    adjusted = holm([rate.p_value for *_, rate in rows])
-    found = [
-        _contest(*place, records, rate, p)
-        for (place, records, rate), p in zip(rows, adjusted, strict=True)
-    ]
+    @property
+    def length_matters(self) -> bool:
+        """Whether the lengths of the answers explain much of the rate."""
+        raw, controlled = self.rate.overall, self.rate.controlled
+        if raw is None or controlled is None:
+            return False
+        return abs(controlled.estimate - raw.estimate) > LENGTH_MATTERS
+
+
+@dataclass(frozen=True)
+class Judging:
+    """All judges and all that they said."""
+
+    referees: tuple[Referee, ...] = ()
+    contests: tuple[Contest, ...] = ()
+    agreements: Agreements | None = None
+    standings: tuple[Standing, ...] = ()
+
+    def referee(self, key: str) -> Referee:
+        """Return the judge with this key."""
+        return next(one for one in self.referees if one.record.key == key)
+
+    def name(self, key: str) -> str:
+        """Return what a judge is called: by its name alone where that tells it apart."""
+        names = [one.record.name for one in self.referees]
+        found = [one.record.name for one in self.referees if one.record.key == key]
+        return found[0] if found and names.count(found[0]) == 1 else key
+
+
+def judging(store: Store, index: Index, verdicts: Verdicts) -> Judging:
+    """Return all that the records tell of judges."""
+    pairs = verdicts.pairs
+    judges = referees(verdicts, store.of(VettingRecord), index.run)
+    bands = {judge.record.key: judge.band for judge in judges}
+    return Judging(
+        referees=judges,
+        contests=contests(store, index, pairs, bands),
+        agreements=agreements(verdicts.judges, pairs) if judges else None,
+        standings=tuple(s for key, of_judge in pairs.items() if (s := standing(key, of_judge))),
+    )
+
+
+def contests(
+    store: Store,
+    index: Index,
+    pairs: Mapping[str, Sequence[JudgedPair]],
+    bands: Mapping[str, float | None],
+) -> tuple[Contest, ...]:
+    """Summarise the pairs by judge, opponent and method.
+
+    The words are one Holm family, and those of every method against every other one another. A
+    row with a stop has its word by its own interval: that holds whenever one looks, and has no
+    p-value.
+    """
+    groups = {
+        place: found
+        for of_judge in pairs.values()
+        for place, found in grouped(of_judge).items()
+        if place[1] != AGAIN
+    }
+    stops = _stops(store, groups)
+    rows = [_contest(*place, found, stops.get(place)) for place, found in groups.items()]
+    rows = [replace(row, band=bands.get(row.judge)) for row in rows]
+    families = ([r for r in rows if r.against != ALL], [r for r in rows if r.against == ALL])
     order = {method: number for number, method in enumerate(index.methods)}
-    return tuple(sorted(found, key=lambda c: (c.judge, c.against, order.get(c.method, 0))))
-
-
-def pair_of(record: VerdictRecord) -> Pair:
-    """Return what both orders of a pair share."""
-    return (record.task, record.item, record.candidate.seed, record.sampling_seed)
-
-
-def _rate(records: Sequence[VerdictRecord]) -> WinRate:
-    """Combine the orders of each pair; a prompt is a task's item, with all its seeds."""
-    orders: dict[Pair, dict[bool, str]] = defaultdict(dict)
-    for record in records:
-        orders[pair_of(record)][record.candidate_first] = record.verdict
-    return win_rate((pair[:2], outcome(list(said.values()))) for pair, said in orders.items())
+    judges = {key: number for number, key in enumerate(pairs)}
+    return tuple(
+        sorted(
+            (row for family in families for row in _worded(family)),
+            key=lambda c: (
+                c.against == ALL,
+                c.against != TWIN,
+                c.against,
+                judges[c.judge],
+                order.get(c.method, 0),
+            ),
+        )
+    )
 
 
 def _contest(
     judge: str,
     against: str,
     method: Method,
-    records: Sequence[VerdictRecord],
-    rate: WinRate,
-    adjusted_p: float,
+    opponent: Method,
+    pairs: Sequence[JudgedPair],
+    stop: StopRecord | None,
 ) -> Contest:
-    said: Word = "not separable"
-    if rate.overall and adjusted_p < LEVEL:
-        said = "better" if rate.overall.estimate > 0.5 else "worse"
-    reasons = Counter(record.reason for record in records if record.verdict == "failed")
+    rate = win_rate(pair.result for pair in pairs)
+    orders = [record for pair in pairs for record in pair.orders]
+    reasons = Counter(record.reason for record in orders if record.verdict == "failed")
+    if stop and rate.prompts > stop.prompts:
+        stop = None  # judged further since, without a stop in mind
     return Contest(
         judge=judge,
         against=against,
         method=method,
+        opponent=opponent,
         rate=rate,
-        prompts=len({pair_of(record)[:2] for record in records}),
-        seeds=len({record.candidate.seed for record in records}),
-        adjusted_p=adjusted_p,
-        word=said,
-        first_preferred=_first_preferred(records),
+        overall=Ratio(stop.estimate, stop.low, stop.high, stop.prompts) if stop else rate.overall,
+        stop=stop,
+        first_preferred=_first_preferred(orders),
         failures=tuple(reasons.most_common(3)),
     )
 
 
-def _first_preferred(records: Sequence[VerdictRecord]) -> float | None:
-    sides: dict[str, Literal[True, False]] = {"candidate": True, "opponent": False}
-    decided = [record for record in records if record.verdict in sides]
+def _worded(rows: Sequence[Contest]) -> list[Contest]:
+    """Give each row of a family its word."""
+    fixed = [row for row in rows if row.stop is None]
+    adjusted = iter(holm([row.rate.p_value for row in fixed]))
+    worded = []
+    for row in rows:
+        p = None if row.stop else next(adjusted)
+        worded.append(replace(row, adjusted_p=p, word=_word(row.overall, p)))
+    return worded
+
+
+def _word(overall: Ratio | None, adjusted_p: float | None) -> Word:
+    if overall is None:
+        return "not separable"
+    outside = not overall.low <= 0.5 <= overall.high
+    if outside if adjusted_p is None else adjusted_p < LEVEL:
+        return "better" if overall.estimate > 0.5 else "worse"
+    return "not separable"
+
+
+def _stops(
+    store: Store, groups: Iterable[tuple[str, str, Method, Method]]
+) -> dict[tuple[str, str, Method, Method], StopRecord]:
+    """Return the stop of each row; none where a stop is of several opponents together."""
+    stops = {(stop.judge, stop.against, stop.method): stop for stop in store.of(StopRecord)}
+    rows: dict[tuple[str, str, str], list[tuple[str, str, Method, Method]]] = {}
+    for place in groups:
+        rows.setdefault((place[0], place[1], str(place[2])), []).append(place)
+    return {
+        places[0]: stops[key] for key, places in rows.items() if key in stops and len(places) == 1
+    }
+
+
+def _first_preferred(orders: Sequence[VerdictRecord]) -> float | None:
+    sides = {"candidate": True, "opponent": False}
+    decided = [record for record in orders if record.verdict in sides]
     first = sum(sides[record.verdict] == record.candidate_first for record in decided)
     return first / len(decided) if decided else None

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import get_args
 
-from adakd.results import Phase, Store, TimedStep, TimingRecord
+from adakd.records import Phase, TimedStep, TimingRecord
+from adakd.results import Store
 from adakd.statistics import Ratio, ratio_of_medians
 
 PHASES: tuple[Phase, ...] = get_args(Phase)

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from pathlib import Path
@@ -12,19 +12,26 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from adakd import resources
+from adakd.config import Config
 from adakd.errors import AdakdError
+from adakd.judging.pairs import ALL, REFERENCE
 from adakd.planning import PLAIN
+from adakd.records import RunRecord
 from adakd.reporting import svg, text, wording
+from adakd.reporting.agreement import METRIC
 from adakd.reporting.answers import Look, looks
 from adakd.reporting.compare import Answer, answer
 from adakd.reporting.curves import Curves, curves
 from adakd.reporting.index import Gap, Index, Method, index
-from adakd.reporting.judging import Contest, contests
+from adakd.reporting.items import browser
+from adakd.reporting.judging import Judging, judging
 from adakd.reporting.overhead import Overhead, overheads
 from adakd.reporting.samples import Example, examples
 from adakd.reporting.tables import ScoreTable, score_table
 from adakd.reporting.trainings import Trained, trainings
-from adakd.results import RunRecord, Store
+from adakd.reporting.verdicts import Verdicts, verdicts
+from adakd.reporting.vetting import KNOWN
+from adakd.results import Store
 from adakd.statistics import sign_flip_floor
 
 
@@ -36,18 +43,22 @@ class View:
     run: RunRecord | None
     starts: int
     """How often the command was started in this folder."""
+    is_of_files: bool
+    """Whether answers that were made elsewhere were judged, and nothing was trained."""
     seeds: tuple[int, ...]
     floor: float
     """Least p-value that a sign-flip test on the training seeds alone could give."""
     gaps: tuple[Gap, ...]
     superseded: int
     answer: Answer
+    has_values: bool
+    """Whether any answer could be scored at all."""
     sets: ScoreTable
     tasks: ScoreTable
     unscored: int
     """Item scores that could not be computed, over all tables."""
     looks: tuple[Look, ...]
-    contests: tuple[Contest, ...]
+    judging: Judging
     overheads: tuple[Overhead, ...]
     curves: tuple[Curves, ...]
     trainings: tuple[Trained, ...]
@@ -81,33 +92,43 @@ def write_report(folder: Path) -> Path:
 def render(store: Store) -> str:
     """Return the report on the records of `store` as one HTML page."""
     order = index(store)
-    shown = view(store, order)
+    judged = verdicts(store, order)
+    shown = view(store, order, judged)
+    items = browser(store, judged, shown.judging)
     template = _environment().get_template("report.html.j2")
-    return template.render(view=shown, numbers=_plain(shown), arms=_arm_classes(order))
+    arms, numbers = _arm_classes(order), _plain(shown)
+    return template.render(view=shown, items=items, numbers=numbers, arms=arms)
 
 
-def view(store: Store, order: Index) -> View:
-    """Return what the page shows."""
+def view(store: Store, order: Index, judged: Verdicts) -> View:
+    """Return what the page shows, but for the single items that were judged."""
     run = order.run
     suite = run.suite if run else {}
     return View(
         title=str(suite.get("name", store.folder.name)),
         run=run,
         starts=len(store.of(RunRecord)),
+        is_of_files=order.is_of_files,
         seeds=order.seeds,
         floor=sign_flip_floor(len(order.seeds)),
         gaps=order.gaps(),
         superseded=order.superseded,
         answer=answer(order),
+        has_values=any(
+            item.value is not None
+            for records in order.scores.values()
+            for record in records
+            for item in record.items
+        ),
         sets=score_table(order, order.of_sort("answers"), average=True),
         tasks=score_table(order, order.of_sort("choice", "task")),
         unscored=sum(record.unscored for records in order.scores.values() for record in records),
         looks=looks(order),
-        contests=contests(store, order),
+        judging=judging(store, order, judged),
         overheads=overheads(store),
         curves=curves(order),
         trainings=trainings(order),
-        examples=examples(store, order),
+        examples=examples(store, order, judged.records),
     )
 
 
@@ -122,10 +143,21 @@ def _environment() -> Environment:
     )
     names = ("number", "signed", "interval", "percent", "ratio", "p_value", "size", "duration")
     environment.filters |= {name: getattr(text, name) for name in names}
-    environment.globals |= {"svg": svg, "text": text, "say": wording, "PLAIN": PLAIN}
+    environment.filters["groupby_kept"] = _grouped
+    environment.globals |= {"svg": svg, "text": text, "say": wording}
+    environment.globals |= {"PLAIN": PLAIN, "ALL": ALL, "REFERENCE": REFERENCE}
+    environment.globals |= {"CASES": KNOWN, "METRIC": METRIC}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.policies["json.dumps_function"] = json.dumps
     return environment
+
+
+def _grouped(rows: Iterable[Any], attribute: str) -> list[tuple[Any, list[Any]]]:
+    """Group rows by an attribute in the order in which its values first come."""
+    groups: dict[Any, list[Any]] = {}
+    for row in rows:
+        groups.setdefault(getattr(row, attribute), []).append(row)
+    return list(groups.items())
 
 
 def _arm_classes(order: Index) -> dict[str, str]:
@@ -138,7 +170,7 @@ def _plain(value: Any) -> Any:
     """Return a view as plain JSON values; what is not a finite number becomes null."""
     if isinstance(value, Method):
         return str(value)
-    if isinstance(value, RunRecord):
+    if isinstance(value, Config):
         return value.model_dump(mode="json")
     if is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}

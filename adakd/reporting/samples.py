@@ -1,19 +1,23 @@
 """Answers side by side: the items that the run kept the text of, in the run's order."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from adakd.judging.pairs import AGAIN
+from adakd.records import ExampleRecord, Item, ScoreRecord, VerdictRecord
 from adakd.reporting.index import Index, Method, TaskInfo
-from adakd.reporting.judging import Pair, pair_of
-from adakd.results import ExampleRecord, Item, ScoreRecord, Store, VerdictRecord
+from adakd.results import Store
 
-PER_TASK = 4
+PER_TASK = 2
 """Examples of each task on the page; the first that the run recorded, none chosen by hand."""
 
-
-Said = Mapping[tuple[str, str, str, int, int | None], tuple[str, ...]]
-"""Lines on an answer, by its cell's key, task, item, training seed and sampling seed."""
+LONGEST = 600
+"""Characters of a judge's reason; all of them are in ``results.jsonl``."""
+_Place = tuple[str, str, str, int | None]
+"""An answer's cell, task, item and sampling seed."""
+Said = Mapping[_Place, tuple[str, ...]]
+"""Lines on an answer."""
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,18 @@ class Example:
     """For each divergence the answers of its arms, plain first."""
 
 
-def examples(store: Store, index: Index) -> tuple[Example, ...]:
+def examples(store: Store, index: Index, verdicts: Iterable[VerdictRecord]) -> tuple[Example, ...]:
     """Return a few examples of each task, with the answers of the first seeds."""
     tasks = {task.name: task for task in index.tasks}
-    by_task: dict[str, list[ExampleRecord]] = defaultdict(list)
+    by_task: dict[str, dict[str, ExampleRecord]] = defaultdict(dict)
     for record in store.of(ExampleRecord):
-        by_task[record.task].append(record)
-    said = _verdicts(store)
+        by_task[record.task].setdefault(record.item, record)  # judging may have kept it again
+    said = _verdicts(verdicts)
     return tuple(
         _example(record, tasks[name], index, said)
         for name, records in by_task.items()
         if name in tasks
-        for record in records[:PER_TASK]
+        for record in list(records.values())[:PER_TASK]
     )
 
 
@@ -87,7 +91,7 @@ def _reply(
         return Reply(method, None, None)
     score, item = found
     value = None if item.value is None else item.value * task.scale
-    return Reply(method, item.answer, value, said.get((score.cell.key, *_place(score, item)), ()))
+    return Reply(method, item.answer, value, said.get(_place(score, item), ()))
 
 
 def _items(
@@ -99,20 +103,27 @@ def _items(
             yield from ((score, item) for item in score.items if item.id == record.item)
 
 
-def _place(score: ScoreRecord, item: Item) -> Pair:
-    return score.task, item.id, score.cell.seed, score.sampling_seed
+def _place(score: ScoreRecord, item: Item) -> _Place:
+    return score.cell.key, score.task, item.id, score.sampling_seed
 
 
-def _verdicts(store: Store) -> Said:
-    """Return what judges said of every answer, by its cell and place."""
+def _verdicts(records: Iterable[VerdictRecord]) -> Said:
+    """Return what judges said of every answer."""
+    said: dict[_Place, list[str]] = defaultdict(list)
+    for record in records:
+        if record.against != AGAIN:
+            place = (record.candidate.key, record.task, record.item, record.sampling_seed)
+            said[place].append(_line(record))
+    return {place: tuple(lines) for place, lines in said.items()}
+
+
+def _line(record: VerdictRecord) -> str:
     words = {"candidate": "preferred it", "opponent": "preferred the other"}
-    said: dict[tuple[str, str, str, int, int | None], tuple[str, ...]] = {}
-    for record in store.of(VerdictRecord):
-        place = (record.candidate.key, *pair_of(record))
-        judge = record.judge.partition("@")[0]
-        where = "shown first" if record.candidate_first else "shown second"
-        verdict = words.get(record.verdict, record.verdict)
-        reason = f": {record.reason}" if record.reason else ""
-        line = f"{judge} against {record.against}, {where}: {verdict}{reason}"
-        said[place] = (*said.get(place, ()), line)
-    return said
+    where = "shown first" if record.candidate_first else "shown second"
+    verdict = words.get(record.verdict, record.verdict)
+    if record.score is not None:
+        where = "shown alone" if record.candidate_first else "the other shown alone"
+        verdict = f"rated {record.score:g}"
+    reason = f": {record.reason[:LONGEST]}" if record.reason else ""
+    judge = record.judge.partition("@")[0]
+    return f"{judge} against {record.against}, {where}: {verdict}{reason}"

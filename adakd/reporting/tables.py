@@ -7,9 +7,10 @@ from typing import Literal
 
 from rich.table import Table
 
+from adakd.records import ScoreRecord
 from adakd.reporting import text
 from adakd.reporting.index import Index, Method, TaskInfo, index
-from adakd.results import ScoreRecord, Store
+from adakd.results import Store
 
 Spread = Literal["training", "sampling"]
 

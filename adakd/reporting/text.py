@@ -40,6 +40,19 @@ def ratio(value: Ratio, digits: int = 2) -> str:
     return f"{number(value.estimate, digits)}× (95 % {ends})"
 
 
+def shares(value: Ratio, digits: int = 0) -> str:
+    """Return the interval of a share as ``51–72 %``."""
+    return f"{number(100 * value.low, digits)}–{number(100 * value.high, digits)} %"
+
+
+def money(value: float | None, currency: str) -> str:
+    """Return an amount, small ones with the digits that tell it from nothing."""
+    if value is None:
+        return NONE
+    digits = 2 if value >= 1 or value == 0 else 4
+    return f"{number(value, digits)} {currency}"
+
+
 def p_value(value: float | None) -> str:
     """Return a p-value, never as 0."""
     if value is None:
@@ -60,6 +73,11 @@ def duration(seconds: float) -> str:
     if seconds < 120:
         return f"{number(seconds, 1)} s"
     return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{number(seconds / 3600, 1)} h"
+
+
+def seconds(value: float) -> str:
+    """Return seconds with the digits that a short time needs."""
+    return number(value, 1 if value >= 10 else 2 if value >= 0.1 else 4)
 
 
 def counted(count: int, thing: str) -> str:

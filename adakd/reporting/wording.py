@@ -4,12 +4,16 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
+from adakd.judging.pairs import ALL, REFERENCE, TWIN
 from adakd.planning import PLAIN
+from adakd.records import Outcome, Phase
 from adakd.reporting import text
 from adakd.reporting.compare import Answer, Comparison
+from adakd.reporting.judging import Contest, Judging
 from adakd.reporting.overhead import PHASES, Overhead
+from adakd.reporting.referees import Referee
 from adakd.reporting.svg import Scale, scale
-from adakd.results import Outcome, Phase
+from adakd.statistics import Ranking
 
 VERBS = {
     "better": "is better than plain distillation",
@@ -22,6 +26,17 @@ VERBS = {
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
 """In the order in which a bar shows them: wins and losses at the two ends."""
 OUTCOME_COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
+MODES = {
+    "decision": "reads label probabilities",
+    "json_schema+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_object+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_schema": "reads a verdict in JSON",
+    "json_object": "reads a verdict in JSON",
+    "text": "reads the last verdict in a text",
+    "rule": "compares by a rule, without a model",
+    "unknown": "nothing is recorded of how it was asked",
+}
+"""What a judge's mode means."""
 PHASE_COLOURS: dict[Phase, str] = dict(zip(PHASES, ("s0", "s3", "s1", "s4", "s2"), strict=True))
 
 
@@ -111,6 +126,153 @@ def phase_parts(row: Overhead, arm: str) -> list[tuple[str, str, float]]:
 def outcome_parts(counts: Mapping[Outcome, int]) -> list[tuple[str, str, float]]:
     """Return the parts of a bar of outcomes: class, label and count."""
     return [(name, f"{name} {counts[name]}", counts[name]) for name in OUTCOMES]
+
+
+# --- judges ---------------------------------------------------------------------------------
+
+
+def how(referee: Referee) -> str:
+    """Return who a judge is and how its verdicts come about."""
+    record = referee.record
+    if referee.members:
+        return f"the majority of {', '.join(referee.members)}"
+    said = MODES.get(record.mode, "")
+    mode = f"{said} ({record.mode})" if said and record.mode != "unknown" else said or record.mode
+    rates = "rates each answer alone" if record.asks == "rating" else ""
+    return "; ".join(part for part in (record.model or "", rates, mode) if part)
+
+
+def listed(judging: Judging, referees: Sequence[Referee]) -> str:
+    """Return the names of judges as a sentence lists them."""
+    *names, last = (judging.name(referee.record.key) for referee in referees)
+    return f"{', '.join(names)} and {last}" if names else last
+
+
+def vetting_word(referee: Referee) -> str:
+    """Return what a judge's vetting came to."""
+    if referee.vetted is None:
+        return "not vetted"
+    return "passed" if referee.is_trusted else "failed its vetting"
+
+
+def warning(referee: Referee, name: str) -> str | None:
+    """Return why the win rates of a judge are not to be believed; None where they may be."""
+    if referee.vetted is None:
+        return f"{name} was not vetted ({referee.unvetted}): nothing shows that it can judge"
+    if referee.vetted.broken:
+        return f"do not believe the win rates of {name}: it {', '.join(referee.vetted.broken)}"
+    return None
+
+
+def opponents(against: str, row: Contest) -> str:
+    """Return what the methods of a table were compared with."""
+    names = {
+        TWIN: "Against the plain twin: the same divergence without a token-adaptive method",
+        REFERENCE: "Against the reference answer",
+        ALL: "Every method against every other",
+    }
+    return names.get(against, f"Against {row.opponent}")
+
+
+def row_name(row: Contest) -> str:
+    """Return how a row of a table is called."""
+    return f"{row.method} over {row.opponent}" if row.against == ALL else str(row.method)
+
+
+def remark(row: Contest) -> str:
+    """Return what stands beside the word of a row."""
+    stop = row.stop
+    if row.overall is None:
+        return "no pair was judged"
+    if stop and stop.reached:
+        return (
+            f"stopped at {stop.prompts:,} of {stop.available:,} prompts: ±{stop.target:g} reached"
+        )
+    if stop:
+        return f"cannot separate by {stop.prompts:,} prompts: ±{stop.target:g} not reached"
+    return "inside the A/A band" if row.inside_band else ""
+
+
+def length(row: Contest) -> str:
+    """Return how much longer the candidate's answers are."""
+    gap = row.rate.length_gap
+    if gap is None:
+        return ""
+    rounded = round(abs(gap), 1)
+    if not rounded:
+        return "equally long"
+    than = "longer" if gap > 0 else "shorter"
+    return f"{text.number(rounded, 1)} words {than}"
+
+
+def rate_axis(rows: Sequence[Contest]) -> Scale:
+    """Return the axis of win rates in percent: all intervals and bands, and 40 to 60 at least."""
+    ends = [end for row in rows if row.overall for end in (row.overall.low, row.overall.high)]
+    halves = [row.band for row in rows if row.band is not None]
+    bands = [end for half in halves for end in (0.5 - half, 0.5 + half)]
+    found = scale([100 * value for value in (0.4, 0.6, *ends, *bands)], include=50)
+    ticks = tuple(tick for tick in found.ticks if 0 <= tick <= 100)
+    return Scale(max(found.low, 0), min(found.high, 100), ticks, found.digits)
+
+
+def strength_axis(ranking: Ranking) -> Scale:
+    """Return the axis of a ranking: all strengths, and intervals where they are not endless."""
+    strengths = [player.strength for player in ranking.players]
+    reach = 3 * max(map(abs, strengths), default=0)
+    ends = [end for player in ranking.players for end in (player.low, player.high)]
+    return scale([*strengths, *(min(max(end, -reach), reach) for end in ends)], include=0.0)
+
+
+def ranking_note(ranking: Ranking) -> str:
+    """Return what one must know of a ranking beside its strengths."""
+    parts = [
+        f"Intransitive: {ranking.intransitive:,} of {text.counted(ranking.triples, 'triple')} "
+        "(a beats b, b beats c, c beats a)."
+    ]
+    if ranking.left_out:
+        parts.append(f"Without {', '.join(ranking.left_out)}: no comparison links them.")
+    if ranking.dropped:
+        parts.append(
+            f"{text.counted(ranking.dropped, 'resample')} left some methods without a link "
+            "and tell nothing."
+        )
+    return " ".join(parts)
+
+
+def verdict_lines(judging: Judging) -> list[tuple[str, bool]]:
+    """Return the end of a sentence on each judge's win rates, and whether it can be believed.
+
+    Of a jury the line stands for its members; of several opponents the first one counts that a
+    run is about: the plain twin.
+    """
+    within = {key for one in judging.referees for key in one.record.members}
+    lines = []
+    for referee in judging.referees:
+        key = referee.record.key
+        rows = [row for row in judging.contests if row.judge == key and row.against != ALL]
+        chosen = [row for row in rows if row.against == TWIN] or rows
+        if key in within or not chosen:
+            continue
+        name = judging.name(key)
+        if referee.vetted and not referee.is_trusted:
+            lines.append((f"by {name} mean nothing: it failed its vetting.", False))
+        else:
+            unvetted = "" if referee.vetted else " (not vetted)"
+            lines.append((f"by {name}{unvetted} {_judged(chosen)}.", referee.is_trusted))
+    return lines
+
+
+def _judged(rows: Sequence[Contest]) -> str:
+    """Return the rows of one judge with their words."""
+    against = "plain" if rows[0].against == TWIN else str(rows[0].opponent)
+    return f"against {against}: {', '.join(map(_rated, rows))}"
+
+
+def _rated(row: Contest) -> str:
+    if row.overall is None:
+        return f"{row.method} failed"
+    interval = text.shares(row.overall)
+    return f"{row.method} {text.percent(row.overall.estimate)} ({interval}, {row.word})"
 
 
 def as_yaml(value: object) -> str:

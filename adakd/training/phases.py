@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import torch
 
-from adakd.results import Phase
+from adakd.records import Phase
 
 
 class Clock:

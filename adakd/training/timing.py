@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adakd.config import Timing, Training
 from adakd.planning import PLAIN, Cell, timing_key
-from adakd.results import TimedStep, TimingRecord
+from adakd.records import TimedStep, TimingRecord
 from adakd.training import models
 from adakd.training.encoding import Collator
 from adakd.training.objective import TokenObjective, next_token_labels

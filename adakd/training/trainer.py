@@ -16,7 +16,7 @@ from adakd.config import Training
 from adakd.disk import writing
 from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import total_steps
-from adakd.results import Step
+from adakd.records import Step
 from adakd.training.encoding import Collator, Encoded
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now

@@ -13,7 +13,7 @@ from adakd.config import Pretrained, Pruned, Scratch, Training
 from adakd.data import prompt_of, read_rows
 from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import Cell, Plan, total_steps, training_of
-from adakd.results import Step, TrainingRecord
+from adakd.records import Step, TrainingRecord
 from adakd.training import models
 from adakd.training.encoding import Encoded, encode
 from adakd.training.objective import Objective, SupervisedObjective, TokenObjective

@@ -11,7 +11,7 @@ from adakd.config import Suite
 from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.planning import Job, plan
-from adakd.results import ScoreRecord
+from adakd.records import ScoreRecord
 from adakd.training.workshop import Workshop
 
 

@@ -1,5 +1,6 @@
 """A judge server on this machine that says what a test wants, and a finished run to judge."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -11,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from adakd.judging import ItemText
+from adakd.judging import Chat, ItemText, Question, Verdict
 from adakd.planning import Cell
-from adakd.results import Item, ScoreRecord, Store
+from adakd.records import Item, ScoreRecord
+from adakd.results import Store
 
 
 @dataclass
@@ -25,24 +27,37 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     hang: bool = False
+    cut: bool = False
+    """Whether the connection closes in the middle of the body."""
+    drip: bool = False
+    """Whether the body never ends: a byte at a time."""
 
 
 class Server(ThreadingHTTPServer):
-    """Answers `script` to questions and `hello` to the check before them."""
+    """Answers `script` to questions and `hello` to what is asked before and between them.
+
+    It offers no typed decisions and minds no schema, unless a test scripts `decide` or `hello`.
+    """
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 256
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.script: Callable[[str], Reply] = lambda prompt: self.says("[[C]]")
         self.hello: Callable[[], Reply] = lambda: self.says("yes")
+        self.decide: Callable[[str], Reply] = lambda state: self.reply("not found", 404)
         self.questions: list[str] = []
         self.bodies: list[dict[str, Any]] = []
-        self.keys: list[str | None] = []
+        self.headers: list[dict[str, str]] = []
         self.under_way = self.most_under_way = 0
         self.closing = threading.Event()
         self.lock = threading.Lock()
+
+    @property
+    def keys(self) -> list[str | None]:
+        return [sent.get("Authorization") for sent in self.headers]
 
     @property
     def url(self) -> str:
@@ -53,11 +68,20 @@ class Server(ThreadingHTTPServer):
         return Reply(body, status, **rest)
 
     @staticmethod
-    def says(text: str | None, finish: str = "stop") -> Reply:
+    def says(text: str | None, finish: str = "stop", logprobs: Any = None) -> Reply:
         """Return a chat completion."""
         choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+        choice |= {"finish_reason": finish, "logprobs": logprobs}
         usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
-        return Reply(json.dumps({"choices": [{**choice, "finish_reason": finish}], "usage": usage}))
+        return Reply(json.dumps({"choices": [choice], "usage": usage}))
+
+    @staticmethod
+    def decides(**probabilities: float) -> Reply:
+        """Return a typed decision, as ``transformers serve`` does."""
+        best = max(probabilities, key=lambda name: probabilities[name])
+        answer = {"type": "choice", "choice": best, "probabilities": probabilities}
+        usage = {"input_tokens": 11, "output_tokens": 0}
+        return Reply(json.dumps({"model": "m", "answers": {"verdict": answer}, "usage": usage}))
 
     @staticmethod
     def shown(prompt: str, letter: str) -> str:
@@ -70,32 +94,44 @@ class Server(ThreadingHTTPServer):
             "[[A]]" if word in self.shown(prompt, "A") else "[[B]]"
         )
 
+    def respond(self, path: str, body: dict[str, Any]) -> Reply:
+        """Note a request and return what the test's script says to it."""
+        prompt = body["state"] if "state" in body else body["messages"][-1]["content"]
+        with self.lock:
+            self.bodies.append(body)
+            self.under_way += 1
+            self.most_under_way = max(self.most_under_way, self.under_way)
+            if is_question := "begin instruction" in prompt:
+                self.questions.append(prompt)
+        if path == "/v1/systemone":
+            return self.decide(prompt)
+        return self.script(prompt) if is_question else self.hello()
+
 
 class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_POST(self) -> None:
         server = self.server
+        server.headers.append({k.title(): v for k, v in self.headers.items()})
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        prompt = body["messages"][-1]["content"]
-        with server.lock:
-            server.bodies.append(body)
-            server.keys.append(self.headers["Authorization"])
-            server.under_way += 1
-            server.most_under_way = max(server.most_under_way, server.under_way)
-            if is_question := "begin instruction" in prompt:
-                server.questions.append(prompt)
-        reply = server.script(prompt) if is_question else server.hello()
+        reply = server.respond(self.path, body)
         if reply.hang:
             server.closing.wait(5)
         with server.lock:
             server.under_way -= 1
+        self.send(reply)
+
+    def send(self, reply: Reply) -> None:
+        body = reply.body.encode()
         self.send_response(reply.status)
         for name, value in {"Content-Type": reply.content_type, **reply.headers}.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(reply.body.encode())))
+        self.send_header("Content-Length", str(len(body) + 10**6 * (reply.cut or reply.drip)))
         self.end_headers()
-        self.wfile.write(reply.body.encode())
+        self.wfile.write(body)
+        while reply.drip and not self.server.closing.wait(0.02):
+            self.wfile.write(b" ")
 
     def handle(self) -> None:
         try:
@@ -127,11 +163,43 @@ def judge_file(tmp_path: Path, server: Server) -> WriteJudge:
 
     def write(**settings: Any) -> str:
         file = tmp_path / "stub.yaml"
-        known = {"kind": "openai", "base_url": server.url, "model": "m", "retries": 1}
-        file.write_text(yaml.safe_dump({**known, "timeout": 3, **settings}), encoding="utf-8")
+        known = {"kind": "openai", "base_url": server.url, "model": "m", "mode": "text"}
+        known |= {"retries": 1, "timeout": 3}
+        file.write_text(yaml.safe_dump({**known, **settings}), encoding="utf-8")
         return str(file)
 
     return write
+
+
+Ask = Callable[..., list[Verdict]]
+
+
+@pytest.fixture
+def ask(server: Server) -> Ask:
+    """Open the stub server's judge as a judging does, and return its verdicts on questions."""
+
+    def asked(*questions: Question, found: str | None = None, **settings: Any) -> list[Verdict]:
+        known = {"base_url": server.url, "model": "m", "mode": "text", "retries": 1, "timeout": 3.0}
+        chat = Chat(**{**known, **settings})
+
+        async def session() -> list[Verdict]:
+            async with chat.open(found) as opened:
+                slots = asyncio.Semaphore(chat.concurrency)
+
+                async def one(question: Question) -> Verdict:
+                    async with slots:
+                        return await opened.ask(question)
+
+                async with asyncio.TaskGroup() as group:
+                    tasks = [group.create_task(one(question)) for question in questions]
+                return [task.result() for task in tasks]
+
+        try:
+            return asyncio.run(session())
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    return asked
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from adakd.errors import AdakdError, UnknownName
-from adakd.judging.pairs import duels, pairs
+from adakd.judging.pairs import chance_pairs, duels, pairs
 
 ANSWERS = {"0": "a", "1": "b"}
 
@@ -78,7 +78,7 @@ def test_the_newest_scores_of_a_place_count(make_cell, make_score) -> None:
 def test_only_items_that_both_answered_are_judged(make_cell, make_score, items) -> None:
     plain = make_score(make_cell(), {"0": "a", "1": None, "2": "c"})
     adaptive = make_score(make_cell("adakd"), {"0": "x", "1": "y", "3": "z"})
-    (duel,) = duels(pairs([plain, adaptive]), items)
+    ((duel,),) = duels(pairs([plain, adaptive]), items)
     assert (duel.item, duel.answer, duel.other) == ("0", "x", "a")
 
 
@@ -87,15 +87,14 @@ def test_a_limit_draws_the_same_items_for_all_pairs_and_a_higher_one_adds(
 ) -> None:
     answers = {str(number): "x" for number in range(6)}
     scores = [make_score(make_cell(arm, s), answers) for s in (1, 2) for arm in ("none", "adakd")]
-    few = [duel.item for duel in duels(pairs(scores), items, limit=2)]
-    more = [duel.item for duel in duels(pairs(scores), items, limit=4)]
-    assert len(set(few)) == 2
-    assert len(few) == 4
-    assert few == more[:4]
+    few = [[duel.item for duel in prompt] for prompt in duels(pairs(scores), items, limit=2)]
+    more = [[duel.item for duel in prompt] for prompt in duels(pairs(scores), items, limit=4)]
+    assert all(len(prompt) == 2 and len(set(prompt)) == 1 for prompt in more)
+    assert few == more[:2]
 
 
 def test_the_reference_is_not_shown_where_it_is_the_opponent(make_cell, make_score, items) -> None:
-    (duel,) = duels(pairs([make_score(make_cell(), {"0": "x"})], "reference"), items)
+    ((duel,),) = duels(pairs([make_score(make_cell(), {"0": "x"})], "reference"), items)
     assert duel.other == items["set"]["0"].references[0]
     assert duel.text.references == ()
 
@@ -104,3 +103,30 @@ def test_missing_words_are_an_error(make_cell, make_score) -> None:
     scores = [make_score(make_cell(arm), ANSWERS) for arm in ("none", "adakd")]
     with pytest.raises(AdakdError, match=r"no item '[01]' any more"):
         list(duels(pairs(scores), {"set": {}}))
+
+
+def test_every_method_meets_every_other_once_at_the_same_seed(scores) -> None:
+    found = pairs(scores, "all")
+    sides = [
+        frozenset({(p.candidate.key), (p.opponent.key)}) for p in found if p.opponent is not None
+    ]
+    assert len(set(sides)) == len(sides) == len(found)
+    for pair in found:
+        candidate, opponent = pair.candidate.cell, pair.opponent.cell
+        assert candidate.method != opponent.method
+        assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
+        if not {candidate.role, opponent.role} & {"teacher", "untrained"}:
+            assert candidate.seed == opponent.seed
+    # 5 seeded methods x 2 seeds, each beside 2 controls; all at 2 sampling seeds
+    assert len(found) == 2 * (2 * 10 + 2 * 5 * 2 + 1)
+
+
+def test_chance_is_the_same_plain_method_at_its_first_two_seeds(scores) -> None:
+    for pair in pairs(scores, "again"):
+        candidate, opponent = pair.candidate.cell, pair.opponent.cell
+        assert (candidate.method, candidate.arm) == (opponent.method, "none")
+        assert (candidate.seed, opponent.seed) == (1, 2)
+        assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
+    assert len(pairs(scores, "again")) == 4
+    one_seed = [score for score in scores if score.cell.seed == 1]
+    assert chance_pairs(one_seed) == []

@@ -3,15 +3,16 @@ import asyncio
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.judging import ItemText, Question, Rule, Verdict, judge_answers, load_judge
+from adakd.judging import ItemText, Question, Rule, Subject, Verdict, judge_answers, load_panel
+from adakd.records import ScoreRecord
 
 ITEM = ItemText("Count.", "", ("one two three", "1 2 3"))
 
 
 def verdict(first: str, second: str, margin: float = 0.02, item: ItemText = ITEM) -> Verdict:
     async def ask() -> Verdict:
-        async with Rule(tie_margin=margin).open() as ask_rule:
-            return await ask_rule(Question(item, first, second))
+        async with Rule(tie_margin=margin).open() as session:
+            return await session.ask(Question(item, first, second))
 
     return asyncio.run(ask())
 
@@ -36,11 +37,13 @@ def test_a_lead_within_the_margin_is_a_tie() -> None:
 
 
 def test_it_judges_a_run_without_flips(store, items) -> None:
-    summary = judge_answers(store, load_judge("rule"), items)
-    assert summary.outcomes == {"win": 5, "identical": 1}
-    assert summary.asked == 10
+    subject = Subject(tuple(store.current(ScoreRecord)), items)
+    judged = judge_answers(store, load_panel(["rule"]), subject)
+    assert judged.summaries[0].outcomes == {"win": 5, "identical": 1}
+    assert judged.asked == 10
 
 
 def test_it_cannot_judge_against_what_it_goes_by(store, items) -> None:
+    subject = Subject(tuple(store.current(ScoreRecord)), items, "reference")
     with pytest.raises(AdakdError, match=r"rule.yaml: kind: .*ask a model"):
-        judge_answers(store, load_judge("rule"), items, against="reference")
+        judge_answers(store, load_panel(["rule"]), subject)

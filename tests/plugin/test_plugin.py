@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adakd.results import Store, TrainingRecord, VerdictRecord
+from adakd.records import TrainingRecord, VerdictRecord
+from adakd.results import Store
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).parent

@@ -2,26 +2,31 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
+from typing import get_args
 from zlib import crc32
 
 import numpy as np
 import pytest
 
 from adakd.planning import Cell
-from adakd.results import (
+from adakd.records import (
+    Case,
     ExampleRecord,
     Item,
+    JudgeRecord,
     Record,
     RunRecord,
     ScoreRecord,
     Step,
-    Store,
     TimedStep,
     TimingRecord,
     TrainingRecord,
     VerdictRecord,
+    VettingRecord,
 )
+from adakd.results import Store
 
 WORDS = "the quick answer is that a small model can copy what its teacher finds likely".split()
 
@@ -90,7 +95,7 @@ def records(made: Made) -> Iterator[Record]:
             yield training(one, made, place == made.failed, rng)
         if place != made.failed:
             yield from scores(one, made)
-    parts = ((made.timing, timing), (made.judge, verdicts), (made.examples, example_texts))
+    parts = ((made.timing, timing), (made.judge, judgements), (made.examples, example_texts))
     for wanted, make in parts:
         yield from make(made) if wanted else ()
 
@@ -210,7 +215,8 @@ def score(
 ) -> ScoreRecord:
     items = []
     for number, value in enumerate(values):
-        words = " ".join(WORDS[(number + shift) % len(WORDS)] for shift in range(8 + number % 9))
+        count = 8 + crc32(f"{one.key}-{number}".encode()) % 9
+        words = " ".join(WORDS[(number + shift) % len(WORDS)] for shift in range(count))
         text = made.text or f"{one.method}: {words}."
         known = number >= unscored
         items.append(
@@ -255,6 +261,34 @@ def timed(arm: str, loss: float, rng: np.random.Generator) -> TimedStep:
     return TimedStep(arm=arm, seconds=seconds, peak_bytes=peak * 2**20)
 
 
+def judgements(made: Made) -> Iterator[Record]:
+    yield JudgeRecord(
+        key="rule@0123abcd",
+        name="rule",
+        description=made.text or "ROUGE-L decides.",
+        backend="rule",
+        mode="rule",
+        settings={"tie_margin": 0.02},
+    )
+    yield from known_pairs(made)
+    yield from verdicts(made)
+
+
+def known_pairs(made: Made) -> Iterator[VettingRecord]:
+    for case, number, first in product(get_args(Case), range(10), (True, False)):
+        yield VettingRecord(
+            key=f"vetting-{case}-{number}-{first}",
+            judge="rule@0123abcd",
+            task=made.sets[0],
+            item=f"{made.sets[0]}-{number}",
+            case=case,
+            right_first=first,
+            length_difference={"truncated": 9, "other": 4 - 8 * (number % 2)}.get(case, 0),
+            verdict="tie" if case == "same" or (case, number) == ("shuffled", 3) else "right",
+            reason=made.text or "",
+        )
+
+
 def verdicts(made: Made) -> Iterator[VerdictRecord]:
     rng = np.random.default_rng(2)
     for divergence, effect in made.effects:
@@ -291,6 +325,7 @@ def both_orders(
             item=f"{made.sets[0]}-{number}",
             sampling_seed=made.samplings[0],
             candidate_first=first,
+            words=f"{divergence}-{seed}-{number}-{first}",
             verdict=said,
             reason="no verdict in the text" if said == "failed" else reason,
             seconds=0.4,

@@ -1,7 +1,7 @@
 """What is asked for, what is there, and what is named as failed or missing."""
 
+from adakd.records import RunRecord, TrainingRecord
 from adakd.reporting.index import Gap, Method, index
-from adakd.results import RunRecord, TrainingRecord
 
 
 def test_a_complete_run_has_no_gaps(made_store):

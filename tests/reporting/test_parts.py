@@ -1,19 +1,11 @@
-"""Win rates, overhead, curves, samples, charts and the writing of numbers."""
+"""Overhead, curves, samples, charts and the writing of numbers."""
 
 import math
 from xml.etree import ElementTree
 
 import pytest
 
-from adakd.reporting import svg, text
-from adakd.reporting.answers import looks, repeats
-from adakd.reporting.curves import curves, thinned
-from adakd.reporting.index import index
-from adakd.reporting.judging import contests
-from adakd.reporting.overhead import overheads
-from adakd.reporting.samples import PER_TASK, examples
-from adakd.reporting.trainings import trainings
-from adakd.results import (
+from adakd.records import (
     ExampleRecord,
     ScoreRecord,
     Step,
@@ -21,41 +13,14 @@ from adakd.results import (
     TimingRecord,
     VerdictRecord,
 )
+from adakd.reporting import svg, text
+from adakd.reporting.answers import looks, repeats
+from adakd.reporting.curves import curves, thinned
+from adakd.reporting.index import index
+from adakd.reporting.overhead import overheads
+from adakd.reporting.samples import PER_TASK, examples
+from adakd.reporting.trainings import trainings
 from adakd.statistics import Ratio
-
-# --- judging --------------------------------------------------------------------------------
-
-
-def test_contests_count_every_pair_once(made_store):
-    store = made_store()
-    found = contests(store, index(store))
-    assert [str(c.method) for c in found][1] == "reverse_kl + adakd"
-    assert sum(found[1].rate.counts.values()) == 40 * 3
-    assert found[1].word == "better"
-    assert (found[1].prompts, found[1].seeds) == (40, 3)
-
-
-def test_a_failed_order_is_never_a_tie(made_store):
-    store = made_store()
-    for record in store.of(VerdictRecord):
-        said = "failed" if record.candidate_first else "tie"
-        store.add(record.model_copy(update={"verdict": said}))
-    for contest in contests(store, index(store)):
-        assert contest.rate.counts["tie"] == 0
-        assert contest.rate.counts["failed"] == sum(contest.rate.counts.values())
-        assert (contest.word, contest.rate.overall) == ("not separable", None)
-
-
-def test_a_judge_that_likes_the_first_place_is_seen(made_store):
-    store = made_store()
-    for record in store.of(VerdictRecord):
-        said = "candidate" if record.candidate_first else "opponent"
-        store.add(record.model_copy(update={"verdict": said}))
-    for contest in contests(store, index(store)):
-        assert contest.first_preferred == 1
-        assert contest.rate.counts["flip"] == sum(contest.rate.counts.values())
-        assert contest.rate.decisive is None
-
 
 # --- overhead -------------------------------------------------------------------------------
 
@@ -115,13 +80,21 @@ def test_every_divergence_has_three_charts_of_both_arms(made_store):
 
 def test_samples_show_every_method_side_by_side(made_store):
     store = made_store(failed=None)
-    found = examples(store, index(store))
+    found = examples(store, index(store), store.of(VerdictRecord))
     assert len(found) == 2 * min(3, PER_TASK)
     assert [str(reply.method) for reply in found[0].controls] == ["teacher", "untrained", "sft"]
     assert [name for name, _ in found[0].by_divergence][1] == "reverse_kl"
     plain, adaptive = found[0].by_divergence[1][1]
     assert plain.text is not None
     assert adaptive.verdicts[0].startswith("rule against plain, shown first: ")
+
+
+def test_an_item_whose_text_was_kept_twice_is_one_example(made_store):
+    store = made_store(failed=None)
+    (first, *_) = store.of(ExampleRecord)
+    before = examples(store, index(store), ())
+    store.add(first.model_copy(update={"key": "again", "reference": "another"}))
+    assert examples(store, index(store), ()) == before
 
 
 def test_verdicts_beside_an_answer_are_of_that_answer_in_whatever_order_they_came(made_store):
@@ -140,12 +113,13 @@ def test_verdicts_beside_an_answer_are_of_that_answer_in_whatever_order_they_cam
                 item=shown.item,
                 sampling_seed=score.sampling_seed,
                 candidate_first=True,
+                words=score.key,
                 verdict="tie",
                 reason=score.key,
                 seconds=0.0,
             )
         )
-    (example, *_) = examples(store, index(store))
+    (example, *_) = examples(store, index(store), store.of(VerdictRecord))
     first = [s for s in scores if s.cell.seed == scores[0].cell.seed]
     mine = {s.cell.divergence: s.key for s in reversed(first)}
     for name, (_, adaptive) in example.by_divergence:
@@ -213,6 +187,15 @@ def test_charts_are_well_formed_and_escape_their_text():
         (text.size(3 * 2**20), "3 MiB"),
         (text.size(3 * 2**30), "3.00 GiB"),
         (text.size(None), "–"),
+        (text.shares(Ratio(0.62, 0.514, 0.7191, 9)), "51–72 %"),
+        (text.shares(Ratio(0.62, 0.514, 0.7191, 9), 1), "51.4–71.9 %"),
+        (text.money(1.239, "USD"), "1.24 USD"),
+        (text.money(0.00421, "USD"), "0.0042 USD"),
+        (text.money(0, "USD"), "0.00 USD"),
+        (text.money(None, "USD"), "–"),
+        (text.seconds(12.34), "12.3"),
+        (text.seconds(0.5), "0.50"),
+        (text.seconds(0.0042), "0.0042"),
         (text.duration(119.96), "120.0 s"),
         (text.duration(600), "10.0 min"),
         (text.duration(9000), "2.5 h"),

@@ -12,7 +12,7 @@ from adakd.reporting import render, write_report
 from adakd.results import Store
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report.txt"
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "input"}
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x>{{ 7*7 }}{% raw %}\u2028'\"&"
 
 
@@ -57,7 +57,8 @@ def position(lines, start):
 
 
 @pytest.fixture
-def page(made_store):
+def page(made_store, monkeypatch):
+    monkeypatch.setattr("adakd.reporting.items.MOST", 3)
     return Page(render(made_store()))
 
 
@@ -137,7 +138,7 @@ def test_one_training_seed_is_said_next_to_the_answer(made_store):
 
 
 def test_a_run_that_has_only_begun_has_a_report(made_store, tmp_path):
-    from adakd.results import RunRecord
+    from adakd.records import RunRecord
 
     store = Store(tmp_path / "begun")
     store.add(made_store().of(RunRecord)[0])

@@ -8,7 +8,7 @@ import torch
 
 from adakd.config import Timing
 from adakd.planning import timing_key
-from adakd.results import Phase, TimingRecord
+from adakd.records import Phase, TimingRecord
 from adakd.training import timing
 from adakd.training.objective import IGNORED, Objective
 from adakd.training.timing import measure_overhead

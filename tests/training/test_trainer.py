@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adakd.config import Scratch
 from adakd.errors import AdakdError
-from adakd.results import Phase, Step
+from adakd.records import Phase, Step
 from adakd.training import models, trainer
 from adakd.training.objective import IGNORED
 from adakd.training.trainer import COMPLETE, response_logits

@@ -3,12 +3,12 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
 from adakd import divergence
-from adakd.judging import Ask, Question, Verdict, judge_backend
+from adakd.judging import Question, Session, Traits, Verdict, judge_backend
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,19 +37,25 @@ class Longest:
     """Prefers the longer answer."""
 
     margin: int = 0
-    concurrency: ClassVar[int] = 1
+
+    def traits(self) -> Traits:
+        """Return the defaults: one question at a time, two answers in it."""
+        return Traits()
 
     def deciding(self) -> Mapping[str, Any]:
         """Return the margin."""
         return {"margin": self.margin}
 
+    def tokens(self, question: Question) -> None:
+        """Return nothing: no model reads the question."""
+
     @asynccontextmanager
-    async def open(self) -> AsyncIterator[Ask]:
+    async def open(self, mode: str | None) -> AsyncIterator[Session]:
         """Yield the comparison."""
-        yield self._ask
+        yield Session(self._ask, mode="length")
 
     async def _ask(self, question: Question) -> Verdict:
-        difference = len(question.first) - len(question.second)
+        difference = len(question.first) - len(question.second or "")
         if abs(difference) <= self.margin:
             return Verdict("tie", f"{difference} letters")
         return Verdict("first" if difference > 0 else "second", f"{difference} letters")

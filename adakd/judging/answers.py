@@ -1,0 +1,306 @@
+"""Two JSON Lines files of answers, made by whatever tool -> scores and items to judge."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+)
+
+from adakd.errors import AdakdError
+from adakd.judging.judge import ItemText
+from adakd.judging.pairs import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
+from adakd.planning import Cell, Role, digest
+from adakd.records import Item, ScoreRecord
+
+TASK = "answers"
+"""The set of the lines that name none."""
+METRIC = "rouge_l"
+_TAKEN = {TWIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
+"""Names of opponents that mean something else than a file."""
+_FORMS = {
+    "reference": "a text or a list of texts",
+    "references": "a text or a list of texts",
+    "id": "a text or a whole number",
+}
+_SYNONYMS = {
+    "answer": ("output", "text", "response", "generation", "prediction", "completion"),
+    "instruction": ("prompt", "question", "query"),
+}
+"""What other tools call a field: told in the error, never guessed."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Two files side by side; their items are those that both answered."""
+
+    candidate: tuple[ScoreRecord, ...]
+    """One for each set."""
+    opponent: tuple[ScoreRecord, ...]
+    """Of the same sets, in the same order."""
+    items: Items
+    unmatched: tuple[int, int]
+    """Lines of the candidate's and of the opponent's file without a counterpart."""
+
+    @property
+    def scores(self) -> tuple[ScoreRecord, ...]:
+        """All scores, the candidate's first."""
+        return self.candidate + self.opponent
+
+    @property
+    def subject(self) -> Subject:
+        """What is to judge: the candidate's answers against the opponent's."""
+        mine, theirs = self.candidate[0].cell.method, self.opponent[0].cell.method
+        alone = [
+            f"{count} of {name}"
+            for count, name in zip(self.unmatched, (mine, theirs), strict=True)
+            if count
+        ]
+        note = f"left out, as the other file lacks them: {' and '.join(alone)}" if alone else ""
+        return Subject(self.scores, self.items, against=theirs, note=note)
+
+
+def _texts(value: Any) -> Any:
+    """Return a reference or several as a list, the blank ones left out."""
+    several = [value] if isinstance(value, str) else value or []
+    if not isinstance(several, list):
+        return value
+    return [text for text in several if not isinstance(text, str) or text.strip()]
+
+
+def _whole(text: str) -> str:
+    """Return a text that can be written: JSON's escapes can hold half of a surrogate pair."""
+    text.encode("utf-8")
+    return text
+
+
+_Text = Annotated[str, AfterValidator(_whole)]
+
+
+class _Line(BaseModel):
+    """One answer; fields of other tools are passed over, and null is none given."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    instruction: _Text
+    answer: _Text
+    input: _Text | None = None
+    reference: Annotated[tuple[_Text, ...], BeforeValidator(_texts)] = Field(
+        default=(), validation_alias=AliasChoices("reference", "references")
+    )
+    id: _Text | StrictInt | None = None
+    set: _Text | None = None
+
+    def place(self, by_id: bool) -> "_Place":
+        """Return the set, and the id within it: the given one or a hash of the question."""
+        name = f"{self.id}" if by_id else digest(_plain(self.instruction), _plain(self.input))
+        return self.set or TASK, name
+
+
+_Place = tuple[str, str]
+_Lines = Mapping[int, _Line]
+"""Lines by their number in the file."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An answer and where it was read."""
+
+    where: str
+    line: _Line
+
+
+def read_answers(candidate: Path, opponent: Path) -> Answers:
+    """Read two files of answers, one JSON object a line, and set them side by side.
+
+    A line has ``instruction`` and ``answer``, and may have ``input``, ``reference`` (one or a
+    list), ``id`` and ``set``. Items are matched by set and ``id`` where all lines of both files
+    have one, and otherwise by set, ``instruction`` and ``input``.
+
+    Raises:
+        AdakdError: a line that cannot be read, an item that stands twice in a file, one id for
+            two questions, or no item that stands in both files.
+    """
+    mine, theirs = _read(candidate), _read(opponent)
+    by_id = all(line.id is not None for lines in (mine, theirs) for line in lines.values())
+    left, right = _placed(candidate, mine, by_id), _placed(opponent, theirs, by_id)
+    shared = [place for place in left if place in right]
+    if not shared:
+        raise AdakdError(
+            f"{candidate} and {opponent} have no item in common: give the lines of both files the "
+            f"same {'`set` and `id`' if by_id else '`id`, or `set`, `instruction` and `input`'}"
+        )
+    items: dict[str, dict[str, ItemText]] = {}
+    for task, item in shared:
+        items.setdefault(task, {})[item] = _text(left[task, item], right[task, item])
+    names = _names(candidate, opponent)
+    return Answers(
+        candidate=_scores(_cell(names[0], mine), left, items),
+        opponent=_scores(_cell(names[1], theirs), right, items),
+        items=items,
+        unmatched=(len(left) - len(shared), len(right) - len(shared)),
+    )
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def _read(file: Path) -> _Lines:
+    try:
+        raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    except OSError as error:
+        raise AdakdError(f"{file}: {error.strerror}; name a JSON Lines file of answers") from None
+    lines = {
+        number: _parsed(line, f"{file}, line {number}")
+        for number, line in enumerate(raw, start=1)
+        if line.strip()
+    }
+    if not lines:
+        raise AdakdError(f"{file}: empty; expected one JSON object a line")
+    return lines
+
+
+def _parsed(raw: bytes, where: str) -> _Line:
+    try:
+        content = json.loads(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise AdakdError(f"{where}: not UTF-8; save the file in that encoding") from None
+    except ValueError as error:
+        raise AdakdError(f"{where}: not JSON ({error}); expected one object a line") from None
+    if not isinstance(content, dict):
+        raise AdakdError(f"{where}: expected a JSON object, found {type(content).__name__}")
+    try:
+        return _Line.model_validate(content)
+    except ValidationError as error:
+        raise AdakdError(f"{where}: {_explain(dict(error.errors()[0]), content)}") from None
+
+
+def _explain(error: Mapping[str, Any], content: Mapping[str, Any]) -> str:
+    field = str(error["loc"][0])
+    if error["type"] == "missing":
+        near = [name for name in _SYNONYMS[field] if name in content]
+        mend = f"rename {near[0]!r} to {field!r}" if near else "add it"
+        return f"field {field!r} is missing (there: {', '.join(content) or 'none'}); {mend}"
+    form = _FORMS.get(field, "a text")
+    if error["type"] == "value_error":
+        return f"field {field!r} holds half of a surrogate pair; write it as {form} in UTF-8"
+    return f"field {field!r} is {json.dumps(content[field])[:60]}; make it {form}"
+
+
+def _placed(file: Path, lines: _Lines, by_id: bool) -> dict[_Place, _Answer]:
+    """Return the answers by their place.
+
+    Raises:
+        AdakdError: two of them have the same one.
+    """
+    found: dict[_Place, _Answer] = {}
+    for number, line in lines.items():
+        answer = _Answer(f"{file}, line {number}", line)
+        if (first := found.setdefault(line.place(by_id), answer)) is not answer:
+            what = f"id {line.id!r}" if by_id else "the same instruction and input"
+            mend = "rename one" if by_id else "leave one out, or give every line an `id`"
+            raise AdakdError(f"{first.where} and line {number}: {what} stands twice; {mend}")
+    return found
+
+
+def _text(mine: _Answer, theirs: _Answer) -> ItemText:
+    """Return the words of an item that both files have.
+
+    Raises:
+        AdakdError: the files do not mean the same item.
+    """
+    one, other = mine.line, theirs.line
+    same = {
+        "instruction": _plain(one.instruction) == _plain(other.instruction),
+        "input": _plain(one.input) == _plain(other.input),
+        "reference": not (one.reference and other.reference)
+        or sorted(map(_plain, one.reference)) == sorted(map(_plain, other.reference)),
+    }
+    for field, agrees in same.items():
+        if not agrees:
+            raise AdakdError(
+                f"{mine.where} and {theirs.where}: the same item, but field {field!r} differs; "
+                "mend it, or the ids"
+            )
+    return ItemText(one.instruction, one.input or "", one.reference or other.reference)
+
+
+def _plain(text: str | None) -> str:
+    """Return a text without its layout, which differs from tool to tool."""
+    return " ".join((text or "").split())
+
+
+# --- scoring --------------------------------------------------------------------------------
+
+
+def _names(candidate: Path, opponent: Path) -> tuple[str, str]:
+    """Return what the files are called in the report: apart by their folders if need be.
+
+    Raises:
+        AdakdError: that does not tell them apart.
+    """
+    files = candidate.resolve(), opponent.resolve()
+    one, other = (file.name if file.stem in _TAKEN else file.stem for file in files)
+    if one == other:
+        one, other = (f"{file.parent.name}/{file.stem}" for file in files)
+    if one == other:
+        raise AdakdError(f"{candidate} and {opponent}: nothing tells them apart; rename one")
+    return one, other
+
+
+def _cell(name: str, lines: _Lines) -> Cell:
+    """Return the cell that stands for a file: an edited file is another one."""
+    key = digest("file", name, list(lines.values()))
+    return Cell(role="file", seed=0, divergence=name, key=key)
+
+
+def _scores(cell: Cell, answers: Mapping[_Place, _Answer], items: Items) -> tuple[ScoreRecord, ...]:
+    return tuple(
+        _score(cell, task, {item: answers[task, item].line.answer for item in texts}, texts)
+        for task, texts in items.items()
+    )
+
+
+def _score(
+    cell: Cell, task: str, answers: Mapping[str, str], texts: Mapping[str, ItemText]
+) -> ScoreRecord:
+    """Return the answers with their ROUGE-L; without a reference an item has none."""
+    scored = tuple(
+        Item(id=item, value=_rouge_l(answer, texts[item].references), answer=answer)
+        for item, answer in answers.items()
+    )
+    known = [item.value for item in scored if item.value is not None]
+    return ScoreRecord(
+        key=digest("answers", cell.key, task, scored),
+        cell=cell,
+        task=task,
+        sort="answers",
+        metric=METRIC,
+        sampling_seed=None,
+        value=fmean(known) if known else math.nan,
+        n=len(scored),
+        unscored=len(scored) - len(known),
+        seconds=0.0,
+        items=scored,
+    )
+
+
+def _rouge_l(answer: str, references: Iterable[str]) -> float | None:
+    if not (references := tuple(references)):
+        return None
+    # rouge-score takes seconds to import, and answers without references need none of it
+    from adakd.evaluation.rouge import rouge_l
+
+    return rouge_l(answer, references)

@@ -1,0 +1,237 @@
+"""A judge in this process: a model gives the probability of each verdict and writes no text."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import ceil
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from adakd.config import FileName, ModelName, Pretrained
+from adakd.errors import AdakdError
+from adakd.judging.judge import (
+    ItemText,
+    JudgeError,
+    Question,
+    Session,
+    Tokens,
+    Traits,
+    Verdict,
+    judge_backend,
+)
+from adakd.judging.prompts import DEFAULTS, Prompt
+from adakd.judging.typed import Labels, Scale, questions, read
+from adakd.records import Asks
+
+_DECIDING = {".json", ".jinja", ".txt", ".model", ".safetensors", ".bin", ".gguf"}
+_SAMPLES, _SAMPLE = 64, 1 << 16
+_HELLO = Question(ItemText("Say yes.", "", ()), "yes", "no")
+
+
+@judge_backend("decision")
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Asks any chat model that transformers loads, in float32, on the accelerator or the CPU.
+
+    The probabilities are those of the letters that the options are listed under, read where the
+    model's reply would begin. Lower precisions round them to a few values.
+    """
+
+    model: ModelName
+    """A folder, or a hub id where there is a network."""
+    revision: str | None = None
+    """Of the hub id."""
+    gguf_file: FileName | None = None
+    """The file in the folder, for a model in that format."""
+    asks: Asks = "pair"
+    scale: Scale = (1, 10)
+    """The lowest and the highest level, for a judge that rates."""
+    references: bool = True
+    """Whether the judge sees the reference answers."""
+    prompt: Path | None = None
+    """A Jinja2 template of what stands before the question; the shipped one if not given."""
+    verdicts: Labels = ("A", "B", "C")
+
+    def __post_init__(self) -> None:
+        self._prompt.check()
+        if "decision" not in self._prompt.forms:
+            raise AdakdError(
+                f"prompt: {self._prompt.file} asks for a text: let its end depend on `form`, as in "
+                "the shipped prompts"
+            )
+
+    def traits(self) -> Traits:
+        """Return that it answers one question at a time."""
+        model = self.model
+        if (folder := Path(model)).is_dir():  # its name, without where it lies on this machine
+            model = Path(self.gguf_file).stem if self.gguf_file else folder.resolve().name
+        return Traits(asks=self.asks, model=model)
+
+    def deciding(self) -> Mapping[str, Any]:
+        """Return the settings with the model's and the prompt's content instead of their place."""
+        return {
+            "model": self._content,
+            "revision": self.revision,
+            "gguf_file": self.gguf_file,
+            "asks": self.asks,
+            "scale": self.scale,
+            "references": self.references,
+            "prompt": self._prompt.source,
+            "verdicts": self.verdicts,
+        }
+
+    def tokens(self, question: Question) -> Tokens | None:
+        """Return a token for every four bytes; nothing is written."""
+        return Tokens(prompt=ceil(len(self.render(question).encode()) / 4), completion=0)
+
+    @asynccontextmanager
+    async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
+        """Load the model and ask it something; events go on while it loads and answers.
+
+        Raises:
+            JudgeError: it cannot be loaded, or answers no typed question.
+        """
+        loop = asyncio.get_running_loop()
+        # one thread for all: a tokenizer must not be used by two, even after a cancelled question
+        with ThreadPoolExecutor(1, "judge") as thread:
+            model = await loop.run_in_executor(thread, _Model, self)
+
+            async def ask(question: Question) -> Verdict:
+                return await loop.run_in_executor(thread, model.ask, question)
+
+            yield Session(ask, mode="decision")
+
+    def render(self, question: Question) -> str:
+        """Return what the model is shown before the typed question."""
+        if not self.references:
+            question = replace(question, item=replace(question.item, references=()))
+        return self._prompt.render(question, "decision")
+
+    @cached_property
+    def _prompt(self) -> Prompt:
+        return Prompt(self.prompt or DEFAULTS[self.asks], self.asks, self._labels)
+
+    @property
+    def _labels(self) -> tuple[str, ...]:
+        return self.verdicts if self.asks == "pair" else tuple(map(str, self.scale))
+
+    @cached_property
+    def _content(self) -> Any:
+        """Return what tells the model from others: of a folder its files, so that it may move."""
+        folder = Path(self.model)
+        if not folder.is_dir():
+            return self.model
+        files = sorted(file for file in folder.iterdir() if file.suffix in _DECIDING)
+        return [(file.name, _sampled(file)) for file in files if file.is_file()]
+
+
+class _Model:
+    """A loaded model; used by one thread."""
+
+    def __init__(self, settings: Decision) -> None:
+        self._settings = settings
+        self._questions = questions(settings.asks, settings.verdicts, settings.scale)
+        self._pipeline = _load(settings)
+        config = self._pipeline.model.config.get_text_config()
+        self._context: int | None = getattr(config, "max_position_embeddings", None)
+        self._check()
+
+    def ask(self, question: Question) -> Verdict:
+        """Return the verdict; whatever one question fails with is its own, if others can be asked.
+
+        Raises:
+            JudgeError: no other question could be answered.
+        """
+        start = perf_counter()
+        verdict = self._tried(question)
+        if isinstance(verdict, str):
+            verdict = Verdict("failed", verdict)
+            self._check()
+        return replace(verdict, seconds=perf_counter() - start)
+
+    def _check(self) -> None:
+        verdict = self._tried(_HELLO)
+        why = verdict if isinstance(verdict, str) else verdict.reason
+        if isinstance(verdict, str) or verdict.choice == "failed":
+            raise JudgeError(
+                f"model: {self._settings.model!r} answers no typed question: {why} (choose an "
+                "instruct model, with a chat template and single letters among its tokens)"
+            )
+
+    def _tried(self, question: Question) -> Verdict | str:
+        """Return the verdict, or what was raised instead."""
+        import torch  # loaded already
+
+        try:
+            return self._decide(question)
+        except Exception as error:  # a model's own code, or memory: it may raise anything
+            why = _short(error)
+        torch.cuda.empty_cache()  # only now has the error let go of the tensors that it tells of
+        return why
+
+    def _decide(self, question: Question) -> Verdict:
+        settings, pipeline = self._settings, self._pipeline
+        request = {"state": settings.render(question), "questions": self._questions}
+        inputs = pipeline.preprocess(request)
+        tokens = sum(prompt["input_ids"].shape[-1] for prompt, _ in inputs["prompts"])
+        if self._context is not None and tokens > self._context:
+            why = f"the prompt has {tokens} tokens, the model takes {self._context}"
+            return Verdict("failed", why)
+        answers = pipeline.postprocess(pipeline.forward(inputs))
+        verdict = read(answers, settings.asks, settings.verdicts, settings.scale)
+        return replace(verdict, prompt_tokens=tokens, completion_tokens=0)
+
+
+def _load(settings: Decision) -> Any:
+    """Return the model behind a pipeline.
+
+    Raises:
+        JudgeError: it cannot be loaded.
+    """
+    # torch and transformers take seconds to import, and loading a judge needs neither
+    from transformers.pipelines.decision import DecisionPipeline
+
+    from adakd.training.models import load_model, load_tokenizer, place
+
+    base = Pretrained(
+        kind="pretrained",
+        model=settings.model,
+        revision=settings.revision,
+        gguf_file=settings.gguf_file,
+    )
+    try:
+        model = place(load_model(base)).eval()
+        return DecisionPipeline(model=model, tokenizer=load_tokenizer(base), device=model.device)
+    except AdakdError as error:
+        raise JudgeError(f"model: {str(error).removeprefix('model ')}") from None
+    except Exception as error:  # damaged files and exotic models raise anything
+        raise JudgeError(
+            f"model: {settings.model!r} cannot be loaded: {_short(error)} (choose a smaller or "
+            "another one, or ask it through a server: judges/local.yaml)"
+        ) from None
+
+
+def _short(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said[:300]}"
+
+
+def _sampled(file: Path) -> tuple[int, str]:
+    """Return a file's size and a hash of samples from all over it; of a small one, of all of it.
+
+    Weights are many gigabytes, and two trainings of a model differ in nearly every layer: their
+    first bytes alone can be the same.
+    """
+    size = file.stat().st_size
+    step = max(_SAMPLE, ceil((size - _SAMPLE) / (_SAMPLES - 1)))
+    content = hashlib.sha256()
+    with file.open("rb") as stream:
+        for start in range(0, size, step):
+            stream.seek(start)
+            content.update(stream.read(_SAMPLE))
+    return size, content.hexdigest()[:16]

@@ -1,0 +1,169 @@
+"""Judge files -> judges, and several judges -> a panel."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, Field
+
+from adakd import resources
+from adakd.config import Config
+from adakd.errors import AdakdError
+from adakd.judging.judge import Judge, judge_backend
+from adakd.loading import apply_override, read_yaml, validated
+from adakd.planning import digest, file_digest
+from adakd.records import Prices, Vetting
+from adakd.registry import Spec, load_plugins
+
+JUDGING_VERSION = 2
+"""Rises when the same judge file would no longer mean the same verdicts."""
+JURY = "jury"
+"""The kind of a file that names judges instead of being one."""
+
+
+class JudgeConfig(Config):
+    """The content of a judge file; all other fields are settings of its backend."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str
+    """From the file's name."""
+    description: str = ""
+    kind: str
+    """The backend."""
+    family: str | None = None
+    """Of the model; told from the model's name if not given."""
+    plugins: tuple[Path, ...] = ()
+    """Python files, relative to this one, that register a backend."""
+    vetting: Vetting = Vetting()
+    prices: Prices | None = None
+
+
+class JuryConfig(Config):
+    """The content of a jury's file."""
+
+    name: str
+    description: str = ""
+    kind: str
+    members: tuple[str, ...] = Field(min_length=2)
+    """Shipped judges, or paths of judge files relative to this one."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The judges that are asked together; more than one are a jury."""
+
+    name: str
+    description: str
+    judges: tuple[Judge, ...]
+
+    @property
+    def id(self) -> str:
+        """Return the only judge's id, or the jury's: that of its members together."""
+        if len(self.judges) == 1:
+            return self.judges[0].id
+        return f"{self.name}@{digest(sorted(judge.id for judge in self.judges))[:8]}"
+
+
+def load_panel(names: Sequence[str], overrides: Sequence[str] = ()) -> Panel:
+    """Read judges by shipped name or path; several, or a jury's file, make a jury.
+
+    Args:
+        names: at least one.
+        overrides: ``field=value`` settings of the judge, where there is only one.
+
+    Raises:
+        AdakdError: no such judge, a judge named twice, or a field that is wrong, with its file.
+    """
+    juries = [_jury(resources.find("judges", name)) for name in names]
+    judges = list(_members(names, juries, overrides))
+    ids = [judge.id for judge in judges]
+    if twice := [judge.name for judge in judges if ids.count(judge.id) > 1]:
+        raise AdakdError(f"judge {twice[0]!r} is asked for twice")
+    if len(juries) == 1 and juries[0] is not None:
+        return Panel(juries[0].name, juries[0].description, tuple(judges))
+    if len(judges) == 1:
+        return Panel(judges[0].name, judges[0].description, tuple(judges))
+    members = ", ".join(sorted(judge.name for judge in judges))
+    return Panel(f"jury({members})", f"The majority of {members}.", tuple(judges))
+
+
+def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
+    """Read a judge by shipped name or path, with ``field=value`` overrides; asks nothing yet.
+
+    Raises:
+        AdakdError: no such judge, or a field that is wrong, named with its file.
+    """
+    file = resources.find("judges", name)
+    content = read_yaml(file)
+    for override in overrides:
+        apply_override(content, override)
+    own_name = file.stem if file == Path(name) else name
+    config = validated(JudgeConfig, {"name": own_name, **content}, file)
+    code = tuple(file.parent / plugin for plugin in config.plugins)
+    load_plugins(code)
+    try:
+        backend = judge_backend.build(Spec(name=config.kind, **_settings(config, file)))
+    except AdakdError as error:
+        raise AdakdError(f"{file}: {error}") from None
+    decides = digest(
+        JUDGING_VERSION, config.kind, backend.deciding(), [file_digest(path) for path in code]
+    )
+    model = backend.traits().model
+    return Judge(
+        name=config.name,
+        description=config.description,
+        file=file,
+        kind=config.kind,
+        backend=backend,
+        id=f"{config.name}@{decides[:8]}",
+        family=config.family or (family(model) if model else None),
+        vetting=config.vetting,
+        prices=config.prices,
+    )
+
+
+def family(model: str) -> str | None:
+    """Return the family that a model's name tells, such as ``qwen`` for ``Qwen/Qwen3-32B``.
+
+    The letters that the name starts with; None for a name without any.
+    """
+    name = model.rstrip("/").rpartition("/")[2].lower().removeprefix("meta-")
+    found = re.match(r"[a-z]+", name)
+    return found[0] if found else None
+
+
+def _jury(file: Path) -> JuryConfig | None:
+    content = read_yaml(file)
+    if content.get("kind") != JURY:
+        return None
+    return validated(JuryConfig, {"name": file.stem, **content}, file)
+
+
+def _members(
+    names: Sequence[str], juries: Sequence[JuryConfig | None], overrides: Sequence[str]
+) -> Iterator[Judge]:
+    if overrides and (len(names) > 1 or juries[0]):
+        raise AdakdError("--set changes one judge; put the settings of a jury into its files")
+    for name, jury in zip(names, juries, strict=True):
+        if jury is None:
+            yield load_judge(name, overrides)
+            continue
+        folder = resources.find("judges", name).parent
+        for member in jury.members:
+            path = folder / member
+            yield load_judge(str(path) if path.suffix in (".yaml", ".yml") else member)
+
+
+def _settings(config: JudgeConfig, file: Path) -> dict[str, Any]:
+    """Return the backend's settings, a prompt as the file beside the judge or the shipped one."""
+    settings = dict(config.model_extra or {})
+    if isinstance(prompt := settings.get("prompt"), str):
+        places = [file.parent / prompt, resources.ROOT / "templates" / "judge" / prompt]
+        found = [place for place in places if place.is_file()]
+        if not found:
+            raise AdakdError(f"{file}: prompt: {prompt} is neither beside it nor a shipped prompt")
+        settings["prompt"] = found[0]
+    return settings

@@ -1,0 +1,59 @@
+"""The key of a judge's server: from the environment, and never in anything that is kept."""
+
+import os
+import re
+
+from adakd.judging.judge import JudgeError
+
+
+class Key:
+    """A key, or none, and what hides it.
+
+    Args:
+        variable: of the environment; None for a server that wants no key.
+
+    Raises:
+        JudgeError: the variable is not set, or holds no key.
+    """
+
+    def __init__(self, variable: str | None) -> None:
+        self.value = _read(variable) if variable else None
+        # servers repeat keys in addresses and JSON, where some of the characters are escaped
+        self._spellings = re.compile("".join(map(_spelled, self.value or "")))
+
+    def __repr__(self) -> str:
+        return "Key(***)"
+
+    def hidden(self, text: str) -> str:
+        """Return a text of the server without the key, should it repeat it."""
+        if not self.value:
+            return text
+        text = text.replace(self.value, "***")
+        return self._spellings.sub("***", text) if re.search(r"[%\\&]", text) else text
+
+
+def _read(variable: str) -> str:
+    key = os.environ.get(variable, "").strip()
+    if not key:
+        raise JudgeError(
+            f"api_key_env: the environment variable {variable} is not set; "
+            "export the key under that name"
+        )
+    if not (key.isascii() and key.isprintable()):
+        raise JudgeError(f"api_key_env: the value of {variable} cannot be a key; mend it")
+    return key
+
+
+def _spelled(character: str) -> str:
+    """Return a pattern of all that a character may have become in a URL, in JSON or in HTML."""
+    code = ord(character)
+    spellings = [
+        rf"\\?{re.escape(character)}",
+        rf"%(?i:{code:02x})",
+        rf"\\u(?i:{code:04x})",
+        rf"&#(?:0*{code}|(?i:x0*{code:x}));",
+    ]
+    named = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"}
+    if character in named:
+        spellings.insert(0, named[character])
+    return f"(?:{'|'.join(spellings)})"

@@ -1,0 +1,120 @@
+"""Typed decisions: a verdict as the probabilities of its labels, with no text to parse.
+
+The questions and answers of the System One API, the same in process (``DecisionPipeline`` of
+transformers) and over the wire (``POST /v1/systemone`` of ``transformers serve``).
+"""
+
+from collections.abc import Mapping, Sequence
+from math import isclose
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from adakd.judging.judge import Choice, Verdict
+from adakd.records import Asks
+
+NAME = "verdict"
+"""Of the one question of a request."""
+LETTERS = 26
+"""Options that a question can have: a model without a decision head answers with a letter."""
+_CHOICES: tuple[Choice, ...] = ("first", "second", "tie")
+
+
+def _distinct(labels: tuple[str, str, str]) -> tuple[str, str, str]:
+    if len(set(labels)) < len(labels) or not all(labels):
+        raise ValueError("three different labels are needed: first better, second better, tie")
+    return labels
+
+
+def _rising(scale: tuple[int, int]) -> tuple[int, int]:
+    low, high = scale
+    if not 1 <= high - low < LETTERS:
+        raise ValueError(f"expected [lowest, highest] with 2 to {LETTERS} levels, such as [1, 5]")
+    return scale
+
+
+Labels = Annotated[tuple[str, str, str], AfterValidator(_distinct)]
+"""Of: first answer better, second answer better, tie."""
+Scale = Annotated[tuple[int, int], AfterValidator(_rising)]
+"""The lowest and the highest level of a rating."""
+
+
+class _Answer(BaseModel):
+    """What is read of an answer: of a choice by option, of a score by level, counted from 0."""
+
+    model_config = ConfigDict(strict=True)
+
+    probabilities: dict[str, Annotated[float, Field(ge=0, le=1.01, allow_inf_nan=False)]]
+
+
+class _Answers(BaseModel):
+    verdict: _Answer
+    """Named as :data:`NAME` says."""
+
+
+def questions(asks: Asks, labels: Sequence[str], scale: tuple[int, int]) -> dict[str, Any]:
+    """Return the ``questions`` of a request: a choice for a pair, a score for one answer.
+
+    Args:
+        asks: what is asked.
+        labels: of a pair: first answer better, second answer better, tie.
+        scale: of a rating: its lowest and highest level, all between them being levels too.
+    """
+    if asks == "rating":
+        levels = [str(level) for level in _levels(scale)]
+        levels[0] += " (the worst)"
+        levels[-1] += " (the best)"
+        question: dict[str, Any] = {
+            "type": "score",
+            "instructions": "How good is the answer?",
+            "criteria": levels,
+        }
+    else:
+        meanings = ("Answer A is better.", "Answer B is better.", "Both are equally good.")
+        question = {
+            "type": "choice",
+            "instructions": "Which answer is better?",
+            "criteria": dict(zip(labels, meanings, strict=True)),
+        }
+    return {NAME: question}
+
+
+def read(
+    answers: Mapping[str, Any], asks: Asks, labels: Sequence[str], scale: tuple[int, int]
+) -> Verdict:
+    """Return what the ``answers`` to :func:`questions` say; malformed ones are a failed verdict.
+
+    Of a pair the likeliest label is the choice, a tie if two are the likeliest. A rating is the
+    level to be expected, so that the whole distribution counts and two answers are seldom equal;
+    it is rounded to hundredths, since what differs less is the noise of the arithmetic.
+    """
+    options = [str(i) for i in range(len(_levels(scale)))] if asks == "rating" else labels
+    found = _probabilities(answers, options)
+    if isinstance(found, str):
+        return Verdict("failed", found)
+    if asks == "rating":
+        expected = sum(level * share for level, share in zip(_levels(scale), found, strict=True))
+        return Verdict("rated", score=round(expected, 2))
+    first, second, tie = found
+    best = [choice for choice, share in zip(_CHOICES, found, strict=True) if share == max(found)]
+    return Verdict(best[0] if len(best) == 1 else "tie", probabilities=(first, second, tie))
+
+
+def _levels(scale: tuple[int, int]) -> range:
+    low, high = scale
+    return range(low, high + 1)
+
+
+def _probabilities(answers: Mapping[str, Any], options: Sequence[str]) -> list[float] | str:
+    """Return the options' probabilities, which add up to 1, or what is wrong with them."""
+    try:
+        shares = _Answers.model_validate(answers).verdict.probabilities
+    except ValidationError as error:
+        first = error.errors()[0]
+        return f"{'.'.join(map(str, first['loc'])) or 'answers'}: {first['msg']}"
+    if set(shares) != set(options):
+        return f"probabilities of {', '.join(shares) or 'nothing'}, not of {', '.join(options)}"
+    total = sum(shares.values())
+    if not isclose(total, 1, abs_tol=0.01):
+        return f"probabilities that add up to {total:.3g}, not to 1"
+    return [shares[option] / total for option in options]

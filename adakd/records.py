@@ -1,0 +1,287 @@
+"""What a run leaves behind, one record for each thing that was done.
+
+Every record carries the schema's version and the key of what it tells of.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt
+
+from adakd.config import Config
+from adakd.planning import Cell
+
+SCHEMA = 1
+Share = Annotated[float, Field(ge=0, le=1)]
+Phase = Literal["teacher", "student", "loss", "backward", "optimizer"]
+"""The parts of a training step: teacher forward, student forward, loss, backward, optimizer."""
+
+
+class RunRecord(Config):
+    """One start of the command: where, with what and how. The last one describes the run."""
+
+    kind: Literal["run"] = "run"
+    schema_version: int = SCHEMA
+    key: str
+    started: str
+    """UTC, ISO 8601."""
+    command: str
+    suite: dict[str, Any]
+    """The suite as resolved, overrides included."""
+    suite_digest: str
+    wanted: tuple[str, ...]
+    """Keys of the cells, scores and timings of this run; others are of earlier settings."""
+    versions: dict[str, str]
+    hardware: dict[str, str]
+    commit: str | None
+
+
+class Step(Config):
+    """One optimizer step of a training."""
+
+    step: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    kept_ratio: float
+    """Share of the response tokens that the loss counted."""
+    temperature: float
+    """Mean over the kept tokens."""
+    seconds: dict[Phase, float]
+
+
+class TrainingRecord(Config):
+    """A trained cell, or one that failed and why."""
+
+    kind: Literal["training"] = "training"
+    schema_version: int = SCHEMA
+    key: str
+    """The cell's key."""
+    cell: Cell
+    status: Literal["done", "failed"]
+    reason: str | None = None
+    steps: tuple[Step, ...] = ()
+    seconds: float = 0.0
+    parameters: int = 0
+    trainable: int = 0
+    rows: int = 0
+    """Training rows after the filters."""
+    left_out: int = 0
+    """Rows whose prompt was too long or whose response was empty."""
+
+
+class Item(Config):
+    """One evaluated item."""
+
+    id: str
+    value: float | None
+    """The metric as the task gives it (ROUGE-L in 0..1); None if it could not be scored."""
+    answer: str | None = None
+    """What the model wrote; None for tasks that do not generate."""
+
+
+class ScoreRecord(Config):
+    """One task on one cell with one sampling seed."""
+
+    kind: Literal["score"] = "score"
+    schema_version: int = SCHEMA
+    key: str
+    cell: Cell
+    task: str
+    sort: Literal["answers", "choice", "task"]
+    """An instruction set, a multiple-choice task made of one, or any lm-eval task."""
+    metric: str
+    higher_is_better: bool = True
+    sampling_seed: int | None
+    value: float
+    n: int
+    unscored: int = 0
+    seconds: float
+    items: tuple[Item, ...]
+
+
+class ExampleRecord(Config):
+    """The text of an item that the report shows with the answers to it."""
+
+    kind: Literal["example"] = "example"
+    schema_version: int = SCHEMA
+    key: str
+    task: str
+    item: str
+    question: str
+    reference: str
+
+
+class TimedStep(Config):
+    """A step of the overhead measurement."""
+
+    arm: str
+    seconds: dict[Phase, float]
+    peak_bytes: int | None
+    """Most memory in use during the step; None where the system cannot tell."""
+
+
+class TimingRecord(Config):
+    """Interleaved steps of a plain arm and an adaptive one, on the same batches."""
+
+    kind: Literal["timing"] = "timing"
+    schema_version: int = SCHEMA
+    key: str
+    divergence: str
+    arm: str
+    device: str
+    tokens: int
+    """Response tokens of a batch, on average."""
+    pairs: tuple[tuple[TimedStep, TimedStep], ...]
+    """The plain step and the adaptive one that followed or preceded it."""
+
+
+Outcome = Literal["win", "loss", "tie", "flip", "failed", "identical"]
+Asks = Literal["pair", "rating"]
+"""Which of two answers is better, or how good is one of them."""
+Case = Literal["other", "truncated", "shuffled", "same"]
+"""What a reference answer is set against to find out whether a judge can be believed."""
+
+
+class Prices(Config):
+    """What a judge charges, in any one currency."""
+
+    prompt: NonNegativeFloat
+    """For a million tokens."""
+    completion: NonNegativeFloat
+    """For a million tokens."""
+    currency: str = "USD"
+
+
+class Vetting(Config):
+    """How a judge is tried on pairs whose answer is known, and the bar that it must pass."""
+
+    items: NonNegativeInt = 10
+    """Pairs of each kind, both orders asked; 0 asks none."""
+    accuracy: Share = 0.8
+    """The least share of pairs decided rightly in both orders."""
+    flips: Share = 0.25
+    """The largest share of verdicts that change with the order."""
+    self_ties: Share = 0.5
+    """The least share of ties between an answer and itself."""
+    length_pull: Share = 0.25
+    """How far the accuracy may differ between longer and shorter right answers."""
+
+
+class JudgeRecord(Config):
+    """A judge as it was asked in this folder."""
+
+    kind: Literal["judge"] = "judge"
+    schema_version: int = SCHEMA
+    key: str
+    """Name and digest of the judge, such as ``rule@0123abcd``."""
+    name: str
+    description: str
+    backend: str
+    asks: Asks = "pair"
+    mode: str
+    """How its verdicts are read, such as ``decision`` or ``text``; found once, then kept."""
+    model: str | None = None
+    family: str | None = None
+    """Of the model, such as ``qwen``; None where it cannot be told."""
+    members: tuple[str, ...] = ()
+    """The judges of a jury, by key; a jury's verdicts are those of its members combined."""
+    vetting: Vetting = Vetting()
+    prices: Prices | None = None
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """All that its verdicts depend on."""
+
+
+class Said(Config):
+    """What a judge said to one question, and what that cost."""
+
+    reason: str = ""
+    """The judge's text, or why it failed; empty for a rule."""
+    score: float | None = None
+    """Of the one answer shown, by a judge that rates."""
+    seconds: float = 0.0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class VerdictRecord(Said):
+    """What a judge said of one pair of answers in one order."""
+
+    kind: Literal["verdict"] = "verdict"
+    schema_version: int = SCHEMA
+    key: str
+    judge: str
+    """The judge's key."""
+    against: str
+    """What the candidate was compared with: ``plain``, ``teacher``, ``reference``, a method."""
+    candidate: Cell
+    opponent: Cell | None
+    """None where the opponent is the reference answer."""
+    task: str
+    item: str
+    sampling_seed: int | None
+    candidate_first: bool
+    """Which order this verdict is of; both are always asked. Of a judge that rates: whether it
+    was shown the candidate's answer or the opponent's."""
+    verdict: Literal["candidate", "opponent", "tie", "rated", "failed", "identical"]
+    probabilities: tuple[float, float, float] | None = None
+    """Of candidate, opponent and tie, from a judge that gives them."""
+    words: str
+    """Hash of what the judge was shown."""
+    reused: bool = False
+    """The same words were asked for another pair: this cost nothing."""
+
+
+class VettingRecord(Said):
+    """What a judge said in one order of a pair whose answer is known."""
+
+    kind: Literal["vetting"] = "vetting"
+    schema_version: int = SCHEMA
+    key: str
+    judge: str
+    """The judge's key."""
+    task: str
+    item: str
+    case: Case
+    """What stood against the right answer, which is the item's reference."""
+    right_first: bool
+    length_difference: int
+    """Words of the right answer minus words of the wrong one."""
+    verdict: Literal["right", "wrong", "tie", "rated", "failed"]
+
+
+class StopRecord(Config):
+    """Where a judging that stops by itself stood last, for one comparison."""
+
+    kind: Literal["stop"] = "stop"
+    schema_version: int = SCHEMA
+    key: str
+    judge: str
+    """The judge's key, or the jury's."""
+    against: str
+    method: str
+    """The candidate's, such as ``reverse_kl + adakd``."""
+    target: float
+    """Half-width of the interval at which to stop."""
+    prompts: int
+    """Judged until then."""
+    available: int
+    """Prompts that could have been judged."""
+    estimate: float
+    low: float
+    """Lower end of a 95 % interval that holds at whatever time one looks."""
+    high: float
+    reached: bool
+    """Whether the target was; otherwise the prompts ran out."""
+
+
+Record = (
+    RunRecord
+    | TrainingRecord
+    | ScoreRecord
+    | ExampleRecord
+    | TimingRecord
+    | JudgeRecord
+    | VerdictRecord
+    | VettingRecord
+    | StopRecord
+)

@@ -1,0 +1,144 @@
+"""Paired differences between two arms, with intervals over items and training seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from adakd.statistics.ratios import Ratio
+from adakd.statistics.resampling import (
+    REPLICATES,
+    Array,
+    Resampled,
+    crossed,
+    draw_seeds,
+    interval,
+    new_generator,
+    p_value,
+    weighted_mean,
+)
+
+POWER_FACTOR = 2.8
+"""Standard errors that an effect must measure to be seen with 80 % power (1.96 + 0.84)."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference with its uncertainty, in the unit of the metric."""
+
+    estimate: float
+    low: float
+    """Lower end of the 95 % interval; NaN where a single item cannot tell."""
+    high: float
+    p_value: float
+    """Two-sided, from the same replicates as the interval; not adjusted."""
+    se_items: float
+    """Standard error from the choice of items alone."""
+    se_seeds: float | None
+    """Standard error from the training seeds alone; None with one seed."""
+    minimum_effect: float
+    """The smallest true difference that 80 % of such comparisons would separate from 0."""
+    n_items: int
+    n_seeds: int
+
+
+def paired_difference(on: ArrayLike, off: ArrayLike) -> Difference:
+    """Compare two arms on the same items and training seeds; see :func:`pooled_difference`."""
+    return pooled_difference([(on, off)])
+
+
+def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Difference:
+    """Compare two arms by the mean of their differences over one or more sets of items.
+
+    Items (within each set) and training seeds (over all sets together) are resampled
+    independently of each other, seeds studentised: see
+    :func:`adakd.statistics.resampling.draw_seeds`. One seed is not resampled: the interval then
+    says nothing about training again.
+
+    Args:
+        pairs: for each set the scores of both arms, items x seeds, NaN where unscored; all sets
+            have the same seeds in the same order.
+
+    Raises:
+        ValueError: no item is scored in both arms for the same seed.
+    """
+    sets = _complete([np.asarray(on, float) - np.asarray(off, float) for on, off in pairs])
+    resampled = _resample(sets)
+    n_items, n_seeds = sum(map(len, sets)), sets[0].shape[1]
+    replicates = resampled.replicates
+    low, high = interval(replicates) if _can_vary(sets) else (np.nan, np.nan)
+    return Difference(
+        estimate=resampled.estimate,
+        low=low,
+        high=high,
+        p_value=p_value(replicates) if _can_vary(sets) else 1.0,
+        se_items=float(resampled.by_items.std()),
+        se_seeds=_seed_error(sets),
+        minimum_effect=POWER_FACTOR * (high - low) / (2 * 1.96),
+        n_items=n_items,
+        n_seeds=n_seeds,
+    )
+
+
+def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio | None:
+    """Return the share of the gap to the teacher that an arm closes: (on - off) / (teacher - off).
+
+    Args:
+        sets: for each set the scores of the arm, the plain arm and the teacher, items x seeds
+            (the teacher may have one column).
+
+    Returns:
+        None where the interval of the gap itself contains 0: there is nothing to share out.
+    """
+    gains, gaps = [], []
+    for on, off, teacher in (map(np.asarray, three) for three in sets):
+        gain, gap = on - off, teacher - off
+        scored = np.isfinite(gain + gap)
+        gains.append(np.where(scored, gain, np.nan))
+        gaps.append(np.where(scored, gap, np.nan))
+    gains, gaps = _complete(gains), _complete(gaps)
+    gained, there = _resample(gains), _resample(gaps)
+    low, high = interval(there.replicates)
+    if low <= 0 <= high or not _can_vary(gaps):
+        return None
+    ends = interval(gained.replicates / there.replicates)
+    return Ratio(gained.estimate / there.estimate, *ends, n=sum(map(len, gaps)))
+
+
+def _complete(sets: Sequence[Array]) -> list[Array]:
+    """Keep the seeds that every set has scores of, and the items with a score."""
+    seeds = np.all([np.isfinite(values).any(0) for values in sets], axis=0)
+    kept = [values[:, seeds] for values in sets]
+    kept = [values[np.isfinite(values).any(1)] for values in kept]
+    if not seeds.any():
+        raise ValueError("no item is scored in both arms for the same training seed")
+    return kept
+
+
+def _can_vary(sets: Sequence[Array]) -> bool:
+    return all(len(values) > 1 for values in sets)
+
+
+def _resample(sets: Sequence[Array]) -> Resampled:
+    """Return the mean over sets of their means; each draws its items, all share the seeds."""
+    generator = new_generator()
+    draws = draw_seeds(sets[0].shape[1], REPLICATES, generator)
+    found = []
+    for values in sets:
+        items, seeds = np.nonzero(np.isfinite(values))
+        mean = weighted_mean(values[items, seeds])
+        found.append(crossed({"mean": mean}, items, seeds, draws, generator)["mean"])
+    return Resampled(
+        float(np.mean([each.estimate for each in found])),
+        np.mean([each.by_items for each in found], axis=0),
+        np.mean([each.by_seeds for each in found], axis=0),
+    )
+
+
+def _seed_error(sets: Sequence[Array]) -> float | None:
+    seeds = sets[0].shape[1]
+    if seeds < 2:
+        return None
+    by_seed = np.mean([np.nanmean(values, axis=0) for values in sets], axis=0)
+    return float(by_seed.std(ddof=1) / np.sqrt(seeds))

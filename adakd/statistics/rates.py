@@ -1,0 +1,182 @@
+"""Win rates: how often a judge preferred the candidate, as is, graded, and at equal length."""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import numpy as np
+
+from adakd.records import Outcome
+from adakd.statistics.families import sign_flip_floor
+from adakd.statistics.length import length_controlled
+from adakd.statistics.ratios import Ratio, wilson
+from adakd.statistics.resampling import (
+    REPLICATES,
+    Array,
+    Indices,
+    Resampled,
+    crossed,
+    draw_seeds,
+    interval,
+    new_generator,
+    numbered,
+    p_value,
+    weighted_mean,
+)
+
+POINTS: Mapping[Outcome, float] = {"win": 1, "tie": 0.5, "flip": 0.5, "identical": 0.5, "loss": 0}
+"""What an outcome counts; a failure has no points."""
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """What became of one pair of answers, both orders together."""
+
+    prompt: Hashable
+    """Task and item."""
+    seed: Hashable
+    """The training seed. Answers sampled again from one training are further pairs of it."""
+    outcome: Outcome
+    points: float | None
+    """P(candidate) + P(tie) / 2 over both orders, 0 to 1; None without probabilities."""
+    length_difference: float | None
+    """Words of the candidate's answer minus words of the opponent's."""
+
+
+@dataclass(frozen=True)
+class WinRate:
+    """How often the candidate's answer was preferred, in shares of 1."""
+
+    counts: Mapping[Outcome, int]
+    overall: Ratio | None
+    """Wins and half of the undecided over all pairs that were judged; None without any."""
+    decisive: Ratio | None
+    """Wins over wins and losses; None without either."""
+    soft: Ratio | None
+    """Mean of the judge's own graded points; None without any."""
+    controlled: Ratio | None
+    """The rate at equal length; None where the pairs cannot tell it."""
+    length_gap: float | None
+    """How many words longer the candidate's answers are on average."""
+    bounds: tuple[float, float]
+    """The overall rate if every failure were a loss, and if every one were a win."""
+    p_value: float
+    """Two-sided, of the overall rate against one half."""
+    prompts: int
+    """Prompts with a pair that was judged."""
+    seeds: int
+    """Training seeds with a pair that was judged."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Pairs that did not fail, as columns; NaN where a pair lacks a value."""
+
+    points: Array
+    decisive: Array
+    soft: Array
+    lengths: Array
+    prompts: Indices
+    seeds: Indices
+
+    @classmethod
+    def of(cls, pairs: Sequence[PairResult]) -> "_Judged":
+        points = np.array([POINTS[pair.outcome] for pair in pairs])
+        is_decided = np.array([pair.outcome in ("win", "loss") for pair in pairs])
+        has_grades = any(p.points is not None and p.outcome != "identical" for p in pairs)
+        return cls(
+            points=points,
+            decisive=np.where(is_decided, points, np.nan),
+            soft=_column([pair.points if has_grades else None for pair in pairs]),
+            lengths=_column([pair.length_difference for pair in pairs]),
+            prompts=numbered([pair.prompt for pair in pairs]),
+            seeds=numbered([pair.seed for pair in pairs]),
+        )
+
+
+def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> WinRate:
+    """Summarise the pairs of one candidate and one opponent under one judge.
+
+    All intervals come from the same crossed resampling: prompts with all their pairs together,
+    and the training seeds, where there are two or more, independently and studentised (see
+    :func:`adakd.statistics.resampling.draw_seeds`). A single seed leaves an interval that says
+    nothing about training again.
+
+    The p-value is never below that of a sign-flip test on so many prompts, and the interval of a
+    share of exactly 0 or 1, which resampling cannot move, is Wilson's on the prompts.
+
+    Args:
+        results: every pair, those that failed too.
+        replicates: how often to resample.
+    """
+    pairs = list(results)
+    counted = Counter(pair.outcome for pair in pairs)
+    names: tuple[Outcome, ...] = get_args(Outcome)
+    counts = {name: counted[name] for name in names}
+    judged = [pair for pair in pairs if pair.outcome != "failed"]
+    if not judged:
+        return WinRate(counts, None, None, None, None, None, (0.0, 1.0), 1.0, 0, 0)
+    table = _Judged.of(judged)
+    resampled = _resample(table, replicates)
+    prompts = int(table.prompts.max()) + 1
+    return WinRate(
+        counts=counts,
+        overall=_ratio(resampled["overall"], table.points, table),
+        decisive=_ratio(resampled["decisive"], table.decisive, table),
+        soft=_ratio(resampled["soft"], table.soft, table),
+        controlled=_ratio(resampled.get("controlled"), table.lengths, table),
+        length_gap=_mean(table.lengths),
+        bounds=_bounds(float(table.points.sum()), counts["failed"], len(pairs)),
+        p_value=_p_value(resampled["overall"], prompts),
+        prompts=prompts,
+        seeds=int(table.seeds.max()) + 1,
+    )
+
+
+def _resample(table: _Judged, replicates: int) -> dict[str, Resampled]:
+    """Resample all rates in the same draws; one that the pairs cannot tell is NaN or missing."""
+    columns = {"overall": table.points, "decisive": table.decisive, "soft": table.soft}
+    rates = {name: weighted_mean(values) for name, values in columns.items()}
+    if controlled := length_controlled(table.points, table.lengths):
+        rates["controlled"] = controlled
+    generator = new_generator()
+    draws = draw_seeds(int(table.seeds.max()) + 1, replicates, generator)
+    return crossed(rates, table.prompts, table.seeds, draws, generator)
+
+
+def _ratio(resampled: Resampled | None, column: Array, table: _Judged) -> Ratio | None:
+    """Return a rate with its interval; one prompt alone leaves everything open."""
+    if resampled is None or np.isnan(resampled.estimate):
+        return None
+    known = np.isfinite(column)
+    prompts = len(np.unique(table.prompts[known]))
+    low, high = _ends(resampled, prompts)
+    return Ratio(resampled.estimate, low, high, n=int(known.sum()))
+
+
+def _ends(resampled: Resampled, prompts: int) -> tuple[float, float]:
+    if prompts < 2:
+        return 0.0, 1.0
+    if resampled.estimate in (0, 1):
+        share = wilson(round(resampled.estimate) * prompts, prompts)
+        return share.low, share.high
+    low, high = interval(resampled.replicates)
+    return max(low, 0.0), min(high, 1.0)
+
+
+def _p_value(overall: Resampled, prompts: int) -> float:
+    return max(p_value(overall.replicates - 0.5), sign_flip_floor(prompts))
+
+
+def _bounds(points: float, failed: int, pairs: int) -> tuple[float, float]:
+    return points / pairs, (points + failed) / pairs
+
+
+def _mean(column: Array) -> float | None:
+    known = column[np.isfinite(column)]
+    return float(known.mean()) if len(known) else None
+
+
+def _column(values: Sequence[float | None]) -> Array:
+    return np.array([np.nan if value is None else value for value in values], float)

@@ -1,0 +1,274 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from adakd import resources
+from adakd.errors import AdakdError, UnknownName
+from adakd.judging import Chat, Decision, Rule, load_judge, load_panel
+from adakd.judging.files import JURY, family
+
+WriteFile = Callable[..., str]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> WriteFile:
+    """Write a judge file and return its path."""
+
+    def write(name: str, **content: Any) -> str:
+        file = tmp_path / f"{name}.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(yaml.safe_dump(content), encoding="utf-8")
+        return str(file)
+
+    return write
+
+
+def shipped_content(name: str) -> dict[str, Any]:
+    text = (resources.ROOT / "judges" / f"{name}.yaml").read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text)
+    return content
+
+
+SINGLE = [name for name in resources.shipped("judges") if shipped_content(name)["kind"] != JURY]
+
+
+# --- one judge ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", resources.shipped("judges"))
+def test_every_shipped_judge_loads_without_its_key(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    panel = load_panel([name])
+    assert panel.name == name
+    assert panel.description
+    assert panel.id.startswith(f"{name}@")
+
+
+def test_the_file_to_start_from_works_both_ways(tmp_path: Path) -> None:
+    text = (resources.ROOT / "templates" / "new" / "judge.yaml").read_text(encoding="utf-8")
+    own = tmp_path / "own.yaml"
+    own.write_text(text, encoding="utf-8")
+    assert isinstance(load_judge(str(own)).backend, Rule)
+    commented = text.partition("model instead")[2].partition("# description")
+    lines = ("# description" + commented[2]).splitlines()
+    own.write_text("\n".join(line.removeprefix("# ") for line in lines), encoding="utf-8")
+    chat = load_judge(str(own)).backend
+    assert isinstance(chat, Chat)
+    assert chat.api_key_env == "MY_JUDGE_KEY"
+
+
+def test_only_what_decides_a_verdict_changes_the_identity() -> None:
+    name, _, digest = load_judge("openai").id.partition("@")
+    assert (name, len(digest)) == ("openai", 8)
+
+    def with_(override: str) -> str:
+        return load_judge("openai", [override]).id
+
+    same = ["concurrency=1", "retries=0", "timeout=5", "api_key_env=OTHER", "description=x"]
+    same += ["family=x", "vetting={accuracy: 0.5}", "prices={prompt: 1, completion: 2}"]
+    assert {with_(override) for override in same} == {f"openai@{digest}"}
+    other = ["model=x", "temperature=1", "max_tokens=5", "verdicts=[x, y, z]", "extra={seed: 1}"]
+    assert len({with_(override) for override in other} | {f"openai@{digest}"}) == 6
+
+
+@pytest.mark.parametrize("name", ["openai", "decision"])
+def test_the_identity_follows_the_prompt_text_not_its_place(
+    name: str, write: WriteFile, tmp_path: Path
+) -> None:
+    shipped = (resources.ROOT / "templates" / "judge" / "pairwise.j2").read_text(encoding="utf-8")
+    (tmp_path / "mine.j2").write_text(shipped, encoding="utf-8")
+    file = write(name, **shipped_content(name) | {"prompt": "mine.j2"})
+    assert load_judge(file).id == load_judge(name).id
+    (tmp_path / "mine.j2").write_text(shipped + "!", encoding="utf-8")
+    assert load_judge(file).id != load_judge(name).id
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("temprature=1", "takes no 'temprature'; did you mean 'temperature'?"),
+        ("kind=opnai", "unknown judge backend 'opnai'; did you mean 'openai'?"),
+        ("temperature=cold", "temperature: "),
+        ("base_url=localhost", "base_url: "),
+        ("base_url=https://me:hush@example.org/v1", "base_url: "),
+        ("api_key_env=sk-hush", "api_key_env: "),
+        ("prompt=nowhere.j2", "prompt: nowhere.j2 is neither"),
+        ("pattern=(A", "pattern: "),
+        ("pattern=A|B", "pattern: "),
+        ("vetting={accuracy: 2}", "vetting.accuracy"),
+        ("vetting={bar: 1}", "vetting.bar"),
+        ("prices={prompt: 1}", "prices.completion"),
+        ("plugins=[nowhere.py]", "nowhere.py"),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_file(override: str, said: str) -> None:
+    with pytest.raises(AdakdError) as caught:
+        load_judge("openai", [override])
+    message = str(caught.value)
+    assert str(resources.ROOT / "judges") in message
+    assert said in message
+    assert "\n" not in message
+    assert "hush" not in message
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("verdicts=[A, A, C]", "verdicts"),
+        ("verdicts=[A, B]", "verdicts"),
+        ("scale=[5, 1]", "scale"),
+        ("asks=opinion", "asks"),
+        ("gguf_file=../x.gguf", "gguf_file"),
+    ],
+)
+def test_a_wrong_field_of_a_model_in_process_is_named_with_its_file(
+    override: str, said: str
+) -> None:
+    with pytest.raises(AdakdError, match=rf"decision\.yaml: .*{said}"):
+        load_judge("decision", [override])
+
+
+@pytest.mark.parametrize("template", ["{{ answer }}", "{% if %}", "{{ first.x.y }}"])
+@pytest.mark.parametrize("name", ["local", "decision"])
+def test_a_broken_prompt_is_found_when_the_judge_is_read(
+    write: WriteFile, tmp_path: Path, template: str, name: str
+) -> None:
+    (tmp_path / "own.j2").write_text(template, encoding="utf-8")
+    file = write("own", **shipped_content(name) | {"prompt": "own.j2"})
+    with pytest.raises(AdakdError, match=r"own\.yaml: prompt: .*own\.j2"):
+        load_judge(file)
+
+
+def test_an_unknown_judge_is_met_with_the_nearest() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'openai'"):
+        load_judge("opneai")
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("Qwen/Qwen3-32B", "qwen"),
+        ("Qwen/Qwen2.5-0.5B-Instruct", "qwen"),
+        ("meta-llama/Llama-3.1-8B", "llama"),
+        ("meta-llama/Meta-Llama-3-8B", "llama"),
+        ("gpt-4.1-mini", "gpt"),
+        ("models/SmolLM2-135M-Instruct/", "smollm"),
+        ("openai-community/gpt2-xl", "gpt"),
+        ("7b", None),
+        ("", None),
+    ],
+)
+def test_a_model_tells_its_family_by_its_name(model: str, expected: str | None) -> None:
+    assert family(model) == expected
+
+
+def test_the_family_in_the_file_comes_first() -> None:
+    assert load_judge("qwen3-32b").family == "qwen"
+    assert load_judge("qwen3-32b", ["family=mine"]).family == "mine"
+    assert load_judge("rule").family is None
+
+
+PLUGIN = """
+from contextlib import asynccontextmanager
+from adakd.judging import Session, Traits, Verdict, judge_backend
+
+@judge_backend("{name}")
+class Own:
+    def __init__(self, *, taste: str = "none") -> None:
+        self.taste = taste
+    def traits(self): return Traits()
+    def deciding(self): return {{"taste": self.taste}}
+    def tokens(self, question): return None
+    @asynccontextmanager
+    async def open(self, mode): yield Session(self.ask, "own")
+    async def ask(self, question): return Verdict("{verdict}")
+"""
+
+
+def test_a_plugin_beside_the_file_is_a_backend_and_its_code_decides(
+    write: WriteFile, tmp_path: Path
+) -> None:
+    (tmp_path / "one.py").write_text(PLUGIN.format(name="one", verdict="tie"), encoding="utf-8")
+    (tmp_path / "two.py").write_text(PLUGIN.format(name="two", verdict="first"), encoding="utf-8")
+    file = write("own", kind="one", plugins=["one.py"], taste="plain")
+    judge = load_judge(file)
+    assert judge.backend.deciding() == {"taste": "plain"}
+    assert load_judge(file).id == judge.id
+    assert load_judge(file, ["taste=sweet"]).id != judge.id
+    # the same settings, but other code: a file whose code changed is another judge
+    more = write("own", kind="one", plugins=["one.py", "two.py"], taste="plain")
+    assert load_judge(more).id != judge.id
+
+
+# --- several judges -------------------------------------------------------------------------
+
+
+def test_one_judge_is_a_panel_with_its_own_identity() -> None:
+    panel = load_panel(["rule"], ["tie_margin=0.1"])
+    assert panel.id == load_judge("rule", ["tie_margin=0.1"]).id
+    assert (panel.name, len(panel.judges)) == ("rule", 1)
+
+
+def test_several_judges_are_a_jury() -> None:
+    panel = load_panel(["rule", "local", "decision"])
+    assert [judge.name for judge in panel.judges] == ["rule", "local", "decision"]
+    assert isinstance(panel.judges[2].backend, Decision)
+    assert panel.id not in {judge.id for judge in panel.judges}
+    assert panel.id == load_panel(["rule", "local", "decision"]).id
+    assert panel.id != load_panel(["rule", "local"]).id
+
+
+def test_a_jury_file_names_shipped_judges_and_files_beside_it(write: WriteFile) -> None:
+    write("mine", kind="rule", tie_margin=0.2)
+    jury = write("jury", kind=JURY, description="Two rules", members=["rule", "mine.yaml"])
+    panel = load_panel([jury])
+    assert (panel.name, panel.description) == ("jury", "Two rules")
+    assert [judge.name for judge in panel.judges] == ["rule", "mine"]
+    before = panel.id
+    write("mine", kind="rule", tie_margin=0.3)
+    assert load_panel([jury]).id != before
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({}, "members"),
+        ({"members": []}, "members"),
+        ({"members": ["rule"]}, "members"),
+        ({"members": "rule"}, "members"),
+        ({"members": ["rule", "local"], "temperature": 1}, "temperature"),
+    ],
+)
+def test_a_wrong_jury_names_its_file_and_field(
+    write: WriteFile, content: dict[str, Any], said: str
+) -> None:
+    file = write("jury", kind=JURY, **content)
+    with pytest.raises(AdakdError) as caught:
+        load_panel([file])
+    assert file in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_an_unknown_member_is_met_with_the_nearest(write: WriteFile) -> None:
+    with pytest.raises(AdakdError, match="did you mean 'local'"):
+        load_panel([write("jury", kind=JURY, members=["rule", "locla"])])
+
+
+def test_no_judge_sits_twice(write: WriteFile) -> None:
+    with pytest.raises(AdakdError, match="'rule' is asked for twice"):
+        load_panel(["rule", "rule"])
+    jury = write("jury", kind=JURY, members=["rule", "local"])
+    with pytest.raises(AdakdError, match="'rule' is asked for twice"):
+        load_panel([jury, "rule"])
+
+
+def test_settings_from_the_command_line_are_for_one_judge(write: WriteFile) -> None:
+    jury = write("jury", kind=JURY, members=["rule", "local"])
+    for names in ([jury], ["rule", "local"]):
+        with pytest.raises(AdakdError, match="--set changes one judge"):
+            load_panel(names, ["tie_margin=0.1"])

@@ -1,0 +1,242 @@
+"""Win rates from verdicts: laws of the counts, words, bands, stops and juries."""
+
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from adakd.records import Record, StopRecord, VerdictRecord
+from adakd.reporting.index import index
+from adakd.reporting.judging import judging
+from adakd.reporting.verdicts import verdicts
+from adakd.results import Store
+
+
+def told(store):
+    order = index(store)
+    return judging(store, order, verdicts(store, order))
+
+
+def changed(store, change):
+    """Return the store with every verdict replaced by what `change` makes of it."""
+    lines = [
+        change(record) if isinstance(record, VerdictRecord) else record
+        for kind in get_args(Record)
+        for record in store.of(kind)
+    ]
+    with store.file.open("w", encoding="utf-8") as stream:
+        stream.writelines(record.model_dump_json() + "\n" for record in lines)
+    return Store(store.folder)
+
+
+def test_every_pair_counts_once(ask, mind):
+    found = told(ask(mind()))
+    assert [str(row.method) for row in found.contests][1] == "reverse_kl + adakd"
+    for row in found.contests:
+        assert sum(row.rate.counts.values()) == 2 * 25 * 2
+        assert (row.rate.prompts, row.rate.seeds) == (50, 2)
+        assert str(row.opponent) == row.method.divergence
+
+
+def test_a_clear_preference_has_its_word(ask, mind):
+    store = changed(ask(mind()), lambda r: r.model_copy(update={"verdict": "candidate"}))
+    assert {row.word for row in told(store).contests} == {"better"}
+    store = changed(store, lambda r: r.model_copy(update={"verdict": "opponent"}))
+    assert {row.word for row in told(store).contests} == {"worse"}
+
+
+def test_a_failed_order_is_never_a_tie(ask, mind):
+    def fail(record):
+        said = "failed" if record.candidate_first else "tie"
+        return record.model_copy(update={"verdict": said})
+
+    for row in told(changed(ask(mind()), fail)).contests:
+        assert row.rate.counts["tie"] == 0
+        assert row.rate.counts["failed"] == sum(row.rate.counts.values())
+        assert (row.word, row.overall) == ("not separable", None)
+
+
+def test_a_judge_that_likes_the_first_place_is_seen(ask, mind):
+    found = told(ask(mind(first=1.0)))
+    for row in found.contests:
+        assert row.first_preferred == 1
+        assert row.rate.counts["flip"] == sum(row.rate.counts.values())
+        assert row.rate.decisive is None
+
+
+def test_the_other_side_has_the_rest(ask, mind):
+    """Candidate and opponent exchanged: every rate is one minus what it was."""
+
+    def swap(record):
+        sides = {"candidate": "opponent", "opponent": "candidate"}
+        return record.model_copy(
+            update={
+                "candidate": record.opponent,
+                "opponent": record.candidate,
+                "candidate_first": not record.candidate_first,
+                "verdict": sides.get(record.verdict, record.verdict),
+                "probabilities": record.probabilities
+                and (record.probabilities[1], record.probabilities[0], record.probabilities[2]),
+            }
+        )
+
+    store = ask(mind(graded=True, fails=0.1, first=0.2))
+    straight, turned = told(store).contests, told(changed(store, swap)).contests
+    by_method = {(str(row.opponent), str(row.method)): row for row in turned}
+    for row in straight:
+        other = by_method[str(row.method), str(row.opponent)]
+        for name in ("overall", "decisive", "soft"):
+            mine, its = getattr(row.rate, name), getattr(other.rate, name)
+            assert mine.estimate == pytest.approx(1 - its.estimate)
+            assert mine.low == pytest.approx(1 - its.high, abs=0.02)
+        assert row.rate.length_gap == pytest.approx(-other.rate.length_gap)
+        assert row.first_preferred == pytest.approx(other.first_preferred)
+        assert row.rate.bounds == pytest.approx([1 - end for end in reversed(other.rate.bounds)])
+
+
+@pytest.mark.parametrize("changes", [{}, {"rates": True}, {"fails": 0.2}])
+def test_a_jury_of_one_says_what_its_member_says(ask, mind, sit, changes):
+    one = mind(**changes)
+    found = told(ask(one, records=[sit("jury", one)]))
+    jury = [row for row in found.contests if row.judge == "jury@jury"]
+    alone = [row for row in found.contests if row.judge == one.key]
+    assert [row.rate.counts for row in jury] == [row.rate.counts for row in alone]
+    assert [row.overall for row in jury] == [row.overall for row in alone]
+    assert [row.word for row in jury] == [row.word for row in alone]
+
+
+def test_a_jury_has_the_majority_and_comes_first(ask, mind, sit):
+    minds = [mind(name="a"), mind(name="b"), mind(name="c", skill=0.0)]
+    found = told(ask(*minds, records=[sit("jury", *minds)]))
+    assert [one.record.name for one in found.referees] == ["jury", "a", "b", "c"]
+    rates = {(found.name(row.judge), row.method): row.rate for row in found.contests}
+    for row in found.contests:
+        if row.judge == "jury@jury":
+            near, _, far = (rates[name, row.method].counts["win"] for name in "abc")
+            assert abs(row.rate.counts["win"] - near) < abs(row.rate.counts["win"] - far)
+
+
+def test_a_jury_did_not_sit_where_one_member_was_asked_alone(ask, mind, sit):
+    minds = [mind(name="a"), mind(name="b")]
+    store = ask(*minds, records=[sit("jury", *minds)])
+    alone = ask(minds[0], against=("teacher",), name="alone")
+    rest = [record for record in alone.of(VerdictRecord) if record.against == "teacher"]
+    with store.file.open("a", encoding="utf-8") as stream:
+        stream.writelines(record.model_dump_json() + "\n" for record in rest)
+    rows = {(row.judge, row.against) for row in told(Store(store.folder)).contests}
+    assert ("jury@jury", "plain") in rows
+    assert (minds[0].key, "teacher") in rows
+    assert ("jury@jury", "teacher") not in rows
+
+
+def test_a_teacher_meets_students_of_every_seed(ask, mind):
+    """Whichever side is called the candidate, the seeds are those of the trained side."""
+    found = told(ask(mind(), against=("all", "teacher"), limit=10))
+    rows = {(row.method.role, row.opponent.role): row.rate.seeds for row in found.contests}
+    assert rows["teacher", "distilled"] == rows["distilled", "teacher"] == 2
+    assert rows["teacher", "untrained"] == 1
+
+
+# --- the A/A band ---------------------------------------------------------------------------
+
+
+def test_the_same_method_again_is_a_band_and_never_a_gain(ask, mind):
+    found = told(ask(mind(), against=("plain", "again")))
+    assert {row.against for row in found.contests} == {"plain"}
+    (judge,) = found.referees
+    assert judge.chance_pairs == 2 * 25 * 2
+    assert 0 < judge.band < 0.2
+    for row in found.contests:
+        assert row.band == judge.band
+        assert row.inside_band == (abs(row.overall.estimate - 0.5) <= judge.band)
+
+
+def test_without_two_seeds_there_is_no_band(ask, mind):
+    found = told(ask(mind(), seeds=(10,)))
+    assert [one.band for one in found.referees] == [None]
+    assert not any(row.inside_band for row in found.contests)
+
+
+# --- stops ----------------------------------------------------------------------------------
+
+
+def stop(judge, prompts=50, low=0.55, high=0.61, **changes):
+    given = {
+        "key": "stop", "judge": judge, "against": "plain", "method": "reverse_kl + adakd",
+        "target": 0.03, "prompts": prompts, "available": 400, "estimate": 0.58,
+        "low": low, "high": high, "reached": True,
+    }  # fmt: skip
+    return StopRecord(**{**given, **changes})
+
+
+def test_a_stop_gives_its_interval_and_its_word(ask, mind):
+    one = mind()
+    rows = told(ask(one, records=[stop(one.key)])).contests
+    (row,) = [row for row in rows if row.stop]
+    assert str(row.method) == "reverse_kl + adakd"
+    assert (row.overall.low, row.overall.high, row.overall.n) == (0.55, 0.61, 50)
+    assert (row.word, row.adjusted_p) == ("better", None)
+    assert all(other.adjusted_p is not None for other in rows if other is not row)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"), [(0.4, 0.6, "not separable"), (0.3, 0.4, "worse")]
+)
+def test_the_word_of_a_stop_is_by_its_interval(ask, mind, low, high, word):
+    one = mind()
+    middle = (low + high) / 2
+    record = stop(one.key, low=low, high=high, estimate=middle)
+    rows = told(ask(one, records=[record])).contests
+    assert [row.word for row in rows if row.stop] == [word]
+
+
+def test_a_stop_that_was_judged_past_does_not_count(ask, mind):
+    one = mind()
+    rows = told(ask(one, records=[stop(one.key, prompts=20)])).contests
+    assert [row for row in rows if row.stop] == []
+
+
+# --- what counts ----------------------------------------------------------------------------
+
+
+def test_verdicts_on_changed_settings_are_left_out(ask, mind):
+    store = ask(mind())
+
+    def other(record):
+        cell = record.candidate.model_copy(update={"key": "gone"})
+        return record.model_copy(update={"candidate": cell})
+
+    assert told(changed(store, other)).referees == ()
+
+
+def test_a_judge_without_a_record_is_named_and_not_vetted(ask, mind):
+    store = ask(mind())
+    renamed = changed(store, lambda r: r.model_copy(update={"judge": "old@1234"}))
+    (referee,) = told(renamed).referees
+    assert (referee.record.name, referee.vetted, referee.is_trusted) == ("old", None, False)
+
+
+def test_two_judges_of_one_name_are_told_apart_by_their_keys(ask, mind):
+    one, other = mind(), mind(skill=0.5)
+    found = told(ask(one, other))
+    assert {found.name(judge.record.key) for judge in found.referees} == {one.key, other.key}
+
+
+def test_length_matters_where_it_explains_the_rate(ask, mind):
+    (row, *_) = told(ask(mind())).contests
+    far = replace(row.rate, controlled=replace(row.rate.overall, estimate=0.1))
+    near = replace(row.rate, controlled=row.rate.overall)
+    assert replace(row, rate=far).length_matters
+    assert not replace(row, rate=near).length_matters
+    assert not replace(row, rate=replace(row.rate, controlled=None)).length_matters
+
+
+def test_rows_against_all_are_a_family_of_their_own(ask, mind):
+    one = mind()
+    alone = told(ask(one, limit=15)).contests
+    beside = told(ask(one, against=("plain", "all"), limit=15, name="both")).contests
+    plain = [row for row in beside if row.against == "plain"]
+    assert [row.adjusted_p for row in plain] == [row.adjusted_p for row in alone]
+    assert [row.against for row in beside] == sorted(
+        (row.against for row in beside), key=lambda against: against == "all"
+    )

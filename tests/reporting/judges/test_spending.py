@@ -1,0 +1,55 @@
+"""What judging took, counted once."""
+
+import pytest
+
+from adakd.records import Prices, VerdictRecord, VettingRecord
+from adakd.reporting.spending import spending
+
+
+def test_cost_is_tokens_at_the_prices_of_the_judge_file(ask, mind):
+    one = mind(model="m", prices=Prices(prompt=2.0, completion=8.0, currency="EUR"), vetting=4)
+    store = ask(one)
+    found = spending(one.record, store.of(VerdictRecord), store.of(VettingRecord))
+    requests = 2 * 2 * 2 * 25 * 2 + (3 * 2 + 1) * 4  # equal answers are asked about once
+    assert (found.requests, found.vetting, found.reused) == (requests, 28, 0)
+    assert (found.prompt_tokens, found.completion_tokens) == (400 * requests, 50 * requests)
+    assert found.cost == pytest.approx(requests * (400 * 2 + 50 * 8) / 1e6)
+    assert found.vetting_cost == pytest.approx(28 * (400 * 2 + 50 * 8) / 1e6)
+    assert found.currency == "EUR"
+    assert 0.5 <= found.median_seconds <= found.p95_seconds == pytest.approx(0.55)
+
+
+def test_reused_and_identical_verdicts_cost_nothing(ask, mind):
+    one = mind(model="m", prices=Prices(prompt=1.0, completion=1.0), vetting=0)
+    first, second, third, *_ = ask(one, limit=1).of(VerdictRecord)
+    records = [
+        first,
+        second.model_copy(update={"reused": True}),
+        third.model_copy(update={"verdict": "identical"}),
+    ]
+    found = spending(one.record, records, ())
+    assert (found.requests, found.reused) == (1, 1)
+    assert found.cost == pytest.approx(450 / 1e6)
+
+
+def test_requests_that_told_no_tokens_are_counted_as_such(ask, mind):
+    one = mind(model="m", prices=Prices(prompt=1.0, completion=1.0), vetting=0)
+    first, second, *_ = ask(one, limit=1).of(VerdictRecord)
+    silent = second.model_copy(update={"prompt_tokens": None, "completion_tokens": None})
+    found = spending(one.record, [first, silent], ())
+    assert (found.requests, found.untold) == (2, 1)
+    assert found.cost == pytest.approx(450 / 1e6)
+
+
+def test_without_prices_or_tokens_there_is_no_cost(ask, mind):
+    one = mind(vetting=0)
+    store = ask(one, limit=2)
+    found = spending(one.record, store.of(VerdictRecord), ())
+    assert (found.cost, found.prompt_tokens, found.vetting_cost) == (None, None, None)
+
+
+def test_a_jury_is_never_asked(ask, mind, sit):
+    one, other = mind(name="a"), mind(name="b")
+    store = ask(one, other, limit=2)
+    records, known = store.of(VerdictRecord), store.of(VettingRecord)
+    assert spending(sit("jury", one, other), records, known) is None
