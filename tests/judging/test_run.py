@@ -272,7 +272,9 @@ def test_a_reference_that_is_an_answer_is_not_shown_as_right(ask) -> None:
 
 
 def test_a_jury_asks_every_member_and_follows_the_majority(ask, store) -> None:
-    contrary = lambda q: Verdict("second" if "good" in q.first else "first")  # noqa: E731
+    def contrary(question: Question) -> Verdict:
+        return Verdict("second" if "good" in question.first else "first")
+
     judges = a_judge(name="a"), a_judge(name="b"), a_judge(contrary, name="c")
     judged = ask(*judges)
     by_judge = {summary.judge: summary.outcomes for summary in judged.summaries}
