@@ -103,8 +103,9 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
     :func:`adakd.statistics.resampling.draw_seeds`). A single seed leaves an interval that says
     nothing about training again.
 
-    The p-value is never below that of a sign-flip test on so many prompts, and the interval of a
-    share of exactly 0 or 1, which resampling cannot move, is Wilson's on the prompts.
+    The p-value is never below that of a sign-flip test on so many prompts. Where all prompts
+    came out the same, which resampling cannot move, the interval allows for as many others as
+    Wilson's interval does for none seen among so many prompts.
 
     Args:
         results: every pair, those that failed too.
@@ -158,9 +159,11 @@ def _ratio(resampled: Resampled | None, column: Array, table: _Judged) -> Ratio 
 def _ends(resampled: Resampled, prompts: int) -> tuple[float, float]:
     if prompts < 2:
         return 0.0, 1.0
-    if resampled.estimate in (0, 1):
-        share = wilson(round(resampled.estimate) * prompts, prompts)
-        return share.low, share.high
+    known = resampled.replicates[~np.isnan(resampled.replicates)]
+    if np.ptp(known) < 1e-12:
+        unseen = wilson(0, prompts).high
+        low = resampled.estimate * (1 - unseen)
+        return low, low + unseen
     low, high = interval(resampled.replicates)
     return max(low, 0.0), min(high, 1.0)
 

@@ -86,7 +86,8 @@ def test_failures_alone_are_no_win_rate(pairs):
 def test_without_decisions_there_is_no_decisive_rate():
     rate = win_rate(results(["tie", "flip"] * 10))
     assert rate.decisive is None
-    assert (rate.overall.low, rate.overall.high, rate.p_value) == (0.5, 0.5, 1)
+    assert rate.overall.low < rate.overall.estimate == 0.5 < rate.overall.high
+    assert rate.p_value == 1
 
 
 def test_one_prompt_leaves_everything_open():
@@ -215,3 +216,15 @@ def test_pairs_resampled_as_if_they_were_independent_would_not_cover(judge):
         hits.append([ratio.low <= truth <= ratio.high for ratio in ratios])
     right, naive = np.mean(hits, axis=0)
     assert naive < 0.8 < 0.9 <= right
+
+
+@pytest.mark.parametrize(("outcome", "rate"), [("win", 1.0), ("flip", 0.5), ("loss", 0.0)])
+def test_prompts_that_all_came_out_the_same_leave_room_for_others(outcome, rate) -> None:
+    widths = []
+    for prompts in (6, 60):
+        pairs = [PairResult(prompt, 1, outcome, None, None) for prompt in range(prompts)]
+        overall = win_rate(pairs, replicates=200).overall
+        assert overall is not None
+        assert overall.low <= overall.estimate == rate <= overall.high
+        widths.append(overall.high - overall.low)
+    assert 0 < widths[1] < widths[0] < 1
