@@ -260,6 +260,8 @@ class StopRecord(Config):
     against: str
     method: str
     """The candidate's, such as ``reverse_kl + adakd``."""
+    opponent: str
+    """The opponent's method, or ``reference``."""
     target: float
     """Half-width of the interval at which to stop."""
     prompts: int

@@ -8,13 +8,13 @@ from statistics import fmean
 from adakd.judging.asking import DuelAsking
 from adakd.judging.files import Panel
 from adakd.judging.outcomes import combined, outcome
-from adakd.judging.pairs import Duel
+from adakd.judging.pairs import REFERENCE, Duel
 from adakd.planning import digest
 from adakd.records import Outcome, StopRecord, VerdictRecord
 from adakd.statistics import POINTS, Ratio, always_valid
 
-Method = tuple[str, str]
-"""What the opponent was called, and the candidate's method."""
+Contest = tuple[str, str, str]
+"""What the opponent was called, and the methods of candidate and opponent."""
 
 
 @dataclass(slots=True)
@@ -31,9 +31,11 @@ class Bout:
     waiting: int = 0
 
     @property
-    def method(self) -> Method:
-        """Whose win rate this duel counts for."""
-        return self.duel.pair.against, self.duel.pair.candidate.cell.method
+    def contest(self) -> Contest:
+        """The win rate that this duel counts for."""
+        pair = self.duel.pair
+        opponent = pair.opponent.cell.method if pair.opponent else REFERENCE
+        return pair.against, pair.candidate.cell.method, opponent
 
     @property
     def complete(self) -> bool:
@@ -71,12 +73,12 @@ class Tally:
         if len(panel.judges) > 1:
             self.judges.append(panel.id)
         self.outcomes: dict[str, Counter[Outcome]] = {judge: Counter() for judge in self.judges}
-        self._points: dict[Method, dict[int, list[float]]] = {}
-        self._reached: set[Method] = set()
+        self._points: dict[Contest, dict[int, list[float]]] = {}
+        self._reached: set[Contest] = set()
 
     def wants(self, bout: Bout) -> bool:
-        """Whether a duel can still move its method's win rate."""
-        return bout.method not in self._reached
+        """Whether a duel can still move its win rate."""
+        return bout.contest not in self._reached
 
     def add(self, bout: Bout) -> None:
         """Count a duel that is through, and let go of its texts."""
@@ -93,27 +95,28 @@ class Tally:
         self.failure = self.failure or next(failed, None)
         points = POINTS.get(outcome(by_judge[self.judges[-1]]))
         if points is not None:
-            by_prompt = self._points.setdefault(bout.method, {})
+            by_prompt = self._points.setdefault(bout.contest, {})
             by_prompt.setdefault(bout.prompt, []).append(points)
         bout.said, bout.open = [], []
 
     def look(self) -> None:
-        """Find the methods whose interval is narrow enough by now."""
-        for method, by_prompt in self._points.items():
+        """Find the contests whose interval is narrow enough by now."""
+        for contest, by_prompt in self._points.items():
             if self.until is not None and _half_width(_rate(by_prompt)) <= self.until:
-                self._reached.add(method)
+                self._reached.add(contest)
 
     def stops(self, available: int) -> Iterator[StopRecord]:
-        """Yield where each method stands, of so many prompts; nothing without `until`."""
+        """Yield where each contest stands, of so many prompts; nothing without `until`."""
         if self.until is None:
             return
-        for method, by_prompt in self._points.items():
-            rate, (against, name) = _rate(by_prompt), method
+        for contest, by_prompt in self._points.items():
+            rate, (against, method, opponent) = _rate(by_prompt), contest
             yield StopRecord(
-                key=digest("stop", self.judges[-1], against, name),
+                key=digest("stop", self.judges[-1], contest),
                 judge=self.judges[-1],
                 against=against,
-                method=name,
+                method=method,
+                opponent=opponent,
                 target=self.until,
                 prompts=len(by_prompt),
                 available=available,

@@ -1,7 +1,7 @@
 """Win rates, and what they are worth: everything that the page says about judges."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from adakd.judging.pairs import AGAIN, ALL, TWIN
@@ -108,8 +108,11 @@ def contests(
         for place, found in grouped(of_judge).items()
         if place[1] != AGAIN
     }
-    stops = _stops(store, groups)
-    rows = [_contest(*place, found, stops.get(place)) for place, found in groups.items()]
+    stops = {(s.judge, s.against, s.method, s.opponent): s for s in store.of(StopRecord)}
+    rows = [
+        _contest(*place, found, stops.get((*place[:2], str(place[2]), str(place[3]))))
+        for place, found in groups.items()
+    ]
     rows = [replace(row, band=bands.get(row.judge)) for row in rows]
     families = ([r for r in rows if r.against != ALL], [r for r in rows if r.against == ALL])
     order = {method: number for number, method in enumerate(index.methods)}
@@ -172,19 +175,6 @@ def _word(overall: Ratio | None, adjusted_p: float | None) -> Word:
     if outside if adjusted_p is None else adjusted_p < LEVEL:
         return "better" if overall.estimate > 0.5 else "worse"
     return "not separable"
-
-
-def _stops(
-    store: Store, groups: Iterable[tuple[str, str, Method, Method]]
-) -> dict[tuple[str, str, Method, Method], StopRecord]:
-    """Return the stop of each row; none where a stop is of several opponents together."""
-    stops = {(stop.judge, stop.against, stop.method): stop for stop in store.of(StopRecord)}
-    rows: dict[tuple[str, str, str], list[tuple[str, str, Method, Method]]] = {}
-    for place in groups:
-        rows.setdefault((place[0], place[1], str(place[2])), []).append(place)
-    return {
-        places[0]: stops[key] for key, places in rows.items() if key in stops and len(places) == 1
-    }
 
 
 def _first_preferred(orders: Sequence[VerdictRecord]) -> float | None:

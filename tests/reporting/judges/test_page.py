@@ -124,7 +124,8 @@ def test_the_same_method_again_is_no_row(ask, mind):
 def test_a_row_that_stopped_by_itself_says_so(ask, mind, reached, said):
     one = mind()
     stop = StopRecord(
-        key="stop", judge=one.key, against="plain", method="reverse_kl + adakd", target=0.03,
+        key="stop", judge=one.key, against="plain", method="reverse_kl + adakd",
+        opponent="reverse_kl", target=0.03,
         prompts=50, available=400, estimate=0.58, low=0.56, high=0.61, reached=reached,
     )  # fmt: skip
     page = text(ask(one, records=[stop]))
