@@ -162,7 +162,8 @@ def test_without_two_seeds_there_is_no_band(ask, mind):
 
 def stop(judge, prompts=50, low=0.55, high=0.61, **changes):
     given = {
-        "key": "stop", "judge": judge, "against": "plain", "method": "reverse_kl + adakd", "opponent": "reverse_kl",
+        "key": "stop", "judge": judge, "against": "plain", "method": "reverse_kl + adakd",
+        "opponent": "reverse_kl",
         "target": 0.03, "prompts": prompts, "available": 400, "estimate": 0.58,
         "low": low, "high": high, "reached": True,
     }  # fmt: skip
