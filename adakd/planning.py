@@ -32,7 +32,7 @@ from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.registry import Registry, Spec, load_plugins
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Rises when the same suite would no longer give the same numbers."""
 
 Role = Literal["teacher", "untrained", "sft", "distilled"]

@@ -15,6 +15,7 @@ from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
 from adakd.reporting import write_report
 from adakd.results import ExampleRecord, Store, TrainingRecord, locked
+from adakd.training.allocator import keep_freed_memory
 from adakd.training.timing import measure_overhead
 from adakd.training.workshop import Workshop
 
@@ -39,6 +40,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         AdakdError: bad input, or another process at work in `folder`.
     """
     progress = progress or Silent()
+    keep_freed_memory()
     plan_ = plan(suite)
     judges = [load_judge(name) for name in suite.judges]
     for asked in judges:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adakd.config import Training
@@ -17,7 +18,7 @@ from adakd.disk import writing
 from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.results import Step
-from adakd.training.encoding import Collator, Encoded
+from adakd.training.encoding import ByLength, Collator, Encoded
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now
 
@@ -90,6 +91,7 @@ class DistillationTrainer(Trainer):
 
     Args:
         objective: the loss.
+        order: the order of the rows.
         teacher: a frozen model on the training device, or None to learn from labels.
         on_step: called after each optimizer step.
         options: those of ``transformers.Trainer``.
@@ -99,11 +101,13 @@ class DistillationTrainer(Trainer):
         self,
         *,
         objective: TokenObjective,
+        order: Sampler[int],
         teacher: Any | None = None,
         on_step: OnStep = lambda _: None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.order = order
         self.objective: TokenObjective = objective
         self.teacher, self.on_step = teacher, on_step
         self.clock = Clock()
@@ -155,6 +159,9 @@ class DistillationTrainer(Trainer):
             self.objective.step(logs["loss"])
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
+
+    def _get_train_sampler(self, *_: Any) -> Sampler[int]:
+        return self.order
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -209,6 +216,7 @@ def fit(
         model=model,
         teacher=teacher,
         objective=objective,
+        order=ByLength(encoded.examples, _rows_a_step(training), seed),
         on_step=on_step,
         args=_arguments(training, len(encoded.examples), seed, folder),
         train_dataset=encoded.examples,
@@ -259,6 +267,10 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
     # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
+
+
+def _rows_a_step(training: Training) -> int:
+    return training.batch_size * training.gradient_accumulation * _world_size()
 
 
 def _world_size() -> int:
