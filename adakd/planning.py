@@ -96,8 +96,7 @@ class Plan(Config):
         if training.steps is None and rows is None:
             return None, None
         steps = total_steps(training, rows or 0)
-        sequences = training.batch_size * training.gradient_accumulation
-        return steps, steps * sequences * self.suite.data.max_tokens
+        return steps, steps * training.sequences * self.suite.data.max_tokens
 
     @property
     def keys(self) -> tuple[str, ...]:

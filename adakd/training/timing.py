@@ -66,8 +66,7 @@ def _batches(workshop: Workshop, training: Training, count: int) -> list[dict[st
     """Return batches as a training with the first seed meets them."""
     examples, size = workshop.encoded.examples, training.batch_size
     collate = Collator(workshop.tokenizer.pad_token_id)
-    rows_a_step = size * training.gradient_accumulation
-    order = list(ByLength(examples, rows_a_step, workshop.suite.seeds[0]))
+    order = list(ByLength(examples, training.sequences, workshop.suite.seeds[0]))
     picked = [
         [examples[order[(start * size + i) % len(order)]] for i in range(size)]
         for start in range(count)

@@ -107,9 +107,8 @@ class DistillationTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.order = order
         self.objective: TokenObjective = objective
-        self.teacher, self.on_step = teacher, on_step
+        self.order, self.teacher, self.on_step = order, teacher, on_step
         self.clock = Clock()
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
@@ -216,7 +215,7 @@ def fit(
         model=model,
         teacher=teacher,
         objective=objective,
-        order=ByLength(encoded.examples, _rows_a_step(training), seed),
+        order=ByLength(encoded.examples, training.sequences * _world_size(), seed),
         on_step=on_step,
         args=_arguments(training, len(encoded.examples), seed, folder),
         train_dataset=encoded.examples,
@@ -267,10 +266,6 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
     # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
-
-
-def _rows_a_step(training: Training) -> int:
-    return training.batch_size * training.gradient_accumulation * _world_size()
 
 
 def _world_size() -> int:
