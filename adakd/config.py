@@ -180,6 +180,11 @@ class Training(Config):
     report_to: tuple[str, ...] = ()
     """Loggers that transformers knows: tensorboard, wandb, mlflow, ..."""
 
+    @property
+    def sequences(self) -> int:
+        """Sequences of an optimizer step on one device."""
+        return self.batch_size * self.gradient_accumulation
+
     @model_validator(mode="after")
     def _one_length(self) -> "Training":
         if (self.steps is None) == (self.epochs is None):

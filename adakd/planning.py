@@ -32,7 +32,7 @@ from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.registry import Registry, Spec, load_plugins
 
-METHOD_VERSION = 1
+METHOD_VERSION = 2
 """Rises when the same suite would no longer give the same numbers."""
 
 Role = Literal["teacher", "untrained", "sft", "distilled", "file"]
@@ -97,8 +97,7 @@ class Plan(Config):
         if training.steps is None and rows is None:
             return None, None
         steps = total_steps(training, rows or 0)
-        sequences = training.batch_size * training.gradient_accumulation
-        return steps, steps * sequences * self.suite.data.max_tokens
+        return steps, steps * training.sequences * self.suite.data.max_tokens
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -14,7 +14,16 @@ from adakd.planning import Plan, digest
 from adakd.records import RunRecord
 from adakd.training.phases import memory_total
 
-PACKAGES = ("adakd", "torch", "transformers", "peft", "accelerate", "lm_eval", "rouge_score")
+PACKAGES = (
+    "adakd",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "lm_eval",
+    "nltk",
+    "rapidfuzz",
+)
 
 
 def run_record(plan: Plan) -> RunRecord:

@@ -21,6 +21,7 @@ from adakd.provenance import run_record
 from adakd.records import ScoreRecord, TrainingRecord
 from adakd.reporting import vetting_warnings, write_report
 from adakd.results import Store, locked
+from adakd.training.allocator import keep_freed_memory
 from adakd.training.timing import measure_overhead
 from adakd.training.workshop import Workshop
 
@@ -45,6 +46,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         AdakdError: bad input, or another process at work in `folder`.
     """
     progress = progress or Silent()
+    keep_freed_memory()
     plan_ = plan(suite)
     panel = load_panel(suite.judges) if suite.judges else None
     if panel:

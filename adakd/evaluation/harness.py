@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
+import torch
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import set_seed
@@ -20,6 +21,7 @@ from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, task_name
 from adakd.planning import Job
 from adakd.records import Item, ScoreRecord
 from adakd.training.models import DTYPES
+from adakd.training.trainer import response_logits
 
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""
@@ -56,10 +58,45 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self._count(len(context))
         return generated
 
-    def _model_call(self, inps: Any, *args: Any, **kwargs: Any) -> Any:
-        logits = super()._model_call(inps, *args, **kwargs)
-        self._count(len(inps))
-        return logits
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        """Return what lm-eval's own method does, with logits of the continuations alone.
+
+        That one computes the output layer and a softmax at every token of the prompts too.
+        """
+        lengths = [len(context) + len(continuation) for _, context, continuation in requests]
+        order = sorted(range(len(requests)), key=lengths.__getitem__, reverse=True)
+        answers: dict[int, tuple[float, bool]] = {}
+        size = override_bs or self.batch_size
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            answers |= zip(batch, self._likelihoods([requests[i][1:] for i in batch]), strict=True)
+            self._count(len(batch))
+        return [answers[number] for number in range(len(requests))]
+
+    @torch.inference_mode()
+    def _likelihoods(self, pairs: list[Any]) -> list[tuple[float, bool]]:
+        """Return of each context with its continuation: log-likelihood, and if it is greedy."""
+        rows = [
+            (context + continuation)[-(self.max_length + 1) :] for context, continuation in pairs
+        ]
+        inputs = torch.zeros(len(rows), max(map(len, rows)) - 1, dtype=torch.long)
+        asked = torch.zeros_like(inputs, dtype=torch.bool)
+        for number, (row, (_, continuation)) in enumerate(zip(rows, pairs, strict=True)):
+            inputs[number, : len(row) - 1] = torch.tensor(row[:-1])
+            asked[number, len(row) - 1 - len(continuation) : len(row) - 1] = True
+        inputs = inputs.to(self.device)
+        seen = torch.ones_like(inputs)  # padding too: it is on the right, where no token looks
+        batch = {"input_ids": inputs, "attention_mask": seen}
+        logits = response_logits(self.model, batch, asked.to(self.device))
+        wanted = torch.tensor([token for _, continuation in pairs for token in continuation])
+        wanted = wanted.to(logits.device)
+        chosen = logits.log_softmax(-1, torch.float32).gather(-1, wanted[:, None]).squeeze(-1)
+        greedy = logits.argmax(-1) == wanted
+        sizes = [len(continuation) for _, continuation in pairs]
+        parts = zip(chosen.split_with_sizes(sizes), greedy.split_with_sizes(sizes), strict=True)
+        return [(float(part.sum()), bool(same.all())) for part, same in parts]
 
     def _count(self, requests: int) -> None:
         self._done += requests

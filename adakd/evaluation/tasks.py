@@ -84,7 +84,7 @@ def _write(folder: Path, name: str, rows: list[dict[str, Any]], task: dict[str, 
         "test_split": "test",
         "target_delimiter": "",
         "metadata": {"version": 1.0},
-        **task,
+        **task,  # fields by name: lm-eval would compile a template anew for each item
     }
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False)
     (folder / f"{task_name(name)}.yaml").write_text(text, encoding="utf-8")
@@ -95,6 +95,7 @@ def _answer_items(rows: list[Row], suite: Suite, tokenizer: Any) -> list[dict[st
         {
             "id": row.id,
             "prompt": prompt_of(row.instruction, row.input, suite.data.template, tokenizer),
+            "reference": row.references[0],
             "references": list(row.references),
         }
         for row in rows
@@ -111,8 +112,8 @@ def _answer_task(suite: Suite) -> dict[str, Any]:
         generation["do_sample"] = False
     return {
         "output_type": "generate_until",
-        "doc_to_text": "{{prompt}}",
-        "doc_to_target": "{{references[0]}}",
+        "doc_to_text": "prompt",
+        "doc_to_target": "reference",
         "process_results": _Function("score_answer"),
         "generation_kwargs": generation,
         "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
@@ -121,8 +122,8 @@ def _answer_task(suite: Suite) -> dict[str, Any]:
 
 _CHOICE: dict[str, Any] = {
     "output_type": "multiple_choice",
-    "doc_to_text": "{{prompt}}",
-    "doc_to_choice": "{{choices}}",
+    "doc_to_text": "prompt",
+    "doc_to_choice": "choices",
     "doc_to_target": "answer",
     "metric_list": [{"metric": CHOICE_METRIC, "aggregation": "mean", "higher_is_better": True}],
 }

@@ -63,7 +63,7 @@ class Rule:
 @lru_cache(maxsize=64)
 def _score(answer: str, references: tuple[str, ...]) -> float:
     """Return ROUGE-L; the swapped question, asked next, needs the same two scores."""
-    # rouge-score takes seconds to import, and loading a judge needs none of it
+    # its stemmer takes seconds to import, and loading a judge needs none of it
     from adakd.evaluation.rouge import rouge_l
 
     return rouge_l(answer, references)

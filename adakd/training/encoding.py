@@ -1,11 +1,13 @@
 """Rows -> token sequences with labels on the response alone, and their batches."""
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 
 from adakd.config import Data
 from adakd.data import Row, prompt_of
@@ -50,6 +52,36 @@ def _example(row: Row, tokenizer: Any, data: Data) -> dict[str, list[int]] | Non
         return None
     labels = [IGNORED] * len(prompt_ids) + response_ids
     return {"input_ids": prompt_ids + response_ids, "labels": labels}
+
+
+class ByLength(Sampler[int]):
+    """A random order; the rows of each optimizer step stand in it by length.
+
+    So the micro-batches of a step hold rows of about one length, and little of them is padding.
+    The step itself holds the rows that chance gave it and learns the same, however it is split.
+
+    Args:
+        examples: the sequences.
+        step: rows of one optimizer step, over all micro-batches and devices.
+        seed: decides the order, with the epoch.
+    """
+
+    def __init__(self, examples: Sequence[dict[str, list[int]]], step: int, seed: int) -> None:
+        self.lengths = [len(example["input_ids"]) for example in examples]
+        self.step, self.seed, self.epoch = step, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rows = list(range(len(self)))
+        random.Random(f"seed {self.seed}, epoch {self.epoch}").shuffle(rows)
+        for start in range(0, len(rows), self.step):
+            yield from sorted(rows[start : start + self.step], key=self.lengths.__getitem__)
 
 
 @dataclass(frozen=True)

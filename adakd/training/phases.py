@@ -9,6 +9,7 @@ import psutil
 import torch
 
 from adakd.records import Phase
+from adakd.training.allocator import return_freed_memory
 
 
 class Clock:
@@ -42,6 +43,7 @@ def reset_peak() -> None:
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif _CLEAR.exists():
+        return_freed_memory()
         _CLEAR.write_text("5")
 
 

@@ -1,7 +1,8 @@
 """The overhead of an adaptive arm: steps of both arms in turn, on the same student and batches.
 
 Two trainings minutes apart differ by what else the machine was doing. Here each pair of steps
-follows within seconds, in alternating order, so a slow moment hits both arms.
+follows within seconds, in alternating order, so a slow moment hits both arms. The peak of memory
+is measured by two steps more, since that begins with giving freed memory back, which takes time.
 """
 
 from collections.abc import Mapping
@@ -11,9 +12,9 @@ from torch import Tensor
 
 from adakd.config import Timing, Training
 from adakd.planning import PLAIN, Cell, timing_key
-from adakd.records import TimedStep, TimingRecord
+from adakd.records import Phase, TimedStep, TimingRecord
 from adakd.training import models
-from adakd.training.encoding import Collator
+from adakd.training.encoding import ByLength, Collator
 from adakd.training.objective import TokenObjective, next_token_labels
 from adakd.training.phases import Clock, peak_bytes, reset_peak
 from adakd.training.trainer import OnStep, distillation_loss
@@ -35,30 +36,39 @@ def measure_overhead(
     training = workshop.suite.training
     stepper = _Stepper(workshop, plain)
     arms = {PLAIN: workshop.objective(plain), adaptive.arm: workshop.objective(adaptive)}
-    pairs: list[tuple[TimedStep, TimedStep]] = []
-    tokens = 0
-    for number, batch in enumerate(_batches(workshop, training, timing.warmup + timing.pairs)):
+    batches = _batches(workshop, training, timing.warmup + timing.pairs)
+    seconds: list[dict[str, dict[Phase, float]]] = []
+    for number, batch in enumerate(batches):
         order = list(arms) if number % 2 == 0 else list(arms)[::-1]
-        done = {arm: stepper.step(arm, arms[arm], batch) for arm in order}
-        if number >= timing.warmup:
-            pairs.append((done[PLAIN], done[adaptive.arm]))
-            tokens += int((next_token_labels(batch["labels"]) >= 0).sum())
+        seconds.append({arm: stepper.step(arms[arm], batch) for arm in order})
         on_step(number + 1)
+    largest = max(batches, key=lambda batch: batch["input_ids"].numel())
+    peaks = {arm: stepper.peak(objective, largest) for arm, objective in arms.items()}
+
+    def timed(arm: str, of_arm: dict[str, dict[Phase, float]]) -> TimedStep:
+        return TimedStep(arm=arm, seconds=of_arm[arm], peak_bytes=peaks[arm])
+
+    counted = seconds[timing.warmup :]
+    tokens = sum(
+        int((next_token_labels(batch["labels"]) >= 0).sum()) for batch in batches[timing.warmup :]
+    )
     return TimingRecord(
         key=timing_key(adaptive, timing),
         divergence=str(plain.divergence),
         arm=adaptive.arm,
         device=str(models.device()),
-        tokens=round(tokens / max(1, len(pairs))),
-        pairs=tuple(pairs),
+        tokens=round(tokens / max(1, len(counted))),
+        pairs=tuple((timed(PLAIN, both), timed(adaptive.arm, both)) for both in counted),
     )
 
 
 def _batches(workshop: Workshop, training: Training, count: int) -> list[dict[str, Tensor]]:
+    """Return batches as a training with the first seed meets them."""
     examples, size = workshop.encoded.examples, training.batch_size
     collate = Collator(workshop.tokenizer.pad_token_id)
+    order = list(ByLength(examples, training.sequences, workshop.suite.seeds[0]))
     picked = [
-        [examples[(start * size + i) % len(examples)] for i in range(size)]
+        [examples[order[(start * size + i) % len(order)]] for i in range(size)]
         for start in range(count)
     ]
     return [collate(batch) for batch in picked]
@@ -74,10 +84,16 @@ class _Stepper:
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
 
-    def step(self, arm: str, objective: TokenObjective, batch: Mapping[str, Tensor]) -> TimedStep:
+    def peak(self, objective: TokenObjective, batch: Mapping[str, Tensor]) -> int | None:
+        """Return the most memory in use during a step."""
+        reset_peak()
+        self.step(objective, batch)
+        return peak_bytes()
+
+    def step(self, objective: TokenObjective, batch: Mapping[str, Tensor]) -> dict[Phase, float]:
+        """Return the seconds of the phases of a step."""
         clock = Clock()
         here = {key: value.to(self.student.device) for key, value in batch.items()}
-        reset_peak()
         precision = models.DTYPES[self.training.precision]
         with torch.autocast(
             self.student.device.type, precision, enabled=precision != torch.float32
@@ -90,4 +106,4 @@ class _Stepper:
             torch.nn.utils.clip_grad_norm_(trained, self.training.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad()
-        return TimedStep(arm=arm, seconds=clock.take(), peak_bytes=peak_bytes())
+        return clock.take()

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adakd.config import Training
@@ -17,7 +18,7 @@ from adakd.disk import writing
 from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.records import Step
-from adakd.training.encoding import Collator, Encoded
+from adakd.training.encoding import ByLength, Collator, Encoded
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now
 
@@ -90,6 +91,7 @@ class DistillationTrainer(Trainer):
 
     Args:
         objective: the loss.
+        order: the order of the rows.
         teacher: a frozen model on the training device, or None to learn from labels.
         on_step: called after each optimizer step.
         options: those of ``transformers.Trainer``.
@@ -99,13 +101,14 @@ class DistillationTrainer(Trainer):
         self,
         *,
         objective: TokenObjective,
+        order: Sampler[int],
         teacher: Any | None = None,
         on_step: OnStep = lambda _: None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.objective: TokenObjective = objective
-        self.teacher, self.on_step = teacher, on_step
+        self.order, self.teacher, self.on_step = order, teacher, on_step
         self.clock = Clock()
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
@@ -155,6 +158,9 @@ class DistillationTrainer(Trainer):
             self.objective.step(logs["loss"])
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
+
+    def _get_train_sampler(self, *_: Any) -> Sampler[int]:
+        return self.order
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -209,6 +215,7 @@ def fit(
         model=model,
         teacher=teacher,
         objective=objective,
+        order=ByLength(encoded.examples, training.sequences * _world_size(), seed),
         on_step=on_step,
         args=_arguments(training, len(encoded.examples), seed, folder),
         train_dataset=encoded.examples,

@@ -1,6 +1,7 @@
 """A model and a job -> a score with every item."""
 
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lm_eval.models.huggingface import HFLM
 
 from adakd.errors import AdakdError
 from adakd.evaluation.harness import known_tasks
@@ -100,6 +102,24 @@ def test_a_choice_is_the_likeliest_option_a_byte(bench) -> None:
         right = each.index(max(each)) == item["answer"]
         assert scored.value == float(right)
     assert record.value == pytest.approx(sum(i.value or 0 for i in record.items) / 6)
+
+
+def test_likelihoods_are_lm_evals_own(bench) -> None:
+    harness = bench({"evaluation.batch_size": 3}).harness
+    chance, longest = random.Random(0), harness.max_length
+    sizes = [(1, 1), (5, 1), (3, 7), (9, 2), (longest, 4), (longest + 9, 1), (1, longest), (2, 2)]
+
+    def ids(count: int) -> list[int]:
+        return [chance.randrange(harness.vocab_size) for _ in range(count)]
+
+    requests = [((str(n), "x"), ids(one), ids(other)) for n, (one, other) in enumerate(sizes)]
+    (_, context, _) = requests[1]
+    best = int(harness.model(torch.tensor([context])).logits[0, -1].argmax())
+    requests.append((("greedy", "x"), context, [best]))
+    ours = harness._loglikelihood_tokens(requests)
+    theirs = HFLM._loglikelihood_tokens(harness, requests, disable_tqdm=True)
+    assert [same for _, same in ours] == [same for _, same in theirs] == [False] * 8 + [True]
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in theirs], rel=1e-5)
 
 
 @pytest.mark.parametrize("task", ["puzzles", "puzzles-choice"])

@@ -44,6 +44,7 @@ def measure(shop: Workshop, of: Any, pairs: int, warmup: int, told: Any = None) 
 def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) -> None:
     told: list[int] = []
     record = measure(shop, of, pairs=3, warmup=2, told=told.append)
+    seen, memory = seen[:-2], seen[-2:]
     assert [arm for arm, _ in seen] == ["none", "adakd", "adakd", "none"] * 2 + ["none", "adakd"]
     for (_, one), (_, other) in zip(seen[::2], seen[1::2], strict=True):
         assert all(torch.equal(one[field], other[field]) for field in one)
@@ -53,6 +54,9 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
     assert told == [1, 2, 3, 4, 5]
     counted = [int((batch["labels"][:, 1:] != IGNORED).sum()) for _, batch in seen[4::2]]
     assert record.tokens == round(sum(counted) / 3)
+    largest = max(batches, key=torch.Tensor.numel)
+    assert [arm for arm, _ in memory] == ["none", "adakd"]
+    assert all(torch.equal(batch["input_ids"], largest) for _, batch in memory)
 
 
 def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:

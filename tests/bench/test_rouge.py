@@ -1,0 +1,49 @@
+"""What a ROUGE-L costs, beside the package rouge-score on the same pairs."""
+
+import random
+from typing import Any
+
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+from adakd.evaluation import rouge
+
+PAIRS, WORDS, MODELS = 60, 100, 4
+"""Answers of a model, words of a text, models that are scored against the same references."""
+
+
+def texts(chance: random.Random, vocabulary: list[str]) -> list[str]:
+    """Return texts whose words are as uneven in frequency as those of a language."""
+    weights = [1 / rank for rank in range(1, len(vocabulary) + 1)]
+    count = range(PAIRS)
+    return [" ".join(chance.choices(vocabulary, weights, k=WORDS)) for _ in count]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[tuple[str, str]]:
+    chance = random.Random(0)
+    letters = "aeioubcdfghlmnprst"
+    stems = ["".join(chance.choices(letters, k=chance.randint(2, 7))) for _ in range(2000)]
+    vocabulary = [stem + chance.choice(["", "s", "ing", "ed", "ational", "ly"]) for stem in stems]
+    references = texts(chance, vocabulary)
+    answers = [texts(chance, vocabulary) for _ in range(MODELS)]
+    return [pair for model in answers for pair in zip(model, references, strict=True)]
+
+
+def package(pairs: list[tuple[str, str]]) -> list[float]:
+    scorer = RougeScorer(["rougeL"], use_stemmer=True)
+    return [scorer.score(reference, answer)["rougeL"].fmeasure for answer, reference in pairs]
+
+
+def ours(pairs: list[tuple[str, str]]) -> list[float]:
+    rouge._stems.cache_clear()
+    rouge._stem.cache_clear()
+    rouge._NUMBERS.clear()
+    return [rouge.rouge_l(answer, [reference]) for answer, reference in pairs]
+
+
+@pytest.mark.benchmark(group="rouge")
+@pytest.mark.parametrize("way", [package, ours])
+def test_rouge(benchmark: Any, way: Any, pairs: list[tuple[str, str]]) -> None:
+    scores = benchmark.pedantic(way, [pairs], rounds=3)
+    assert scores == package(pairs)
