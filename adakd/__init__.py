@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from adakd.registry import Spec
     from adakd.reporting import write_report
     from adakd.results import Store
-    from adakd.running import judge, run
+    from adakd.running import run
     from adakd.training.objective import Loss, Objective, SupervisedObjective, next_token_labels
+    from adakd.verdicts import judge
 
 _HOMES = {
     "adakd.adaptive": ("adaptive", "focus", "indicator", "temperature"),
@@ -35,7 +36,8 @@ _HOMES = {
     "adakd.registry": ("Spec",),
     "adakd.reporting": ("write_report",),
     "adakd.results": ("Store",),
-    "adakd.running": ("judge", "run"),
+    "adakd.running": ("run",),
+    "adakd.verdicts": ("judge",),
     "adakd.training.objective": (
         "Loss",
         "Objective",

@@ -173,18 +173,18 @@ def judge(
 
     Example: adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan
     """
-    from adakd import running
+    from adakd import verdicts
     from adakd.reporting import win_rate_table
     from adakd.results import Store
 
     folder, files = _judged(paths, out)
     if plan:
-        costs = running.judging_costs(
+        costs = verdicts.judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files
         )
         console.print(_costs(costs))
         return
-    report = running.judge(
+    report = verdicts.judge(
         folder,
         *judges,
         against=against,

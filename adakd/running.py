@@ -1,29 +1,25 @@
 """The whole flow on one screen: suite -> plan -> train -> score -> time -> judge -> report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
-
 from adakd.config import Suite
-from adakd.data import Row, read_rows
 from adakd.errors import AdakdError
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
-from adakd.judging import TWIN, ItemText, Panel, Subject, check, judge_answers, load_panel
-from adakd.judging.answers import read_answers
-from adakd.judging.cost import Cost
-from adakd.judging.run import costs, keep_texts
+from adakd.judging import check, load_panel
+from adakd.judging.run import keep_texts
 from adakd.planning import PLAIN, Cell, Plan, plan, timing_key
 from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
-from adakd.records import ScoreRecord, TrainingRecord
-from adakd.reporting import vetting_warnings, write_report
+from adakd.records import TrainingRecord
+from adakd.reporting import write_report
 from adakd.results import Store, locked
 from adakd.training.allocator import keep_freed_memory
 from adakd.training.timing import measure_overhead
 from adakd.training.workshop import Workshop
+from adakd.verdicts import ask_judges, item_texts, subject_of
 
 EXAMPLES = 2
 """Items of each instruction set whose text and answers the report shows."""
@@ -64,91 +60,9 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         _keep_examples(suite, store)
         report = write_report(folder)
         if panel and pairs:
-            _judge(panel, _subject(folder, TWIN, None), store, progress)
+            ask_judges(panel, subject_of(folder), store, progress)
             report = write_report(folder)
         return report
-
-
-def judge(
-    folder: Path,
-    *judges: str,
-    against: str = TWIN,
-    limit: int | None = None,
-    until: float | None = None,
-    overrides: Sequence[str] = (),
-    files: tuple[Path, Path] | None = None,
-    progress: Progress | None = None,
-) -> Path:
-    """Add verdicts to a finished run, or judge two files of answers, and make the report again.
-
-    Args:
-        folder: of the run; with `files`, where records and report go.
-        *judges: shipped judges' names or paths of judge files; several are a jury.
-        against: ``plain`` compares every adaptive arm with its plain twin; ``reference``, a role
-            or a method compares every student with that; ``all`` every method with every other;
-            ``again`` each plain method's first training seed with its second.
-        limit: judge this many items of each set, a seeded choice; all if not given.
-        until: stop asking about a method once its win rate's interval has this half-width.
-        overrides: ``field=value`` settings of the judge, where there is one.
-        files: candidate and opponent, JSONL files of answers that were made elsewhere.
-        progress: is told of every stage; silent by default.
-
-    Returns:
-        The path of ``report.html``.
-
-    Raises:
-        AdakdError: no finished run there, a bad file, an unknown judge, or one that cannot be
-            reached.
-    """
-    panel, progress = load_panel(judges, overrides), progress or Silent()
-    subject = _subject(folder, against, files)
-    if subject.note:
-        progress.note(escape(subject.note))
-    with locked(folder):
-        store = Store(folder)
-        if files is not None:
-            _keep_files(subject, store)
-        _judge(panel, subject, store, progress, limit, until)
-        return write_report(folder)
-
-
-def judging_costs(
-    folder: Path,
-    *judges: str,
-    against: str = TWIN,
-    limit: int | None = None,
-    overrides: Sequence[str] = (),
-    files: tuple[Path, Path] | None = None,
-) -> list[Cost]:
-    """Return what :func:`judge` would ask each judge, and what that costs; asks nothing.
-
-    Raises:
-        AdakdError: as :func:`judge`, but for judges that cannot be reached.
-    """
-    panel, subject = load_panel(judges, overrides), _subject(folder, against, files)
-    return costs(Store(folder), panel, subject, limit)
-
-
-def _subject(folder: Path, against: str, files: tuple[Path, Path] | None) -> Subject:
-    """Return what is to be judged: the answers of a run, or those of two files."""
-    if files is not None:
-        return read_answers(*files).subject
-    store = Store(folder)
-    suite = store.suite()  # a mistyped folder must not be made by its lock
-    return Subject(tuple(store.current(ScoreRecord)), item_texts(suite), against)
-
-
-def _keep_files(subject: Subject, store: Store) -> None:
-    """Record the answers of two files.
-
-    Raises:
-        AdakdError: the folder holds other answers than these.
-    """
-    keys = {record.key for record in subject.scores}
-    if any(record.key not in keys for record in store.of(ScoreRecord)):
-        raise AdakdError(f"{store.folder}: holds other answers; choose another --out folder")
-    if missing := [record for record in subject.scores if record.key not in store]:
-        store.add(*missing)
 
 
 def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
@@ -229,33 +143,3 @@ def _keep_examples(suite: Suite, store: Store) -> None:
     """Record the text of the items that the report shows."""
     items = item_texts(suite)
     keep_texts(store, items, ((task, item) for task in items for item in [*items[task]][:EXAMPLES]))
-
-
-def _judge(
-    panel: Panel,
-    subject: Subject,
-    store: Store,
-    progress: Progress,
-    limit: int | None = None,
-    until: float | None = None,
-) -> None:
-    with progress.stage(f"judge with {panel.name}", 1) as show:
-        judged = judge_answers(store, panel, subject, limit, until, on_progress=show)
-    for warning in vetting_warnings(store, [judge.id for judge in panel.judges]):
-        progress.note(f"[yellow]{escape(warning)}[/yellow]")
-    if judged.failure:
-        failed = judged.summaries[-1].outcomes.get("failed", 0)
-        reason = escape(judged.failure)
-        progress.note(f"[yellow]{failed} pairs without a verdict[/yellow]: {reason}")
-
-
-def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:
-    """Return what a judge is shown of every item, by set and item id."""
-    return {
-        name: {row.id: _text(row) for row in read_rows(source, suite)}
-        for name, source in suite.evaluation.sets.items()
-    }
-
-
-def _text(row: Row) -> ItemText:
-    return ItemText(instruction=row.instruction, input=row.input, references=row.references)

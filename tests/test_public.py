@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import pkgutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -67,3 +69,12 @@ def test_a_package_exports_what_it_says(package: str) -> None:
     for name in module.__all__:
         assert hasattr(module, name), name
     assert len(set(module.__all__)) == len(module.__all__)
+
+
+@pytest.mark.parametrize("name", ["load_suite", "plan", "judge", "write_report", "divergence"])
+def test_what_needs_no_model_waits_for_none(name: str) -> None:
+    code = (
+        f"import sys, adakd; adakd.{name}; print({{'torch', 'lm_eval', 'nltk'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
