@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adakd.divergences.registry import Divergence
-from adakd.training.objective import FLOOR, IGNORED, Objective
+from adakd.training.blocks import FLOOR
+from adakd.training.objective import IGNORED, Objective
 
 TOKENS, VOCABULARY = 6, 11
 TOLERANCE = 1e-5
