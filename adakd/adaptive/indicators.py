@@ -13,6 +13,7 @@ from pydantic import Field
 from adakd.adaptive.parts import indicator
 from adakd.divergences import kl
 from adakd.divergences.jensen_shannon import jensen_shannon as generalised_jensen_shannon
+from adakd.divergences.pair import exp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +29,7 @@ def hellinger(student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor
         `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
     """
     # Not sqrt(1 - sum sqrt(p q)), which cancels for easy tokens.
-    gap = (teacher / 2).exp_().sub_((student / 2).exp_())
+    gap = exp(teacher, 0.5).sub_(exp(student, 0.5))
     return (gap.square_().sum(-1) / 2).sqrt()
 
 

@@ -57,20 +57,17 @@ class AdaKD:
         self.focus: parts.Focus = parts.focus.build(focus)
         self.temperature: parts.Temperature = parts.temperature.build(temperature)
 
-    def choose(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> Choice:
-        """Choose the tokens of a batch and their temperatures.
+    def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
+        """Return how hard each token of a block is."""
+        return self.indicator(student, teacher, labels)
 
-        Args:
-            student: detached log-probabilities at temperature 1, ``(N, V)`` with N at least 1.
-            teacher: the same for the teacher.
-            labels: the N labels.
-        """
-        score = self.indicator(student, teacher, labels)
-        count = max(1, math.floor(len(score) * self.focus.ratio))
+    def choose(self, scores: "Tensor") -> Choice:
+        """Choose the tokens of a batch and their temperatures by how hard each one is, ``(N,)``."""
+        count = max(1, math.floor(len(scores) * self.focus.ratio))
         # Stable, so that of equally hard tokens the same ones are kept on every machine.
-        hardest = score.sort(descending=True, stable=True).indices[:count]
+        hardest = scores.sort(descending=True, stable=True).indices[:count]
         keep = hardest.sort().values
-        return Choice(score=score, keep=keep, temperature=self.temperature(score[keep]))
+        return Choice(score=scores, keep=keep, temperature=self.temperature(scores[keep]))
 
     def begin(self, total_steps: int) -> None:
         """Prepare for a run of `total_steps` optimizer steps."""

@@ -25,10 +25,21 @@ class Choice:
 
 
 class Adaptive(Protocol):
-    """A token-adaptive method: wraps any divergence, and never knows which."""
+    """A token-adaptive method: wraps any divergence, and never knows which.
 
-    def choose(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> Choice:
-        """Choose on detached log-probabilities ``(N, V)`` at temperature 1, and labels ``(N,)``."""
+    It works in two steps, so that nobody has to hold both models' distributions for a whole batch:
+    scores of a few tokens at a time, then a choice by the scores of all.
+    """
+
+    def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
+        """Return a score a token of a block, ``(B,)``, or several, ``(B, S)``.
+
+        What is given are detached log-probabilities ``(B, V)`` at temperature 1, and labels.
+        """
+        ...
+
+    def choose(self, scores: "Tensor", /) -> Choice:
+        """Choose among all N tokens of a batch by their scores, ``(N,)`` or ``(N, S)``."""
         ...
 
     def begin(self, total_steps: int) -> None:

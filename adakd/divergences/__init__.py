@@ -7,15 +7,18 @@ from adakd.divergences.adaptive_kl import adaptive_kl
 from adakd.divergences.alpha_beta import alpha_beta
 from adakd.divergences.jensen_shannon import jensen_shannon
 from adakd.divergences.kl import forward_kl, reverse_kl
-from adakd.divergences.registry import Divergence, divergence
+from adakd.divergences.pair import Pair
+from adakd.divergences.registry import Divergence, derivative, divergence
 from adakd.divergences.skew import skew_forward_kl, skew_reverse_kl
 from adakd.divergences.todi import todi
 from adakd.divergences.total_variation import total_variation
 
 __all__ = [
     "Divergence",
+    "Pair",
     "adaptive_kl",
     "alpha_beta",
+    "derivative",
     "divergence",
     "forward_kl",
     "jensen_shannon",

@@ -4,10 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.registry import divergence
+from adakd.divergences.pair import exp
+from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from adakd.divergences.pair import Pair
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -64,3 +67,18 @@ def _opposite_powers(student: "Tensor", teacher: "Tensor", alpha: float) -> "Ten
     r"""Return the limit :math:`\sum (p/q)^\alpha - 1 - \log (p/q)^\alpha` over :math:`\alpha^2`."""
     ratio = alpha * (teacher - student)
     return (ratio.expm1() - ratio).sum(-1) / alpha**2
+
+
+@derivative(alpha_beta)
+def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = (q_v^{\alpha + \beta} - p_v^\alpha q_v^\beta) / \alpha`, and its limits."""
+    log_q, log_p, total = pair.log_q, pair.log_p, alpha + beta
+    if alpha == 0:
+        slope = exp(log_q, beta).mul_(log_q - log_p)
+        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), slope
+    own, product = exp(log_q, total), exp((log_p * alpha).add_(log_q, alpha=beta))
+    slope = (own - product).div_(alpha)
+    if beta == 0 or total == 0:
+        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), slope
+    ends = exp(log_p, total).mul_(alpha / total).add_(own, alpha=beta / total)
+    return ends.sub_(product).sum(-1) / (alpha * beta), slope

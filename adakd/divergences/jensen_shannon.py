@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from adakd.divergences.kl import forward_kl
-from adakd.divergences.mixture import mixture
-from adakd.divergences.registry import divergence
+from adakd.divergences.mixture import mix, mixture
+from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from adakd.divergences.pair import Pair
 
 
 @divergence("jensen_shannon")
@@ -35,3 +37,12 @@ def jensen_shannon(
     """
     middle = mixture(teacher, student, lam)
     return lam * forward_kl(middle, student) + (1 - lam) * forward_kl(middle, teacher)
+
+
+@derivative(jensen_shannon)
+def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = \lambda\, q_v (\log q_v - \log m_v)`."""
+    middle = mix(pair.p, pair.q, lam).log_()
+    slope = (pair.log_q - middle).mul_(pair.q).mul_(lam)
+    theirs = middle.sub_(pair.log_p).mul_(pair.p).sum(-1)
+    return slope.sum(-1) - (1 - lam) * theirs, slope

@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.registry import divergence
+from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from adakd.divergences.pair import Pair
 
 
 @divergence("forward_kl")
@@ -27,6 +29,13 @@ def forward_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
     return (teacher.exp() * (teacher - student)).sum(-1)
 
 
+@derivative(forward_kl)
+def forward_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = -p_v`."""
+    values = (pair.log_p - pair.log_q).mul_(pair.p).sum(-1)
+    return values, -pair.p
+
+
 @divergence("reverse_kl")
 def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
     r"""Keep the student to what the teacher finds likely.
@@ -44,3 +53,10 @@ def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
         `MiniLLM <https://arxiv.org/abs/2306.08543>`_, 2023.
     """
     return (student.exp() * (student - teacher)).sum(-1)
+
+
+@derivative(reverse_kl)
+def reverse_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = q_v (\log q_v - \log p_v + 1)`."""
+    gap = pair.log_q - pair.log_p
+    return (pair.q * gap).sum(-1), gap.add_(1).mul_(pair.q)

@@ -11,8 +11,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from adakd.divergences.registry import Divergence
-from adakd.training.objective import FLOOR, IGNORED, Objective
+from adakd.divergences.pair import Pair
+from adakd.divergences.registry import Divergence, declared_derivative
+from adakd.divergences.slope import autograd_derivative
+from adakd.training.blocks import FLOOR
+from adakd.training.objective import IGNORED, Objective
 
 TOKENS, VOCABULARY = 6, 11
 TOLERANCE = 1e-5
@@ -115,6 +118,23 @@ def true_gradient(function: Divergence) -> None:
     _equal((gradient * direction).sum(-1), slope, "the slope, against finite differences,")
 
 
+def true_derivative(function: Divergence) -> None:
+    """A declared derivative gives the values and the slope that autograd gives."""
+    declared = declared_derivative(function)
+    if declared is None:
+        return
+    student, teacher = _pair(64)
+    student[0], student[1, 0], teacher[2, 0] = teacher[0], FLOOR, FLOOR
+    for dtype, tolerance in ((torch.float64, 1e-9), (torch.float32, TOLERANCE)):
+        pair = Pair(student.to(dtype), teacher.to(dtype))
+        values, slope = declared(pair)
+        wanted = autograd_derivative(function, pair)
+        _equal(values, wanted[0], "the value that comes with the derivative", tolerance)
+        _equal(slope, wanted[1], "the declared derivative", tolerance)
+        _equal(pair.log_q, student.to(dtype), "the student's side after the derivative", 0)
+        _equal(pair.q, pair.log_q.exp(), "the student's probability after it", TOLERANCE)
+
+
 def bfloat16(function: Divergence) -> None:
     """Values from bfloat16 are finite, and near those of the same numbers in float32."""
     student, teacher = (given.bfloat16() for given in _pair())
@@ -169,6 +189,7 @@ LAWS: tuple[Law, ...] = (
     tells_apart,
     zero_at_equality,
     true_gradient,
+    true_derivative,
     bfloat16,
     one_word,
     underflow,

@@ -1,4 +1,4 @@
-"""The mixture of two distributions, taken in log space."""
+"""The mixture of two distributions, in log space or out of it."""
 
 import math
 from typing import TYPE_CHECKING
@@ -18,3 +18,12 @@ def mixture(first: "Tensor", second: "Tensor", share: float) -> "Tensor":
     if share == 0:
         return first
     return (first + math.log1p(-share)).logaddexp(second + math.log(share))
+
+
+def mix(first: "Tensor", second: "Tensor", share: float) -> "Tensor":
+    r"""Return :math:`(1 - s)\, a + s\, b` of probabilities, a new tensor without zeros.
+
+    Less work than :func:`mixture`. Where both probabilities underflow to 0 there is a tiny number,
+    so that its logarithm is finite: what counts there is 0 times that.
+    """
+    return first.lerp(second, share).clamp_min_(1e-300 if first.itemsize == 8 else 1e-37)

@@ -4,12 +4,19 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.kl import forward_kl, reverse_kl
-from adakd.divergences.mixture import mixture
-from adakd.divergences.registry import divergence
+from adakd.divergences.kl import (
+    forward_kl,
+    forward_kl_derivative,
+    reverse_kl,
+    reverse_kl_derivative,
+)
+from adakd.divergences.mixture import mix, mixture
+from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from adakd.divergences.pair import Pair
 
 
 @divergence("skew_forward_kl")
@@ -37,6 +44,16 @@ def skew_forward_kl(
     return forward_kl(mixture(student, teacher, lam), teacher)
 
 
+@derivative(skew_forward_kl)
+def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = -(1 - \lambda)\, q_v\, p_v / m_v`."""
+    if lam == 0:
+        return forward_kl_derivative(pair)
+    middle = mix(pair.q, pair.p, lam)
+    slope = (pair.p / middle).mul_(pair.q).mul_(lam - 1)
+    return (pair.log_p - middle.log_()).mul_(pair.p).sum(-1), slope
+
+
 @divergence("skew_reverse_kl")
 def skew_reverse_kl(
     student: "Tensor", teacher: "Tensor", *, lam: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -57,3 +74,14 @@ def skew_reverse_kl(
         `DistiLLM <https://arxiv.org/abs/2402.03898>`_, 2024.
     """
     return reverse_kl(student, mixture(teacher, student, lam))
+
+
+@derivative(skew_reverse_kl)
+def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = q_v (\log q_v - \log m_v + 1 - \lambda\, q_v / m_v)`."""
+    if lam == 0:
+        return reverse_kl_derivative(pair)
+    middle = mix(pair.p, pair.q, lam)
+    share = (pair.q / middle).mul_(-lam).add_(1)
+    gap = pair.log_q - middle.log_()
+    return (pair.q * gap).sum(-1), gap.add_(share).mul_(pair.q)

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.registry import divergence
+from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from adakd.divergences.pair import Pair
 
 
 @divergence("todi")
@@ -36,3 +38,14 @@ def todi(
     ratio = teacher - student
     weight = (ratio.detach() / temperature).sigmoid()
     return (ratio * (weight * teacher.exp() - (1 - weight) * student.exp())).sum(-1)
+
+
+@derivative(todi)
+def _(pair: "Pair", *, temperature: float) -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = (1 - w_v)\, q_v (1 - r_v) - w_v p_v`, with the log-ratio :math:`r`."""
+    ratio = pair.log_p - pair.log_q
+    weight = (ratio / temperature).sigmoid_()
+    forward = weight * pair.p
+    reverse = weight.neg_().add_(1).mul_(pair.q)
+    values = (forward - reverse).mul_(ratio).sum(-1)
+    return values, ratio.neg_().add_(1).mul_(reverse).sub_(forward)

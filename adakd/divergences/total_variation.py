@@ -2,10 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.registry import divergence
+from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from adakd.divergences.pair import Pair
 
 
 @divergence("total_variation")
@@ -27,3 +29,11 @@ def total_variation(student: "Tensor", teacher: "Tensor") -> "Tensor":
         <https://arxiv.org/abs/2307.15190>`_, 2023.
     """
     return 0.5 * (teacher.exp() - student.exp()).abs().sum(-1)
+
+
+@derivative(total_variation)
+def _(pair: "Pair") -> "tuple[Tensor, Tensor]":
+    r""":math:`g_v = -\tfrac{1}{2} q_v\, sign(p_v - q_v)`."""
+    gap = pair.p - pair.q
+    values = 0.5 * gap.abs().sum(-1)
+    return values, gap.sign_().mul_(pair.q).mul_(-0.5)

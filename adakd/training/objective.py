@@ -15,11 +15,13 @@ from adakd.adaptive import Adaptive, Choice, adaptive
 from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.registry import Spec
+from adakd.training.blocks import cross_entropy, divergence_term
+from adakd.training.engine import BUDGET, choose, mean_loss
+from adakd.training.heads import Hidden
+from adakd.training.sources import Source, source
 
 IGNORED = -100
 """Label of a position that does not count: prompt and padding."""
-FLOOR = -1e9
-"""Least log-probability that a divergence sees: e to its power is 0, and 0 times it is not NaN."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,9 @@ class TokenObjective(Protocol):
 
     needs_teacher: bool
 
-    def __call__(self, student: Tensor, teacher: Tensor | None, labels: Tensor, /) -> Loss:
+    def __call__(
+        self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor, /
+    ) -> Loss:
         """Return the loss for logits ``(..., V)``, where row i predicts ``labels[i]``."""
         ...
 
@@ -87,6 +91,7 @@ class Objective:
         adaptive: a registered name, a :class:`Spec`, an instance, or None for the plain arm.
         total_steps: optimizer steps of the run, needed by an adaptive method: its schedules and
             warm-up are shares of them.
+        budget: bytes that logits may take which are made of hidden states.
 
     Raises:
         AdakdError: an unknown name, a setting that is not taken, or `total_steps` missing.
@@ -99,7 +104,9 @@ class Objective:
         divergence: str | Spec | Divergence,
         adaptive: str | Spec | Adaptive | None = None,
         total_steps: int | None = None,
+        budget: int = BUDGET,
     ) -> None:
+        self.budget = budget
         self.divergence = _divergence(divergence)
         self.adaptive = _adaptive(adaptive)
         if self.adaptive is not None:
@@ -108,48 +115,37 @@ class Objective:
             self.adaptive.begin(total_steps)
 
     def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor
+        self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor
     ) -> Loss:
         """Return the loss of a batch.
 
         Args:
-            student_logits: of shape ``(..., V)``; row i predicts ``labels[i]``.
-            teacher_logits: of shape ``(..., V)``, or wider: a padded vocabulary is cut.
+            student: logits of shape ``(..., V)``, row i of which predicts ``labels[i]``; or the
+                hidden states and the head that they are made of.
+            teacher: the same; a vocabulary that is wider, by padding, is cut.
             labels: of shape ``(...)``; -100 does not count.
 
         Returns:
-            The loss; exactly 0, with gradient 0, where nothing counts.
+            The loss; exactly 0, with gradient 0, where nothing counts. Its gradient is ready, and
+            given away by the first ``backward()``; there are no second derivatives.
 
         Raises:
             AdakdError: no teacher, or one with a smaller vocabulary.
         """
-        if teacher_logits is None:
+        if teacher is None:
             raise AdakdError("distillation needs the teacher's logits")
-        counted = labels != IGNORED
-        student = _counted(student_logits, counted)
-        teacher = _counted(_shared_vocabulary(student_logits, teacher_logits), counted)
-        if not len(student):
-            return _nothing(student)
-        choice, values = self._values(student, teacher, labels[counted])
-        return Loss(loss=values.mean(), tokens=len(student), choice=choice)
-
-    def _values(
-        self, student: Tensor, teacher: Tensor, labels: Tensor
-    ) -> tuple[Choice | None, Tensor]:
-        """Return the choice and one value for each kept token."""
-        log_q, log_p = _log_softmax(student), _log_softmax(teacher.detach())
-        if self.adaptive is None:
-            return None, self.divergence(log_q, log_p)
-        choice = self.adaptive.choose(log_q.detach(), log_p, labels)
-        if choice.temperature is None:
-            log_q, log_p = _rows(log_q, choice.keep), _rows(log_p, choice.keep)
-            values = self.divergence(log_q, log_p)
-        else:
-            tau = choice.temperature.unsqueeze(-1)
-            log_q = _log_softmax(_rows(student, choice.keep) / tau)
-            log_p = _log_softmax(_rows(teacher.detach(), choice.keep) / tau)
-            values = self.divergence(log_q, log_p) * choice.temperature.square()
-        return choice, values if choice.weight is None else values * choice.weight
+        _check_vocabularies(student, teacher)
+        counted = _counted(labels)
+        ours, labels = source(student, counted), _rows(labels, counted)
+        if not len(labels):
+            return _nothing(ours)
+        theirs = source(teacher, counted, student.shape[-1])
+        choice = None
+        if self.adaptive is not None:
+            choice = choose(self.adaptive, ours, theirs, labels, self.budget)
+        term = divergence_term(self.divergence)
+        loss = mean_loss(term, ours, theirs, labels, choice, self.budget)
+        return Loss(loss=loss, tokens=len(labels), choice=choice)
 
     def step(self, loss: float) -> None:
         """Take in the loss of an optimizer step: the mean over micro-batches and ranks."""
@@ -172,15 +168,14 @@ class SupervisedObjective:
     needs_teacher = False
 
     def __call__(
-        self, student_logits: Tensor, teacher_logits: Tensor | None, labels: Tensor
+        self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor
     ) -> Loss:
         """Return the loss of a batch; the teacher's logits, if any, play no part."""
-        counted = labels != IGNORED
-        student = _counted(student_logits, counted)
-        if not len(student):
-            return _nothing(student)
-        at_label = _log_softmax(student).gather(-1, labels[counted].unsqueeze(-1))
-        return Loss(loss=-at_label.mean(), tokens=len(student))
+        counted = _counted(labels)
+        ours, labels = source(student, counted), _rows(labels, counted)
+        if not len(labels):
+            return _nothing(ours)
+        return Loss(loss=mean_loss(cross_entropy, ours, None, labels), tokens=len(labels))
 
     def step(self, loss: float) -> None:
         """Do nothing: nothing adapts."""
@@ -221,36 +216,26 @@ def _adaptive(given: str | Spec | Adaptive | None) -> Adaptive | None:
     return built
 
 
-def _shared_vocabulary(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return the teacher's logits without the rows that pad its vocabulary."""
+def _check_vocabularies(student: Tensor | Hidden, teacher: Tensor | Hidden) -> None:
     if teacher.shape[-1] < student.shape[-1]:
         raise AdakdError(
             f"the teacher's vocabulary ({teacher.shape[-1]}) is smaller than the student's "
             f"({student.shape[-1]}): choose models that share a tokenizer"
         )
-    return teacher[..., : student.shape[-1]]
 
 
-def _counted(logits: Tensor, counted: Tensor) -> Tensor:
-    """Return the rows that count, ``(N, V)``; a view where all of them do."""
-    return logits.reshape(-1, logits.shape[-1]) if bool(counted.all()) else logits[counted]
+def _counted(labels: Tensor) -> Tensor | None:
+    """Return the positions that count, of all in a row; None where these are all."""
+    counted = labels.flatten() != IGNORED
+    return None if bool(counted.all()) else counted.nonzero().squeeze(-1)
 
 
-def _rows(tensor: Tensor, keep: Tensor) -> Tensor:
-    """Return the rows `keep`, ascending; the tensor itself where these are all."""
-    return tensor if len(keep) == len(tensor) else tensor[keep]
+def _rows(labels: Tensor, counted: Tensor | None) -> Tensor:
+    return labels.flatten() if counted is None else labels.flatten()[counted]
 
 
-def _log_softmax(logits: Tensor) -> Tensor:
-    """Return finite log-probabilities in float32, or in float64 for float64 logits."""
-    dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-    log_probabilities = logits.log_softmax(-1, dtype=dtype)
-    # Words that a model rules out have logit -inf: rare, so look before copying.
-    if bool(log_probabilities.detach().amin() < FLOOR):
-        return log_probabilities.clamp_min(FLOOR)
-    return log_probabilities
-
-
-def _nothing(rows: Tensor) -> Loss:
-    """Return a loss of 0 that is still connected to the (empty) rows, for its zero gradient."""
-    return Loss(loss=rows.sum(dtype=torch.promote_types(rows.dtype, torch.float32)), tokens=0)
+def _nothing(student: Source) -> Loss:
+    """Return a loss of 0 that is still connected to the student, for its zero gradient."""
+    parts = [given.flatten()[:0].sum() for given in student.inputs if given is not None]
+    dtype = torch.promote_types(student.dtype, torch.float32)
+    return Loss(loss=torch.stack([part.to(dtype) for part in parts]).sum(), tokens=0)

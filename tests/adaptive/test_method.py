@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from adakd.adaptive import AdaKD, Choice, adaptive, indicator
 from adakd.errors import AdakdError, UnknownName
@@ -17,15 +16,8 @@ def method(**settings: Any) -> AdaKD:
 
 
 def choose(scores: list[float], ratio: float) -> Choice:
-    """Return the choice for given scores: the entropy of a student whose indicator is replaced."""
-    chooser = method(focus={"name": "fixed", "ratio": ratio})
-
-    def given(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        return torch.tensor(scores)
-
-    chooser.indicator = given
-    logits = torch.zeros(len(scores), 3)
-    return chooser.choose(logits, logits, torch.zeros(len(scores), dtype=torch.long))
+    """Return the choice for given scores."""
+    return method(focus={"name": "fixed", "ratio": ratio}).choose(torch.tensor(scores))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +50,8 @@ def test_each_piece_can_be_replaced_or_off() -> None:
     )
     assert pieces.indicator is indicator["entropy"]
     logits = torch.randn(4, 5).log_softmax(-1)
-    assert pieces.choose(logits, logits, torch.zeros(4, dtype=torch.long)).temperature is None
+    scores = pieces.score(logits, logits, torch.zeros(4, dtype=torch.long))
+    assert pieces.choose(scores).temperature is None
 
 
 def test_settings_are_filled_in_so_that_equal_specs_look_equal() -> None:

@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.divergences import divergence, forward_kl, reverse_kl
+from adakd.divergences import Pair, derivative, divergence, forward_kl, reverse_kl
 from adakd.divergences.laws import LAWS, check_divergence
+from adakd.divergences.registry import declared_derivative
+from adakd.divergences.slope import autograd_derivative
+from adakd.registry import Spec
 
 
 @pytest.mark.parametrize("name", divergence)
@@ -16,6 +19,43 @@ def test_registered_divergences_keep_every_law(name: str) -> None:
     results = check_divergence(divergence[name])
     assert [result.name for result in results] == [law.__name__ for law in LAWS]
     assert [result for result in results if not result.ok] == []
+
+
+@pytest.mark.parametrize("name", divergence)
+def test_what_is_built_in_declares_its_derivative(name: str) -> None:
+    assert declared_derivative(divergence[name])
+
+
+SETTINGS: list[tuple[str, dict[str, float]]] = [
+    ("adaptive_kl", {"mu": 0.9}),
+    ("jensen_shannon", {"lam": 0.9}),
+    ("skew_forward_kl", {"lam": 0}),
+    ("skew_reverse_kl", {"lam": 0}),
+    ("todi", {"temperature": 0.3}),
+    *(
+        ("alpha_beta", {"alpha": alpha, "beta": beta})
+        for alpha, beta in ((0, 0), (0, 0.5), (0.5, 0), (1, 0), (0, 1), (1, 1), (0.5, -0.4))
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS)
+def test_a_declared_derivative_goes_by_the_settings(name: str, settings: dict[str, Any]) -> None:
+    """At all limits; in finite differences too, all that is detached held still."""
+    function = divergence.build(Spec(name=name, **settings))
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(3, 300, generator=generator).double() for _ in range(2))
+    pair = Pair(student.log_softmax(-1), teacher.log_softmax(-1))
+    declared = declared_derivative(function)
+    assert declared
+    for one, other in zip(declared(pair), autograd_derivative(function, pair), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    if name in ("adaptive_kl", "todi"):
+        return
+    step = torch.randn(pair.log_q.shape, generator=generator, dtype=torch.float64)
+    above, below = (function(pair.log_q + sign * 1e-6 * step, pair.log_p) for sign in (1, -1))
+    slope = (declared(pair)[1] * step).sum(-1)
+    torch.testing.assert_close(slope, (above - below) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
 class Doubled(torch.autograd.Function):
@@ -50,6 +90,15 @@ def overflows_in_half(student: Tensor, teacher: Tensor) -> Tensor:
     return forward_kl(student, teacher) * (math.inf if student.dtype == torch.bfloat16 else 1)
 
 
+def misdeclared(student: Tensor, teacher: Tensor) -> Tensor:
+    return forward_kl(student, teacher)
+
+
+@derivative(misdeclared)
+def _(pair: Pair) -> tuple[Tensor, Tensor]:
+    return forward_kl(pair.log_q, pair.log_p), -2 * pair.p
+
+
 def runner_up(student: Tensor, teacher: Tensor) -> Tensor:
     return forward_kl(student, teacher) + 0 * student.topk(2).values.sum(-1)
 
@@ -76,6 +125,7 @@ BROKEN = [
     ("zero_at_equality", cross_entropy),
     ("zero_at_equality", rooted),
     ("true_gradient", lambda s, t: Doubled.apply(forward_kl(s, t))),
+    ("true_derivative", misdeclared),
     ("bfloat16", overflows_in_half),
     ("one_word", runner_up),
     ("underflow", by_probabilities),

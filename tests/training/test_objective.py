@@ -93,10 +93,12 @@ def test_adakd_by_hand() -> None:
 class Weighs:
     """An adaptive method of another kind: weights, and nothing left out."""
 
-    def choose(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Choice:
+    def score(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         assert not student.requires_grad
-        score = labels.to(student.dtype)
-        return Choice(score=score, keep=torch.arange(len(labels)), weight=score)
+        return labels.to(student.dtype)
+
+    def choose(self, scores: Tensor) -> Choice:
+        return Choice(score=scores, keep=torch.arange(len(scores)), weight=scores)
 
     def begin(self, total_steps: int) -> None: ...
 

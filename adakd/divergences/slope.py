@@ -1,0 +1,24 @@
+"""The derivative of any divergence: the declared one, or autograd on a block."""
+
+import torch
+from torch import Tensor
+
+from adakd.divergences.pair import Pair
+from adakd.divergences.registry import Divergence, declared_derivative
+
+
+def differentiate(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
+    r"""Return the values ``(B,)`` and :math:`\partial D / \partial \log q_v`, ``(B, V)``."""
+    declared = declared_derivative(function)
+    return declared(pair) if declared else autograd_derivative(function, pair)
+
+
+def autograd_derivative(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
+    """Return the same by autograd, whatever is declared: 0 where `function` has no gradient."""
+    with torch.enable_grad():
+        student = pair.log_q.detach().requires_grad_()
+        values = function(student, pair.log_p)
+        if not values.requires_grad:
+            return values, torch.zeros_like(student)
+        (slope,) = torch.autograd.grad(values.sum(), student)
+    return values.detach(), slope

@@ -1,0 +1,152 @@
+"""The loss engine: from logits, or from hidden states and heads, to loss and gradient in one go.
+
+The gradient is computed along with the loss and waits for ``backward()``: there is no graph of
+[tokens, vocabulary] tensors. Work has two levels. Logits come in groups: those given are one
+group, those of a head as many rows as a budget of memory holds, for its products to be large.
+Inside a group :mod:`~adakd.training.blocks` takes a few rows at a time.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from adakd.adaptive import Adaptive, Choice
+from adakd.errors import AdakdError
+from adakd.training.blocks import Kept, Term, loss_rows, score_rows, working_dtype
+from adakd.training.sources import Gradients, Source
+
+BUDGET = 256 * 1024**2
+"""Bytes that the logits of both heads may take where hidden states are given. If all tokens of a
+batch fit, an adaptive method's second pass finds the logits of its first; if not, it computes
+those of the kept tokens once more. In 16 bit 1365 tokens fit with a vocabulary of 49,152."""
+
+
+def choose(
+    adaptive: Adaptive, student: Source, teacher: Source, labels: Tensor, budget: int = BUDGET
+) -> Choice:
+    """Return what an adaptive method chooses among the counted tokens of a batch.
+
+    Raises:
+        AdakdError: the positions that it keeps are not ascending.
+    """
+    row_bytes = student.row_bytes + teacher.row_bytes
+    with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
+        if len(labels) * row_bytes <= budget:
+            student.hold()
+            teacher.hold()
+        scores = [
+            score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
+            for at, index in _groups(labels, None, row_bytes, budget)
+        ]
+        choice = adaptive.choose(torch.cat(scores))
+    if not bool((choice.keep.diff() > 0).all()):
+        raise AdakdError("an adaptive method must return the positions that it keeps ascending")
+    return choice
+
+
+def mean_loss(
+    term: Term,
+    student: Source,
+    teacher: Source | None,
+    labels: Tensor,
+    choice: Choice | None = None,
+    budget: int = BUDGET,
+) -> Tensor:
+    r"""Return :math:`\frac{1}{K} \sum_{i \in kept} w_i\, \tau_i^2\, D_i`, with its gradient.
+
+    Args:
+        term: the value of a token and its derivative.
+        student: the logits to differentiate by.
+        teacher: the logits to learn from; None where `term` needs none.
+        labels: those of the counted tokens, at least one.
+        choice: the tokens to keep and what becomes of them; None for all, as they are.
+        budget: bytes that the logits of heads may take.
+    """
+    keep = None if choice is None or len(choice.keep) == len(labels) else choice.keep
+    tau = None if choice is None else choice.temperature
+    labels = labels if keep is None else labels[keep]
+    dtypes = [student.dtype] if teacher is None else [student.dtype, teacher.dtype]
+    factor = torch.ones(len(labels), dtype=working_dtype(*dtypes), device=labels.device)
+    if tau is not None:
+        factor = factor * tau.square()
+    if choice is not None and choice.weight is not None:
+        factor = factor * choice.weight
+    # Divided by many tokens a gradient may vanish in float16. It waits for the factor that a
+    # gradient scaler puts into the backward.
+    late = len(labels) if student.dtype == torch.float16 else 1
+    row_bytes = student.row_bytes + (0 if teacher is None else teacher.row_bytes)
+
+    def compute(needed: tuple[bool, ...]) -> tuple[Tensor, Gradients]:
+        gradient = student.gradient(needed, len(labels)) if any(needed) else None
+        values = []
+        for at, index in _groups(labels, keep, row_bytes, budget):
+            kept = Kept(
+                student=student.rows(index),
+                teacher=None if teacher is None else teacher.rows(index),
+                labels=labels[at],
+                temperature=None if tau is None else tau[at],
+                factor=factor[at] * late / len(labels),
+            )
+            out = None if gradient is None else gradient.rows(index, kept.student)
+            values.append(loss_rows(term, kept, out))
+            if gradient is not None:
+                gradient.add(index, len(labels[at]), kept.student)
+        total = () if gradient is None else gradient.total()
+        return (torch.cat(values) * factor).mean(), total
+
+    with torch.autocast(labels.device.type, enabled=False):
+        apply: Callable[..., Tensor] = _Loss.apply
+        loss = apply(compute, torch.is_grad_enabled(), late, *student.inputs)
+    return loss
+
+
+class _Loss(torch.autograd.Function):
+    """A loss that brings its gradient along: no second derivative, and one backward only."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        compute: Callable[[tuple[bool, ...]], tuple[Tensor, Gradients]],
+        graded: bool,
+        late: int,
+        *inputs: Tensor | None,
+    ) -> Tensor:
+        needed = ctx.needs_input_grad[3:] if graded else (False,) * len(inputs)
+        loss, ctx.gradients = compute(needed)
+        ctx.late = late
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor | None, ...]:
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None:
+            raise RuntimeError(
+                "this loss gives its gradient away in the first backward: compute it once more"
+            )
+        incoming = incoming / ctx.late
+        # On a GPU looking costs more than multiplying.
+        if incoming.device.type != "cpu" or float(incoming) != 1:
+            for gradient in gradients:
+                if gradient is not None:
+                    gradient.mul_(incoming)
+        return None, None, None, *gradients
+
+
+def _groups(
+    labels: Tensor, index: Tensor | None, row_bytes: int, budget: int
+) -> Iterator[tuple[slice, Tensor | None]]:
+    """Cut the tokens at `index`, whose labels are given, into groups that fit in `budget`."""
+    count = len(labels)
+    size = max(1, budget // row_bytes) if row_bytes else count
+    if count <= size:
+        yield slice(0, count), index
+        return
+    if index is None:
+        index = torch.arange(count, device=labels.device)
+    for start in range(0, count, size):
+        at = slice(start, min(start + size, count))
+        yield at, index[at]

@@ -1,0 +1,210 @@
+"""Where the logits of a batch come from, and where their gradient goes."""
+
+from dataclasses import replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from adakd.training.blocks import Rows
+from adakd.training.heads import Hidden
+
+Gradients = tuple[Tensor | None, ...]
+
+
+class Source(Protocol):
+    """The logits of the counted tokens of a batch; tokens are named by their place among these."""
+
+    @property
+    def inputs(self) -> tuple[Tensor | None, ...]:
+        """What a gradient may be asked of."""
+        ...
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory that the logits of a token take beside what is given."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the logits."""
+        ...
+
+    def hold(self) -> None:
+        """Compute all logits now and keep them, where they are not at hand."""
+        ...
+
+    def rows(self, index: Tensor | None) -> Rows:
+        """Return the logits of the tokens at `index`, ascending; None for all."""
+        ...
+
+    def gradient(self, needed: tuple[bool, ...], count: int) -> "Gradient":
+        """Return where to gather the gradient of `count` tokens by the inputs that need one."""
+        ...
+
+
+class Gradient(Protocol):
+    """The gradient by a source's inputs, in the making."""
+
+    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
+        """Return where to write the gradient of the tokens at `index`, whose logits are given."""
+        ...
+
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+        """Take in what was written there."""
+        ...
+
+    def total(self) -> Gradients:
+        """Return the gradient by each of the inputs."""
+        ...
+
+
+class Given:
+    """Logits at hand.
+
+    Args:
+        logits: of shape ``(M, V)``.
+        counted: the rows that count, ascending; None for all.
+    """
+
+    row_bytes = 0
+
+    def __init__(self, logits: Tensor, counted: Tensor | None) -> None:
+        self.inputs, self.dtype = (logits,), logits.dtype
+        self.logits, self._counted = logits.detach(), counted
+
+    def hold(self) -> None:
+        """Do nothing: the caller holds them."""
+
+    def at(self, index: Tensor | None) -> Tensor | None:
+        """Return the rows of the tokens at `index`."""
+        if self._counted is None or index is None:
+            return index if self._counted is None else self._counted
+        return self._counted[index]
+
+    def rows(self, index: Tensor | None) -> Rows:
+        """Return the rows as they are."""
+        return Rows(self.logits, self.at(index))
+
+    def gradient(self, needed: tuple[bool, ...], count: int) -> "Gradient":
+        """Return a gradient that is 0 in the rows that are left out."""
+        return _GivenGradient(self, _zeros(self.logits, count))
+
+
+class _GivenGradient:
+    def __init__(self, source: Given, total: Tensor) -> None:
+        self._source, self._total = source, total
+
+    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
+        return Rows(self._total, self._source.at(index))
+
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+        pass
+
+    def total(self) -> Gradients:
+        return (self._total,)
+
+
+class Projected:
+    """Logits of hidden states, computed a group at a time."""
+
+    def __init__(self, hidden: Hidden) -> None:
+        head = hidden.head
+        self.inputs = (hidden.states, head.weight, head.bias)
+        self.dtype = dtype = hidden.precision or head.weight.dtype
+        self.states, self.weight = hidden.states.detach().to(dtype), head.weight.detach().to(dtype)
+        self._bias = None if head.bias is None else head.bias.detach().to(dtype)
+        self._finish = head.finish
+        self._all: Tensor | None = None
+
+    @property
+    def row_bytes(self) -> int:
+        """One row in the precision of the head."""
+        return len(self.weight) * self.weight.itemsize
+
+    def hold(self) -> None:
+        """Compute all logits and keep them."""
+        self._all = self._logits(self.states)
+
+    def rows(self, index: Tensor | None) -> Rows:
+        """Return the rows, kept or computed now."""
+        if self._all is not None:
+            return Rows(self._all, index, self._finish)
+        states = self.states if index is None else self.states[index]
+        return Rows(self._logits(states), finish=self._finish)
+
+    def gradient(self, needed: tuple[bool, ...], count: int) -> "Gradient":
+        """Return a gradient whose states are 0 for the tokens that are left out."""
+        return _ProjectedGradient(self, needed, _zeros(self.states, count))
+
+    def _logits(self, states: Tensor) -> Tensor:
+        return F.linear(states, self.weight, self._bias)
+
+
+class _ProjectedGradient:
+    """Overwrites logits by their gradient, from the first row on, and multiplies that out.
+
+    Tokens are ascending, so a row is read before, or when, another token's gradient takes its
+    place.
+    """
+
+    def __init__(self, source: Projected, needed: tuple[bool, ...], states: Tensor) -> None:
+        self._source, self._needed, self._states = source, needed, states
+        self._weight: Tensor | None = None
+        self._bias: Tensor | None = None
+
+    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
+        return Rows(logits.logits)
+
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+        by_logits, states = logits.logits[:count], self._source.states
+        if self._needed[0]:
+            by_states = by_logits @ self._source.weight
+            if index is None:
+                self._states = by_states
+            else:
+                self._states.index_copy_(0, index, by_states)
+        if self._needed[1]:
+            here = states if index is None else states[index]
+            self._weight = _plus(self._weight, by_logits.T @ here)
+        if self._needed[2]:
+            self._bias = _plus(self._bias, by_logits.sum(0, dtype=torch.float32))
+
+    def total(self) -> Gradients:
+        states = self._states if self._needed[0] else None
+        totals = (states, self._weight, self._bias)
+        return tuple(
+            None if part is None or given is None else part.to(given.dtype)
+            for part, given in zip(totals, self._source.inputs, strict=True)
+        )
+
+
+def _plus(total: Tensor | None, part: Tensor) -> Tensor:
+    """Add up in float32, as a single product would inside."""
+    if total is None:
+        return part
+    return total.float().add_(part)
+
+
+def source(given: Tensor | Hidden, counted: Tensor | None, vocabulary: int | None = None) -> Source:
+    """Return the source of a model's logits.
+
+    Args:
+        given: logits ``(..., V)``, or what they are made of.
+        counted: the rows that count, ascending; None for all.
+        vocabulary: the words to go by, the first of V; None for all.
+    """
+    if isinstance(given, Tensor):
+        return Given(given.reshape(-1, given.shape[-1])[:, :vocabulary], counted)
+    head, states = given.head, given.states.reshape(-1, given.states.shape[-1])
+    if vocabulary is not None:
+        bias = None if head.bias is None else head.bias[:vocabulary]
+        head = replace(head, weight=head.weight[:vocabulary], bias=bias)
+    states = states if counted is None else states[counted]
+    return Projected(replace(given, states=states, head=head))
+
+
+def _zeros(like: Tensor, count: int) -> Tensor:
+    """Return zeros of the shape of `like`, or anything where all `count` rows will be written."""
+    return torch.empty_like(like) if count == len(like) else torch.zeros_like(like)
