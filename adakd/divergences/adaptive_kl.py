@@ -47,13 +47,13 @@ def adaptive_kl(
 
 @derivative(adaptive_kl)
 def _(pair: "Pair", *, mu: float) -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = (1 - w)\, q_v (\log q_v - \log p_v + 1) - w\, p_v`."""
-    weight = _head_share(pair.q, pair.p, mu)
-    gap = pair.log_q - pair.log_p
-    reverse, forward = (pair.q * gap).sum(-1), -(pair.p * gap).sum(-1)
-    slope = gap.add_(1).mul_(pair.q).mul_(1 - weight.unsqueeze(-1))
-    slope.addcmul_(pair.p, weight.unsqueeze(-1), value=-1)
-    return weight * forward + (1 - weight) * reverse, slope
+    r""":math:`w\, (q_v - p_v) + (1 - w)\, q_v (\log q_v - \log p_v - KL(q, p))`."""
+    q, p, gap = pair.q, pair.p, pair.gap
+    weight = _head_share(q, p, mu).unsqueeze(-1)
+    forward, reverse = -(p * gap).sum(-1, keepdim=True), (q * gap).sum(-1, keepdim=True)
+    values = weight * forward + (1 - weight) * reverse
+    gradient = gap.sub_(reverse).mul_(1 - weight).add_(weight).mul_(q)
+    return values.squeeze(-1), gradient.addcmul_(p, weight, value=-1)
 
 
 def _head_share(q: "Tensor", p: "Tensor", mu: float) -> "Tensor":

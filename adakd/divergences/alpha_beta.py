@@ -71,14 +71,14 @@ def _opposite_powers(student: "Tensor", teacher: "Tensor", alpha: float) -> "Ten
 
 @derivative(alpha_beta)
 def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = (q_v^{\alpha + \beta} - p_v^\alpha q_v^\beta) / \alpha`, and its limits."""
+    r""":math:`g_v - q_v \sum_u g_u` with :math:`g = (q^{a + b} - p^a q^b) / a`, and its limits."""
     log_q, log_p, total = pair.log_q, pair.log_p, alpha + beta
     if alpha == 0:
-        slope = exp(log_q, beta).mul_(log_q - log_p)
-        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), slope
+        slope = exp(log_q, beta).mul_(pair.gap)
+        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), pair.by_logits(slope)
     own, product = exp(log_q, total), exp((log_p * alpha).add_(log_q, alpha=beta))
-    slope = (own - product).div_(alpha)
+    gradient = pair.by_logits((own - product).div_(alpha))
     if beta == 0 or total == 0:
-        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), slope
+        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), gradient
     ends = exp(log_p, total).mul_(alpha / total).add_(own, alpha=beta / total)
-    return ends.sub_(product).sum(-1) / (alpha * beta), slope
+    return ends.sub_(product).sum(-1) / (alpha * beta), gradient

@@ -41,8 +41,11 @@ def jensen_shannon(
 
 @derivative(jensen_shannon)
 def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = \lambda\, q_v (\log q_v - \log m_v)`."""
-    middle = mix(pair.p, pair.q, lam).log_()
-    slope = (pair.log_q - middle).mul_(pair.q).mul_(lam)
-    theirs = middle.sub_(pair.log_p).mul_(pair.p).sum(-1)
-    return slope.sum(-1) - (1 - lam) * theirs, slope
+    r""":math:`\lambda\, q_v (\log q_v / m_v - KL(q, m))`."""
+    q, p = pair.q, pair.p
+    middle = mix(p, q, lam).log_()
+    ours = pair.log_q - middle
+    theirs = (pair.log_p - middle).mul_(p).sum(-1)
+    apart = (ours * q).sum(-1)
+    gradient = ours.sub_(apart.unsqueeze(-1)).mul_(q).mul_(lam)
+    return lam * apart + (1 - lam) * theirs, gradient

@@ -31,9 +31,10 @@ def forward_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
 
 @derivative(forward_kl)
 def forward_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = -p_v`."""
-    values = (pair.log_p - pair.log_q).mul_(pair.p).sum(-1)
-    return values, -pair.p
+    r""":math:`q_v - p_v`."""
+    q, p = pair.q, pair.p
+    gradient = q - p
+    return -p.mul_(pair.gap).sum(-1), gradient
 
 
 @divergence("reverse_kl")
@@ -57,6 +58,7 @@ def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
 
 @derivative(reverse_kl)
 def reverse_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = q_v (\log q_v - \log p_v + 1)`."""
-    gap = pair.log_q - pair.log_p
-    return (pair.q * gap).sum(-1), gap.add_(1).mul_(pair.q)
+    r""":math:`q_v (\log q_v - \log p_v - D)`."""
+    q, gap = pair.q, pair.gap
+    values = (q * gap).sum(-1)
+    return values, gap.sub_(values.unsqueeze(-1)).mul_(q)

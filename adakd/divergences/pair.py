@@ -8,27 +8,99 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+FLOOR = -1e9
+"""Least log-probability that a divergence sees: e to its power is 0, and 0 times it is not NaN."""
+
 
 class Pair:
-    """Both models' distributions over a block of tokens; probabilities are made when asked for.
+    """Both models' distributions over a block of tokens; each part is made when asked for.
 
     Args:
-        log_q: the student's log-probabilities, of shape ``(B, V)``.
-        log_p: the teacher's.
+        student: logits, or log-probabilities, of shape ``(B, V)`` in float32 or float64.
+        teacher: the same of the teacher.
     """
 
-    def __init__(self, log_q: "Tensor", log_p: "Tensor") -> None:
-        self.log_q, self.log_p = log_q, log_p
+    def __init__(self, student: "Tensor", teacher: "Tensor") -> None:
+        self._student, self._teacher = Side(student), Side(teacher)
 
-    @cached_property
+    @property
     def q(self) -> "Tensor":
         """The student's probabilities."""
-        return exp(self.log_q)
+        return self._student.probabilities
 
-    @cached_property
+    @property
     def p(self) -> "Tensor":
         """The teacher's probabilities."""
-        return exp(self.log_p)
+        return self._teacher.probabilities
+
+    @property
+    def log_q(self) -> "Tensor":
+        """The student's log-probabilities."""
+        return self._student.logarithms
+
+    @property
+    def log_p(self) -> "Tensor":
+        """The teacher's log-probabilities."""
+        return self._teacher.logarithms
+
+    @cached_property
+    def gap(self) -> "Tensor":
+        r""":math:`\log q_v / p_v`, a new tensor."""
+        if self._student.ruled_out or self._teacher.ruled_out:
+            return self.log_q - self.log_p
+        return self._student.over(self._teacher)
+
+    @property
+    def ruled_out(self) -> bool:
+        """Whether the student has words of logit -inf, or nearly so."""
+        return self._student.ruled_out
+
+    def by_logits(self, slope: "Tensor") -> "Tensor":
+        r"""Return :math:`g_v - q_v \sum_u g_u`: a derivative by log q turned into one by logits."""
+        return slope.addcmul(self.q, slope.sum(-1, keepdim=True), value=-1)
+
+
+class Side:
+    """One model's distributions, of its logits ``(B, V)``."""
+
+    def __init__(self, logits: "Tensor") -> None:
+        self.logits = logits
+
+    @cached_property
+    def probabilities(self) -> "Tensor":
+        """The probabilities, a new tensor."""
+        return self.logits.softmax(-1)
+
+    @cached_property
+    def logarithms(self) -> "Tensor":
+        """Their logarithms, at least FLOOR; a new tensor."""
+        if "probabilities" in vars(self):
+            logarithms = self.logits - self.normaliser
+        else:
+            logarithms = self.logits.log_softmax(-1)
+            self.ruled_out = bool(logarithms.amin() < FLOOR)
+        return logarithms.clamp_min_(FLOOR) if self.ruled_out else logarithms
+
+    def over(self, other: "Side") -> "Tensor":
+        """Return the logarithm of its probabilities over another's, at the least expense."""
+        if "probabilities" in vars(other):
+            apart = self.normaliser - other.normaliser
+            return (self.logits - other.logits).sub_(apart)
+        return (self.logits - other.logarithms).sub_(self.normaliser)
+
+    @cached_property
+    def normaliser(self) -> "Tensor":
+        r""":math:`\log \sum_v e^{z_v}`, which the probability of the likeliest word gives away."""
+        return self._largest - self.probabilities.amax(-1, keepdim=True).log_()
+
+    @cached_property
+    def ruled_out(self) -> bool:
+        """Whether there are logits of -inf, or nearly so: rare, so look before touching all."""
+        return bool((self._largest + FLOOR > self.logits.amin()).any())
+
+    @cached_property
+    def _largest(self) -> "Tensor":
+        return self.logits.amax(-1, keepdim=True)
 
 
 def exp(logarithm: "Tensor", power: float = 1.0) -> "Tensor":

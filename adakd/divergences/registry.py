@@ -29,8 +29,8 @@ class Divergence(Protocol):
 divergence: Registry[Divergence] = Registry("divergence")
 
 Derivative = Callable[..., tuple["Tensor", "Tensor"]]
-"""Of a block (and all settings of the divergence): the values ``(B,)``, and their derivative by the
-student's log-probabilities, ``(B, V)``."""
+"""Of a block (and all settings of the divergence): the values, ``(B,)``, and their derivative by
+the student's logits, ``(B, V)``."""
 
 D = TypeVar("D", bound=Derivative)
 _DERIVATIVES: dict[Any, Derivative] = {}
@@ -40,14 +40,16 @@ def derivative(of: Divergence) -> Callable[[D], D]:
     r"""Return a decorator that declares the derivative of a divergence: faster, never other.
 
     Without one a divergence is differentiated by autograd, a block at a time. What is declared
-    is what autograd would give, :math:`\partial D / \partial \log q_v`; a law compares the two.
+    is what autograd would give, :math:`\partial D / \partial z_v` with :math:`q = softmax(z)`; a
+    law compares the two.
 
         @derivative(reverse_kl)
         def _(pair: Pair) -> tuple[Tensor, Tensor]:
-            gap = pair.log_q - pair.log_p
-            return (pair.q * gap).sum(-1), gap.add_(1).mul_(pair.q)
+            q, gap = pair.q, pair.gap
+            values = (q * gap).sum(-1)
+            return values, gap.sub_(values.unsqueeze(-1)).mul_(q)
 
-    The settings of the divergence are handed on by name. What `pair` gives must stay unchanged.
+    The settings of the divergence are handed on by name. What `pair` gives may be overwritten.
     """
 
     def declare(function: D) -> D:

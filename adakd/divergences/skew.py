@@ -46,12 +46,13 @@ def skew_forward_kl(
 
 @derivative(skew_forward_kl)
 def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = -(1 - \lambda)\, q_v\, p_v / m_v`."""
+    r""":math:`g_v - q_v \sum_u g_u` with :math:`g = -(1 - \lambda)\, q p / m`."""
     if lam == 0:
         return forward_kl_derivative(pair)
-    middle = mix(pair.q, pair.p, lam)
-    slope = (pair.p / middle).mul_(pair.q).mul_(lam - 1)
-    return (pair.log_p - middle.log_()).mul_(pair.p).sum(-1), slope
+    q, p = pair.q, pair.p
+    middle = mix(q, p, lam)
+    slope = (p / middle).mul_(q).mul_(lam - 1)
+    return (pair.log_p - middle.log_()).mul_(p).sum(-1), pair.by_logits(slope)
 
 
 @divergence("skew_reverse_kl")
@@ -78,10 +79,11 @@ def skew_reverse_kl(
 
 @derivative(skew_reverse_kl)
 def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = q_v (\log q_v - \log m_v + 1 - \lambda\, q_v / m_v)`."""
+    r""":math:`g_v - q_v \sum_u g_u` with :math:`g = q (\log q / m - \lambda\, q / m)`."""
     if lam == 0:
         return reverse_kl_derivative(pair)
-    middle = mix(pair.p, pair.q, lam)
-    share = (pair.q / middle).mul_(-lam).add_(1)
+    q = pair.q
+    middle = mix(pair.p, q, lam)
+    share = (q / middle).mul_(-lam)
     gap = pair.log_q - middle.log_()
-    return (pair.q * gap).sum(-1), gap.add_(share).mul_(pair.q)
+    return (q * gap).sum(-1), pair.by_logits(gap.add_(share).mul_(q))

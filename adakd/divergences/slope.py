@@ -3,14 +3,16 @@
 import torch
 from torch import Tensor
 
-from adakd.divergences.pair import Pair
+from adakd.divergences.pair import FLOOR, Pair
 from adakd.divergences.registry import Divergence, declared_derivative
 
 
 def differentiate(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
-    r"""Return the values ``(B,)`` and :math:`\partial D / \partial \log q_v`, ``(B, V)``."""
+    """Return the values, ``(B,)``, and their derivative by the student's logits, ``(B, V)``."""
     declared = declared_derivative(function)
-    return declared(pair) if declared else autograd_derivative(function, pair)
+    if declared is None or pair.ruled_out:
+        return autograd_derivative(function, pair)
+    return declared(pair)
 
 
 def autograd_derivative(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
@@ -21,4 +23,6 @@ def autograd_derivative(function: Divergence, pair: Pair) -> tuple[Tensor, Tenso
         if not values.requires_grad:
             return values, torch.zeros_like(student)
         (slope,) = torch.autograd.grad(values.sum(), student)
-    return values.detach(), slope
+    if pair.ruled_out:
+        slope = slope.masked_fill(student <= FLOOR, 0)
+    return values.detach(), pair.by_logits(slope)

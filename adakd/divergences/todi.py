@@ -42,10 +42,11 @@ def todi(
 
 @derivative(todi)
 def _(pair: "Pair", *, temperature: float) -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = (1 - w_v)\, q_v (1 - r_v) - w_v p_v`, with the log-ratio :math:`r`."""
-    ratio = pair.log_p - pair.log_q
-    weight = (ratio / temperature).sigmoid_()
-    forward = weight * pair.p
-    reverse = weight.neg_().add_(1).mul_(pair.q)
-    values = (forward - reverse).mul_(ratio).sum(-1)
-    return values, ratio.neg_().add_(1).mul_(reverse).sub_(forward)
+    r""":math:`g_v - q_v \sum_u g_u` with :math:`g = (1 - w) (1 + \log q/p)\, q - w p`."""
+    q, p, gap = pair.q, pair.p, pair.gap
+    weight = (gap / -temperature).sigmoid_()
+    forward = p.mul_(weight)
+    reverse = weight.neg_().add_(1).mul_(q)
+    apart = reverse - forward
+    values = (apart * gap).sum(-1)
+    return values, pair.by_logits(apart.add_(gap.mul_(reverse)))

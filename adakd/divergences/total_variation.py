@@ -33,7 +33,7 @@ def total_variation(student: "Tensor", teacher: "Tensor") -> "Tensor":
 
 @derivative(total_variation)
 def _(pair: "Pair") -> "tuple[Tensor, Tensor]":
-    r""":math:`g_v = -\tfrac{1}{2} q_v\, sign(p_v - q_v)`."""
-    gap = pair.p - pair.q
-    values = 0.5 * gap.abs().sum(-1)
-    return values, gap.sign_().mul_(pair.q).mul_(-0.5)
+    r""":math:`\tfrac{1}{2} q_v (s_v - \sum_u q_u s_u)` with :math:`s = sign(q - p)`."""
+    gap = pair.q - pair.p
+    slope = gap.sign().mul_(pair.q).mul_(0.5)
+    return 0.5 * gap.abs_().sum(-1), pair.by_logits(slope)

@@ -21,7 +21,7 @@ from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, task_name
 from adakd.planning import Job
 from adakd.records import Item, ScoreRecord
 from adakd.training.models import DTYPES
-from adakd.training.trainer import response_logits
+from adakd.training.responses import response_logits
 
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""

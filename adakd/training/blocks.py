@@ -14,17 +14,16 @@ from adakd.adaptive import Adaptive
 from adakd.divergences import Divergence, Pair
 from adakd.divergences.slope import differentiate
 
-FLOOR = -1e9
-"""Least log-probability that a divergence sees: e to its power is 0, and 0 times it is not NaN."""
-CACHED_BYTES = 640 * 1024
-"""Size of one tensor of a block on a CPU: the few that are in use at a time share a core's second
-cache of 1 to 2 MiB. Cost is flat between half and twice of it; with 16 times of it, 1.3 times."""
+CACHED_BYTES = 1024**2
+"""Size of one tensor of a block on a CPU, so that the few in use at a time stay in the second or
+third cache. Cost is flat from half to twice of it: below, calls cost more than work; far above,
+memory does."""
 DEVICE_BYTES = 64 * 1024**2
 """The same on an accelerator, where a block has to outlast the launch of its kernels."""
 
 Term = Callable[[Pair, Tensor, bool], tuple[Tensor, Tensor | None]]
 """The loss of single tokens. Takes a block, its labels and whether a gradient is wanted; returns
-the values, ``(B,)``, and their derivative by the student's log-probabilities, ``(B, V)``."""
+the values, ``(B,)``, and their derivative by the student's logits, ``(B, V)``."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +44,11 @@ class Finish:
         scaled = raw * self.scale
         return scaled if self.softcap is None else (scaled / self.softcap).tanh_() * self.softcap
 
-    def chain_(self, gradient: Tensor, finished: Tensor) -> None:
-        """Turn a gradient by the finished logits into one by the raw ones, in place."""
-        gradient.mul_(self.scale)
+    def chain(self, gradient: Tensor, finished: Tensor) -> Tensor:
+        """Return the gradient by the raw logits for one by the finished ones."""
         if self.softcap is not None:
-            gradient.addcmul_(gradient, (finished / self.softcap).square_(), value=-1)
+            gradient = gradient.addcmul(gradient, (finished / self.softcap).square_(), value=-1)
+        return gradient * self.scale
 
 
 PLAIN = Finish()
@@ -68,7 +67,8 @@ class Rows:
     def block(self, at: slice, dtype: torch.dtype) -> Tensor:
         """Return the finished logits of some of these rows; a view where it can be one."""
         raw = self.logits[at] if self.index is None else self.logits.index_select(0, self.index[at])
-        return self.finish(raw.to(dtype)) if self.finish else raw
+        raw = raw.to(dtype)
+        return self.finish(raw) if self.finish else raw
 
     def write(self, at: slice, values: Tensor, factor: Tensor) -> None:
         """Replace some of these rows by `values`, each multiplied by its factor."""
@@ -91,10 +91,10 @@ def divergence_term(divergence: Divergence) -> Term:
 
 
 def cross_entropy(pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Tensor | None]:
-    r"""Return :math:`-\log q_y`, and its derivative: -1 at the label, 0 elsewhere."""
+    r"""Return :math:`-\log q_y`, and its derivative: q, less 1 at the label."""
     index = labels.unsqueeze(-1)
-    values = -pair.log_q.gather(-1, index).squeeze(-1)
-    return values, torch.zeros_like(pair.log_q).scatter_(-1, index, -1.0) if graded else None
+    gradient = pair.q.scatter_add(-1, index, torch.full_like(pair.q[:, :1], -1)) if graded else None
+    return -pair.log_q.gather(-1, index).squeeze(-1), gradient
 
 
 def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
@@ -102,9 +102,8 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
     dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
     scores = []
     for at in _blocks(len(labels), student.logits, dtype):
-        log_q, _ = _log_softmax(student.block(at, dtype), dtype)
-        log_p, _ = _log_softmax(teacher.block(at, dtype), dtype)
-        scores.append(adaptive.score(log_q, log_p, labels[at]))
+        pair = Pair(student.block(at, dtype), teacher.block(at, dtype))
+        scores.append(adaptive.score(pair.log_q, pair.log_p, labels[at]))
     return torch.cat(scores)
 
 
@@ -125,8 +124,8 @@ class Kept:
 def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
     r"""Return the value of every kept token, ``(K,)``, and write its gradient.
 
-    With :math:`g = \partial D / \partial \log q` and the factor :math:`f` the gradient by the
-    student's logits is :math:`f\, (g_v - q_v \sum_u g_u) / \tau`.
+    The gradient by the student's logits is that by the tempered ones times :math:`f / \tau`, with
+    the factor :math:`f`.
 
     Args:
         term: the loss of a token.
@@ -139,22 +138,16 @@ def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
     dtype = working_dtype(student.logits.dtype, (teacher or student).logits.dtype)
     for at in _blocks(len(kept.labels), student.logits, dtype):
         tau = None if kept.temperature is None else kept.temperature[at].unsqueeze(-1)
-        logits = student.block(at, dtype)
-        log_q, ruled_out = _log_softmax(logits, dtype, tau)
-        log_p = log_q
-        if teacher is not None:
-            log_p, _ = _log_softmax(teacher.block(at, dtype), dtype, tau)
-        pair = Pair(log_q, log_p)
-        value, slope = term(pair, kept.labels[at], gradient is not None)
+        logits = ours = student.block(at, dtype)
+        theirs = ours if teacher is None else teacher.block(at, dtype)
+        if tau is not None:
+            ours, theirs = ours / tau, theirs / tau
+        value, by_logits = term(Pair(ours, theirs), kept.labels[at], gradient is not None)
         values.append(value)
-        if gradient is None or slope is None:
-            continue
-        if ruled_out:
-            slope = slope.masked_fill(log_q <= FLOOR, 0)
-        by_logits = slope.addcmul(pair.q, slope.sum(-1, keepdim=True), value=-1)
-        if student.finish:
-            student.finish.chain_(by_logits, logits)
-        gradient.write(at, by_logits, factor)
+        if gradient is not None and by_logits is not None:
+            if student.finish:
+                by_logits = student.finish.chain(by_logits, logits)
+            gradient.write(at, by_logits, factor)
     return torch.cat(values)
 
 
@@ -168,15 +161,3 @@ def _blocks(rows: int, logits: Tensor, dtype: torch.dtype) -> Iterator[slice]:
     step = max(1, size // (logits.shape[-1] * dtype.itemsize))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))
-
-
-def _log_softmax(
-    logits: Tensor, dtype: torch.dtype, temperature: Tensor | None = None
-) -> tuple[Tensor, bool]:
-    """Return finite log-probabilities, and whether there were others."""
-    if temperature is not None:
-        logits = logits / temperature
-    log_probabilities = logits.log_softmax(-1, dtype=dtype)
-    # Words that a model rules out have logit -inf: rare, so look before touching anything.
-    ruled_out = bool(log_probabilities.amin() < FLOOR)
-    return log_probabilities.clamp_min_(FLOOR) if ruled_out else log_probabilities, ruled_out

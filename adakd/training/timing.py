@@ -17,7 +17,7 @@ from adakd.training import models
 from adakd.training.encoding import ByLength, Collator
 from adakd.training.objective import TokenObjective, next_token_labels
 from adakd.training.phases import Clock, peak_bytes, reset_peak
-from adakd.training.trainer import OnStep, distillation_loss
+from adakd.training.trainer import OnStep, distillation_loss, live
 from adakd.training.workshop import Workshop
 
 
@@ -80,7 +80,7 @@ class _Stepper:
     def __init__(self, workshop: Workshop, cell: Cell) -> None:
         self.training = workshop.suite.training
         self.student = models.place(workshop.trainable(cell, self.training)).train()
-        self.teacher = workshop.teacher
+        self.teacher = live(workshop.teacher)
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
 

@@ -3,8 +3,8 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,72 +15,56 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from adakd.config import Training
 from adakd.disk import writing
-from adakd.errors import AdakdError, NonFiniteLoss
+from adakd.errors import NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.records import Step
 from adakd.training.encoding import ByLength, Collator, Encoded
+from adakd.training.heads import Hidden
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now
+from adakd.training.responses import Batch, response
 
 OnStep = Callable[[int], None]
 """Called after each optimizer step with the number of steps done."""
+Teacher = Callable[[Batch, Tensor], Tensor | Hidden]
+"""Of a batch and its counted positions: what a teacher says there, as :func:`response` does."""
 COMPLETE = "objective.json"
 """Written last into a checkpoint: the objective's state, and the sign that it is complete."""
 
 
 def distillation_loss(
     student: Any,
-    teacher: Any | None,
+    teacher: Teacher | None,
     objective: TokenObjective,
-    batch: Mapping[str, Tensor],
+    batch: Batch,
     clock: Clock,
 ) -> Loss:
     """Return the loss of a batch: the one place where models meet the objective.
 
     Args:
         student: a causal language model, in training mode.
-        teacher: the same, frozen; None where the labels alone teach.
-        objective: what is made of their logits.
+        teacher: a frozen one, as :func:`live` makes it, or what was remembered of it; None where
+            the labels alone teach.
+        objective: what is made of the two.
         batch: ``input_ids``, ``attention_mask`` and unshifted ``labels``, each of shape (B, L).
-        clock: gets the seconds of the phases teacher, student and loss.
+        clock: gets the seconds of the phases teacher, student and loss. The heads count as loss
+            where the loss applies them.
     """
     labels = next_token_labels(batch["labels"])
     counted = labels != IGNORED
-    teacher_logits = None
+    theirs = None
     if teacher is not None:
         with clock.phase("teacher"), torch.no_grad():
-            teacher_logits = response_logits(teacher, batch, counted)
+            theirs = teacher(batch, counted)
     with clock.phase("student"):
-        student_logits = response_logits(student, batch, counted)
+        ours = response(student, batch, counted)
     with clock.phase("loss"):
-        return objective(student_logits, teacher_logits, labels[counted])
+        return objective(ours, theirs, labels[counted])
 
 
-def response_logits(model: Any, batch: Mapping[str, Tensor], counted: Tensor) -> Tensor:
-    """Return the logits of the counted positions alone, of shape (N, V).
-
-    The rows are picked in front of the output layer, so the logits of prompts and padding are
-    never computed; whatever the model does after that layer is kept.
-    """
-    with _rows_at_head(model, counted):
-        output = model(
-            input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False
-        )
-    logits: Tensor = output.logits
-    return logits.reshape(-1, logits.shape[-1])
-
-
-@contextmanager
-def _rows_at_head(model: Any, counted: Tensor) -> Iterator[None]:
-    unwrapped = getattr(model, "module", model)  # DistributedDataParallel hides the model there
-    head = unwrapped.get_output_embeddings()
-    if head is None:
-        raise AdakdError(f"{type(unwrapped).__name__} has no output layer: not a causal model")
-    handle = head.register_forward_pre_hook(lambda _, inputs: (inputs[0][counted], *inputs[1:]))
-    try:
-        yield
-    finally:
-        handle.remove()
+def live(model: Any) -> Teacher:
+    """Return a model as a teacher that reads every batch."""
+    return partial(response, model)
 
 
 class DistillationTrainer(Trainer):
@@ -92,7 +76,7 @@ class DistillationTrainer(Trainer):
     Args:
         objective: the loss.
         order: the order of the rows.
-        teacher: a frozen model on the training device, or None to learn from labels.
+        teacher: what teaches, see :func:`distillation_loss`; None to learn from labels.
         on_step: called after each optimizer step.
         options: those of ``transformers.Trainer``.
     """
@@ -102,7 +86,7 @@ class DistillationTrainer(Trainer):
         *,
         objective: TokenObjective,
         order: Sampler[int],
-        teacher: Any | None = None,
+        teacher: Teacher | None = None,
         on_step: OnStep = lambda _: None,
         **options: Any,
     ) -> None:
@@ -182,7 +166,7 @@ class _OptimizerPhase(TrainerCallback):
 
 def fit(
     model: Any,
-    teacher: Any | None,
+    teacher: Teacher | None,
     objective: TokenObjective,
     encoded: Encoded,
     pad: int,

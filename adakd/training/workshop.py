@@ -17,7 +17,7 @@ from adakd.records import Step, TrainingRecord
 from adakd.training import models
 from adakd.training.encoding import Encoded, encode
 from adakd.training.objective import Objective, SupervisedObjective, TokenObjective
-from adakd.training.trainer import OnStep, fit
+from adakd.training.trainer import OnStep, fit, live
 
 
 class Workshop:
@@ -149,7 +149,7 @@ class Workshop:
         objective = self.objective(cell)
         return fit(
             model=model,
-            teacher=self.teacher if objective.needs_teacher else None,
+            teacher=live(self.teacher) if objective.needs_teacher else None,
             objective=objective,
             encoded=self.encoded,
             pad=self.tokenizer.pad_token_id,

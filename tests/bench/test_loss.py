@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from torch.profiler import ProfilerActivity, profile
 
 from adakd.divergences import divergence
+from adakd.training.heads import Head, Hidden
 from adakd.training.objective import Objective
 
 TOKENS, VOCABULARY, WIDTH = 512, 49_152, 576
@@ -237,4 +238,37 @@ def test_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
         return loss.detach()
 
     torch.testing.assert_close(ours(), reference(), rtol=1e-3, atol=1e-6)
+    compare(benchmark, ours, reference)
+
+
+@pytest.mark.benchmark(group="loss from hidden states")
+@pytest.mark.parametrize("adaptive", [None, "adakd"], ids=["plain", "adakd"])
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32], ids=str)
+def test_head(benchmark: Any, precision: torch.dtype, adaptive: str | None) -> None:
+    """Against whole logits; the teacher's weights are frozen in the precision of the products."""
+    torch.manual_seed(0)
+    weight = torch.randn(VOCABULARY, WIDTH, requires_grad=True)
+    states = (4 / math.sqrt(WIDTH) * torch.randn(TOKENS, WIDTH)).requires_grad_()
+    labels = torch.randint(VOCABULARY, (TOKENS,))
+    with torch.no_grad():
+        their_weight = (weight + 0.3 * torch.randn_like(weight)).to(precision)
+        their_states = states.detach().to(precision)
+    objective = Objective("reverse_kl", adaptive, total_steps=100)
+    official = adakd if adaptive else plain
+    student = Hidden(states, Head(weight), precision)
+    teacher = Hidden(their_states, Head(their_weight))
+
+    def ours() -> Tensor:
+        loss = objective(student, teacher, labels).loss
+        torch.autograd.grad(loss, (states, weight))
+        return loss.detach()
+
+    def reference() -> Tensor:
+        with torch.autocast("cpu", precision, enabled=precision != torch.float32):
+            logits = [F.linear(states, weight), F.linear(their_states, their_weight)]
+        loss = official(reverse_kl, *logits, labels)
+        torch.autograd.grad(loss, (states, weight))
+        return loss.detach()
+
+    torch.testing.assert_close(ours(), reference(), rtol=1e-2, atol=1e-6)
     compare(benchmark, ours, reference)

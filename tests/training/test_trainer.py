@@ -9,12 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.config import Scratch
 from adakd.errors import AdakdError
 from adakd.records import Phase, Step
-from adakd.training import models, trainer
-from adakd.training.objective import IGNORED
-from adakd.training.trainer import COMPLETE, response_logits
+from adakd.training import trainer
+from adakd.training.trainer import COMPLETE
 from adakd.training.workshop import Workshop
 
 NEUTRAL = {
@@ -144,64 +142,6 @@ def test_any_split_of_a_batch_gives_the_same_training(make_suite, workshop, of, 
             assert one.grad_norm == pytest.approx(other.grad_norm, rel=1e-3)
         for name, weight in whole.items():
             torch.testing.assert_close(parts[name], weight, rtol=1e-3, atol=2e-5)
-
-
-# --- logits of the counted positions alone ----------------------------------------------------
-
-SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-HEADS = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
-MODELS = {
-    "llama": SMALL | {"num_attention_heads": 2},
-    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64},
-    "gemma2": SMALL | HEADS | {"final_logit_softcapping": 0.05},
-    "cohere": SMALL | {"num_attention_heads": 2, "logit_scale": 0.5},
-}
-
-
-def batch(vocabulary: int) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(2, vocabulary, (3, 12), generator=generator)
-    mask = torch.ones_like(ids)
-    mask[0, 8:] = mask[1, 3:] = 0
-    labels = ids.clone()
-    labels[:, :2] = IGNORED
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_response_logits_are_those_of_the_whole_model(tokenizer: Any, name: str) -> None:
-    base = Scratch(kind="scratch", config={"model_type": name, **MODELS[name]})
-    model = models.scratch_model(base, tokenizer, 1).eval()
-    given = batch(len(tokenizer))
-    counted = (given["attention_mask"] > 0) & (given["labels"] != IGNORED)
-    with torch.no_grad():
-        picked = response_logits(model, given, counted)
-        inputs = {key: given[key] for key in ("input_ids", "attention_mask")}
-        whole = model(**inputs).logits
-        again = model(**inputs).logits
-    assert picked.shape == (int(counted.sum()), len(tokenizer))
-    torch.testing.assert_close(picked, whole[counted])
-    assert torch.equal(whole, again)  # the model is left as it was
-    if name == "gemma2":
-        assert whole.abs().max() <= 0.05
-
-
-def test_response_logits_with_adapters_have_their_gradient(tokenizer: Any) -> None:
-    from adakd.config import Lora
-
-    base = Scratch(kind="scratch", config={"model_type": "llama", **MODELS["llama"]})
-    model = models.with_adapters(models.scratch_model(base, tokenizer, 1), Lora(r=2, dropout=0), 1)
-    given = batch(len(tokenizer))
-    counted = given["labels"] != IGNORED
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    inputs = {key: given[key] for key in ("input_ids", "attention_mask")}
-    gradients = [
-        torch.autograd.grad(logits.square().sum(), trained)
-        for logits in (response_logits(model, given, counted), model(**inputs).logits[counted])
-    ]
-    assert any(gradient.any() for gradient in gradients[0])
-    for one, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 # --- killed and continued ---------------------------------------------------------------------
