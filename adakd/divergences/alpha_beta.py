@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.pair import exp
+from adakd.divergences.pair import LOG2_E, exp
 from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
     if alpha == 0:
         slope = exp(log_q, beta).mul_(pair.gap)
         return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), pair.by_logits(slope)
-    own, product = exp(log_q, total), exp((log_p * alpha).add_(log_q, alpha=beta))
+    own = exp(log_q, total)
+    product = (log_p * (alpha * LOG2_E)).add_(log_q, alpha=beta * LOG2_E).exp2_()
     gradient = pair.by_logits((own - product).div_(alpha))
     if beta == 0 or total == 0:
         return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), gradient

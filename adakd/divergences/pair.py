@@ -12,6 +12,9 @@ FLOOR = -1e9
 """Least log-probability that a divergence sees: e to its power is 0, and 0 times it is not NaN."""
 
 
+LOG2_E = log2(euler)
+
+
 class Pair:
     """Both models' distributions over a block of tokens; each part is made when asked for.
 
@@ -75,23 +78,23 @@ class Side:
     def logarithms(self) -> "Tensor":
         """Their logarithms, at least FLOOR; a new tensor."""
         if "probabilities" in vars(self):
-            logarithms = self.logits - self.normaliser
+            logarithms = (self.logits - self._largest).add_(self.likeliest)
         else:
             logarithms = self.logits.log_softmax(-1)
             self.ruled_out = bool(logarithms.amin() < FLOOR)
         return logarithms.clamp_min_(FLOOR) if self.ruled_out else logarithms
 
     def over(self, other: "Side") -> "Tensor":
-        """Return the logarithm of its probabilities over another's, at the least expense."""
-        if "probabilities" in vars(other):
-            apart = self.normaliser - other.normaliser
-            return (self.logits - other.logits).sub_(apart)
-        return (self.logits - other.logarithms).sub_(self.normaliser)
+        """Return the logarithm of its probabilities over another's, a new tensor."""
+        apart = (self._largest - other._largest).sub_(self.likeliest - other.likeliest)
+        return (self.logits - other.logits).sub_(apart)
 
     @cached_property
-    def normaliser(self) -> "Tensor":
-        r""":math:`\log \sum_v e^{z_v}`, which the probability of the likeliest word gives away."""
-        return self._largest - self.probabilities.amax(-1, keepdim=True).log_()
+    def likeliest(self) -> "Tensor":
+        """The log-probability of the likeliest word, ``(B, 1)``: it gives away the normaliser."""
+        if "probabilities" in vars(self):
+            return self.probabilities.amax(-1, keepdim=True).log_()
+        return self.logarithms.amax(-1, keepdim=True)
 
     @cached_property
     def ruled_out(self) -> bool:
@@ -109,4 +112,4 @@ def exp(logarithm: "Tensor", power: float = 1.0) -> "Tensor":
     As a power of two, which PyTorch computes at twice the speed of ``exp`` on a CPU: good to
     the rounding of the logarithm.
     """
-    return (logarithm * (power * log2(euler))).exp2_()
+    return (logarithm * (power * LOG2_E)).exp2_()

@@ -83,17 +83,21 @@ def mean_loss(
         gradient = student.gradient(needed, len(labels)) if any(needed) else None
         values = []
         for at, index in _groups(labels, keep, row_bytes, budget):
+            logits = student.rows(index)
             kept = Kept(
-                student=student.rows(index),
+                student=logits,
                 teacher=None if teacher is None else teacher.rows(index),
                 labels=labels[at],
                 temperature=None if tau is None else tau[at],
                 factor=factor[at] * late / len(labels),
             )
-            out = None if gradient is None else gradient.rows(index, kept.student)
+            out = None if gradient is None else gradient.rows(index, logits)
             values.append(loss_rows(term, kept, out))
+            del kept  # before the products: half of the memory is the teacher's logits
+            if teacher is not None:
+                teacher.release()
             if gradient is not None:
-                gradient.add(index, len(labels[at]), kept.student)
+                gradient.add(index, len(labels[at]), logits)
         total = () if gradient is None else gradient.total()
         return (torch.cat(values) * factor).mean(), total
 

@@ -11,6 +11,8 @@ from adakd.training.blocks import Rows
 from adakd.training.heads import Hidden
 
 Gradients = tuple[Tensor | None, ...]
+SLICE = 8192
+"""Words of a head whose gradient is made at a time, in the precision of the products."""
 
 
 class Source(Protocol):
@@ -33,6 +35,10 @@ class Source(Protocol):
 
     def hold(self) -> None:
         """Compute all logits now and keep them, where they are not at hand."""
+        ...
+
+    def release(self) -> None:
+        """Let go of them."""
         ...
 
     def rows(self, index: Tensor | None) -> Rows:
@@ -75,6 +81,9 @@ class Given:
         self.logits, self._counted = logits.detach(), counted
 
     def hold(self) -> None:
+        """Do nothing: the caller holds them."""
+
+    def release(self) -> None:
         """Do nothing: the caller holds them."""
 
     def at(self, index: Tensor | None) -> Tensor | None:
@@ -127,6 +136,10 @@ class Projected:
         """Compute all logits and keep them."""
         self._all = self._logits(self.states)
 
+    def release(self) -> None:
+        """Let go of them."""
+        self._all = None
+
     def rows(self, index: Tensor | None) -> Rows:
         """Return the rows, kept or computed now."""
         if self._all is not None:
@@ -166,10 +179,21 @@ class _ProjectedGradient:
             else:
                 self._states.index_copy_(0, index, by_states)
         if self._needed[1]:
-            here = states if index is None else states[index]
-            self._weight = _plus(self._weight, by_logits.T @ here)
+            self._add_weight(by_logits, states if index is None else states[index])
         if self._needed[2]:
-            self._bias = _plus(self._bias, by_logits.sum(0, dtype=torch.float32))
+            part = by_logits.sum(0, dtype=torch.promote_types(self._source.dtype, torch.float32))
+            self._bias = part if self._bias is None else self._bias + part
+
+    def _add_weight(self, by_logits: Tensor, states: Tensor) -> None:
+        """Add a group's part in float32, as one product over all groups would inside."""
+        shape, dtype = self._source.weight.shape, torch.promote_types(states.dtype, torch.float32)
+        first = self._weight is None
+        if self._weight is None:
+            self._weight = torch.empty(shape, dtype=dtype, device=states.device)
+        for start in range(0, len(self._weight), SLICE):
+            part = by_logits[:, start : start + SLICE].T @ states
+            whole = self._weight[start : start + SLICE]
+            whole.copy_(part) if first else whole.add_(part)
 
     def total(self) -> Gradients:
         states = self._states if self._needed[0] else None
@@ -178,13 +202,6 @@ class _ProjectedGradient:
             None if part is None or given is None else part.to(given.dtype)
             for part, given in zip(totals, self._source.inputs, strict=True)
         )
-
-
-def _plus(total: Tensor | None, part: Tensor) -> Tensor:
-    """Add up in float32, as a single product would inside."""
-    if total is None:
-        return part
-    return total.float().add_(part)
 
 
 def source(given: Tensor | Hidden, counted: Tensor | None, vocabulary: int | None = None) -> Source:

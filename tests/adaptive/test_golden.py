@@ -1,6 +1,7 @@
 """AdaKD against the official code: 31 losses with all that leads to them, 6 runs of LATF."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor
 from adakd.adaptive import AdaKD, adaptive, focus, indicator
 from adakd.divergences import Divergence, divergence
 from adakd.registry import Spec
+from adakd.training import blocks
+from adakd.training.heads import Head, Hidden
 from adakd.training.objective import Objective
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -64,15 +67,34 @@ def method(vector: dict[str, Any]) -> AdaKD:
     return built
 
 
+def as_hidden(logits: Tensor) -> Hidden:
+    """Logits as hidden states, by a head that does nothing: the gradients are the same."""
+    return Hidden(logits, Head(torch.eye(logits.shape[-1])))
+
+
+PATHS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
+    "logits": (lambda logits: logits, 1024**2),
+    "logits, row by row": (lambda logits: logits, 1),
+    "hidden states": (as_hidden, 1024**2),
+    "hidden states, row by row": (as_hidden, 1),
+}
+"""What is given to the objective, and the bytes of its blocks and of its groups."""
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("vector", VECTORS["adakd"], ids=lambda v: str(v["id"]))
-def test_loss_and_all_that_leads_to_it(vector: dict[str, Any]) -> None:
+def test_loss_and_all_that_leads_to_it(
+    vector: dict[str, Any], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, size = PATHS[path]
+    monkeypatch.setattr(blocks, "CACHED_BYTES", size)
     student, teacher, labels = (
         torch.from_numpy(ARRAYS[f"case{vector['case']}.{name}"])
         for name in ("student_logits", "teacher_logits", "labels")
     )
     student.requires_grad_()
-    objective = Objective(DIVERGENCES[vector["divergence"]], method(vector), total_steps=1)
-    result = objective(student, teacher, labels)
+    objective = Objective(DIVERGENCES[vector["divergence"]], method(vector), 1, size)
+    result = objective(given(student), given(teacher), labels)
     result.loss.backward()
 
     valid = (labels != -100).nonzero().squeeze(-1)

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.divergences import Divergence, divergence
+from adakd.divergences import Divergence, Pair, divergence
+from adakd.divergences.slope import differentiate
 from adakd.registry import Spec
 
 VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")
@@ -49,6 +50,21 @@ def test_value_and_gradient(name: str, case: int) -> None:
     close = {"rtol": 1e-5, "atol": 1e-6}
     torch.testing.assert_close(values.detach(), golden(f"case{case}.{name}.value"), **close)
     torch.testing.assert_close(gradient, golden(f"case{case}.{name}.grad"), **close)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", NAMES)
+def test_declared_derivative(name: str, case: int) -> None:
+    """In float64 the golden numbers; in float32 as near to those as golden numbers have to be."""
+    student, teacher = (golden(f"case{case}.{side}_logits") for side in ("student", "teacher"))
+    words, close = student.shape[-1], {"rtol": 1e-5, "atol": 1e-6}
+    sides = student.reshape(-1, words), teacher.reshape(-1, words)
+    exact = differentiate(NAMES[name], Pair(*(side.double() for side in sides)))
+    for part, kind in zip(exact, ("value", "grad"), strict=True):
+        wanted = golden(f"case{case}.{name}.{kind}")
+        torch.testing.assert_close(part.float().view_as(wanted), wanted, **close)
+    for part, rounded in zip(exact, differentiate(NAMES[name], Pair(*sides)), strict=True):
+        torch.testing.assert_close(rounded, part.float(), **close)
 
 
 def test_every_golden_divergence_is_compared() -> None:
