@@ -10,9 +10,8 @@ if TYPE_CHECKING:
 
 FLOOR = -1e9
 """Least log-probability that a divergence sees: e to its power is 0, and 0 times it is not NaN."""
-
-
 LOG2_E = log2(euler)
+"""What turns a natural exponent into one of 2."""
 
 
 class Pair:

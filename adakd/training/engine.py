@@ -74,9 +74,7 @@ def mean_loss(
         factor = factor * tau.square()
     if choice is not None and choice.weight is not None:
         factor = factor * choice.weight
-    # Divided by many tokens a gradient may vanish in float16. It waits for the factor that a
-    # gradient scaler puts into the backward.
-    late = len(labels) if student.dtype == torch.float16 else 1
+    late = _late(student, len(labels))
     row_bytes = student.row_bytes + (0 if teacher is None else teacher.row_bytes)
 
     def compute(needed: tuple[bool, ...]) -> tuple[Tensor, Gradients]:
@@ -138,6 +136,17 @@ class _Loss(torch.autograd.Function):
                 if gradient is not None:
                     gradient.mul_(incoming)
         return None, None, None, *gradients
+
+
+def _late(student: Source, count: int) -> int:
+    """Return what the gradient is divided by in the backward instead of before.
+
+    Divided by many tokens it may vanish in float16: it waits for the factor that a gradient scaler
+    puts into the backward. The products of a head add it up over tokens, which must not overflow.
+    """
+    if student.dtype != torch.float16:
+        return 1
+    return min(count, 256) if student.row_bytes else count
 
 
 def _groups(
