@@ -166,6 +166,9 @@ class Training(Config):
     batch_size: PositiveInt = 8
     """Sequences a device and forward pass."""
     gradient_accumulation: PositiveInt = 1
+    length_pool: PositiveInt = 1
+    """So many optimizer steps share their rows out by length: less padding, but the rows of a
+    step are then of about one length. 1 leaves each step the rows that chance gave it."""
     learning_rate: PositiveFloat = 5e-5
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup: Share = 0.0
@@ -197,6 +200,10 @@ class Teacher(Config):
 
     base: Annotated[Pretrained | Scratch, Field(discriminator="kind")]
     sft: Training | None = None
+    cache: Literal["fp16", "float32", "bf16", "off"] = "fp16"
+    """How its final hidden states are kept, to be computed once for all students: computed in
+    float32 and kept in 16 bits; kept as they are, which rebuilds its logits bit for bit; computed
+    and kept in bfloat16, for a teacher whose float32 weights do not fit; or not kept."""
 
     @model_validator(mode="after")
     def _trained(self) -> "Teacher":

@@ -9,6 +9,8 @@ from adakd.errors import AdakdError
 
 FULL = 1 << 20
 """Fewer free bytes than this are a full disk."""
+RESERVE = 1 << 30
+"""Bytes to leave for models, checkpoints and records where something may be left out instead."""
 
 
 @contextmanager
@@ -29,6 +31,15 @@ def writing(target: Path, folder: Path) -> Iterator[None]:
         if shutil.disk_usage(folder).free > FULL:
             raise
         raise _told(target, "No space left on device") from error
+
+
+def lack_of_room(folder: Path, size: int) -> str:
+    """Return why `size` bytes more would not fit beside what a run writes; nothing if they do."""
+    there = next(above for above in (folder, *folder.absolute().parents) if above.is_dir())
+    free = shutil.disk_usage(there).free
+    if size + RESERVE <= free:
+        return ""
+    return f"it takes {size / 1e9:.1f} GB, and {there} has {free / 1e9:.1f} GB left"
 
 
 def _told(target: Path, what: str) -> AdakdError:

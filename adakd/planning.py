@@ -32,7 +32,7 @@ from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.registry import Registry, Spec, load_plugins
 
-METHOD_VERSION = 2
+METHOD_VERSION = 3
 """Rises when the same suite would no longer give the same numbers."""
 
 Role = Literal["teacher", "untrained", "sft", "distilled", "file"]
@@ -100,12 +100,17 @@ class Plan(Config):
         return steps, steps * training.sequences * self.suite.data.max_tokens
 
     @property
+    def teaching_key(self) -> str:
+        """The key of what the teacher tells all students."""
+        return digest("teaching", [cell.key for cell in self.cells], self.suite.timing)
+
+    @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of all cells, scores and overhead measurements."""
+        """The keys of all cells, scores, overhead measurements and of the teacher's part."""
         adaptive = [cell for cell in self.cells if cell.arm != PLAIN]
         timings = (timing_key(cell, self.suite.timing) for cell in adaptive)
         parts = (part.key for parts in (self.cells, self.jobs) for part in parts)
-        return (*parts, *timings)
+        return (*parts, *timings, self.teaching_key)
 
     @property
     def teacher(self) -> Cell:
@@ -166,6 +171,7 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
         for seed in suite.seeds:
             for arm, wrapper in ((PLAIN, None), *wrappers.items()):
                 parts = {**student, "divergence": method, "adaptive": wrapper}
+                parts["cache"] = suite.teacher.cache
                 cells.append(_cell("distilled", seed, parts, str(spec), arm))
     return tuple(cells)
 

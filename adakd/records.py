@@ -35,6 +35,28 @@ class RunRecord(Config):
     commit: str | None
 
 
+class TeachingRecord(Config):
+    """How the teacher's part in all trainings of a run was had."""
+
+    kind: Literal["teaching"] = "teaching"
+    schema_version: int = SCHEMA
+    key: str
+    cache: Literal["fp16", "float32", "bf16", "off"]
+    """How its hidden states are kept."""
+    reason: str = ""
+    """Why they are not."""
+    sequences: int
+    """What the students learn from: each is read once where states are kept."""
+    readings: int
+    """Sequences that all trainings take together: so many are read where none are kept."""
+    tokens: int = 0
+    """Labels whose states are kept."""
+    size: int = 0
+    """Bytes of the states."""
+    seconds: float = 0.0
+    """Reading took; 0 where the states were found."""
+
+
 class Step(Config):
     """One optimizer step of a training."""
 
@@ -278,6 +300,7 @@ class StopRecord(Config):
 
 Record = (
     RunRecord
+    | TeachingRecord
     | TrainingRecord
     | ScoreRecord
     | ExampleRecord

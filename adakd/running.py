@@ -1,5 +1,6 @@
 """The whole flow on one screen: suite -> plan -> train -> score -> time -> judge -> report."""
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from adakd.judging.run import keep_texts
 from adakd.planning import PLAIN, Cell, Plan, plan, timing_key
 from adakd.progress import Progress, Show, Silent
 from adakd.provenance import run_record
-from adakd.records import TrainingRecord
+from adakd.records import TeachingRecord, TrainingRecord
 from adakd.reporting import write_report
 from adakd.results import Store, locked
 from adakd.training.allocator import keep_freed_memory
@@ -68,11 +69,40 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
 def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
     if store.get(TrainingRecord, cell.key) is not None:
         return
+    if cell.role == "distilled":
+        _teach(workshop, store, progress)
     with progress.stage(f"train {cell}", workshop.steps(cell)) as show:
         record = workshop.train(cell, show)
     store.add(record)
     if record.reason:
         progress.note(f"[red]failed[/red] {cell}: {record.reason}")
+
+
+def _teach(workshop: Workshop, store: Store, progress: Progress) -> None:
+    """Let the teacher read what the students learn from, once for all of them.
+
+    Raises:
+        AdakdError: it was read before, and cannot be had in the same way.
+    """
+    known = store.get(TeachingRecord, workshop.plan.teaching_key)
+    if known is not None and known.cache == "off":
+        workshop.cache = known.reason  # as for the students before
+    cache, start = workshop.cache, time.perf_counter()
+    if isinstance(cache, str):
+        if known is not None and known.cache != "off":
+            raise AdakdError(
+                f"{workshop.folder}: students so far learned from kept hidden states of the "
+                f"teacher, and now {cache}; mend that, or choose another --out folder"
+            )
+        progress.note(f"the teacher reads every batch anew: {cache}")
+    elif cache.missing:
+        progress.note(
+            f"the teacher's hidden states take {cache.bytes / 1e6:,.1f} MB in {cache.folder}"
+        )
+        with progress.stage("teacher reads", len(cache.parts)) as show:
+            workshop.fill_cache(show)
+    if known is None:
+        store.add(workshop.teaching_record(time.perf_counter() - start))
 
 
 def _check_teacher(plan: Plan, store: Store) -> None:
@@ -123,9 +153,10 @@ def _time(
     for plain, adaptive in once.values() if timing.pairs else ():
         if timing_key(adaptive, timing) in store:
             continue
+        _teach(workshop, store, progress)
         steps = timing.warmup + timing.pairs
         with progress.stage(f"time {adaptive.method}", steps) as show:
-            record = measure_overhead(workshop, plain, adaptive, timing, show)
+            record = measure_overhead(workshop, plain, adaptive, show)
         store.add(record)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import adakd
+from adakd import disk
 from adakd.errors import AdakdError
 from adakd.loading import load_suite
 from adakd.planning import plan
@@ -19,6 +20,7 @@ from adakd.records import (
     ExampleRecord,
     RunRecord,
     ScoreRecord,
+    TeachingRecord,
     TimingRecord,
     TrainingRecord,
     VerdictRecord,
@@ -75,6 +77,12 @@ def lines(run: Path) -> list[str]:
 def models_of(run: Path) -> dict[str, tuple[int, bytes]]:
     files = run.glob("cells/*/model/*.safetensors")
     return {str(f.relative_to(run)): (f.stat().st_mtime_ns, f.read_bytes()) for f in files}
+
+
+def forget(run: Path, kind: str) -> None:
+    """Take out the records of a kind."""
+    kept = [line for line in lines(run) if f'"kind":"{kind}"' not in line]
+    (run / "results.jsonl").write_text("".join(line + "\n" for line in kept))
 
 
 class Told:
@@ -135,11 +143,50 @@ def test_the_report_shows_every_method(finished: Path) -> None:
 
 def test_the_folder_holds_models_records_tasks_and_nothing_half_done(finished: Path) -> None:
     assert {p.name for p in finished.iterdir()} - {".lock"} == {
-        "cells", "report.html", "results.jsonl", "tasks"
+        "cells", "report.html", "results.jsonl", "tasks", "teacher"
     }  # fmt: skip
     cells = {cell.key for cell in plan(suite_of(finished)).cells if cell.role != "untrained"}
     assert {p.name for p in (finished / "cells").iterdir()} == cells
     assert {p.name for p in finished.glob("cells/*/*")} == {"model"}
+
+
+def test_the_teacher_reads_for_all_students_at_once(finished: Path, tmp_path: Path) -> None:
+    told = Told()
+    adakd.run(suite_of(finished), tmp_path / "run", told)
+    trained = [stage for stage in told.stages if stage.startswith(("train", "teacher"))]
+    assert trained.index("teacher reads") == len([s for s in trained if "kl" not in s]) - 1
+    assert trained.count("teacher reads") == 1
+    (announced,) = (note for note in told.notes if "hidden states" in note)
+    (record,) = Store(tmp_path / "run").of(TeachingRecord)
+    (states,) = (tmp_path / "run").glob("teacher/*/states.bin")
+    assert f"{record.size / 1e6:,.1f} MB in {states.parent}" in announced
+    assert record.size == states.stat().st_size == 2 * 32 * record.tokens
+    assert record.readings == 4 * 4 * 4  # students, steps, rows
+
+
+@pytest.mark.parametrize("began", ["kept", "live"])
+def test_how_the_teacher_teaches_stays_as_it_began(
+    suite_file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: str
+) -> None:
+    """All students of a run learn from the same teacher, whatever becomes of the disk."""
+    room, suite, run, told = (
+        {"kept": 0, "live": 1 << 60},
+        load_suite(str(suite_file())),
+        tmp_path / "run",
+        Told(),
+    )
+    monkeypatch.setattr(disk, "RESERVE", room.pop(began))
+    adakd.run(suite, run)
+    shutil.rmtree(run / "teacher", ignore_errors=True)
+    forget(run, "timing")
+    monkeypatch.setattr(disk, "RESERVE", room.popitem()[1])
+    if began == "kept":
+        with pytest.raises(AdakdError, match=r"learned from kept hidden states.*GB left"):
+            adakd.run(suite, run)
+    else:
+        adakd.run(suite, run, told)
+        assert any("reads every batch anew: it takes" in note for note in told.notes)
+        assert not list(run.glob("teacher"))
 
 
 def test_the_same_command_again_does_nothing(again: Path) -> None:

@@ -1,7 +1,7 @@
 """Rows -> token sequences with labels on the response alone, and their batches."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,26 @@ from adakd.training.objective import IGNORED
 
 
 @dataclass(frozen=True)
+class Example:
+    """One training sequence."""
+
+    number: int
+    """Its place among all training sequences."""
+    input_ids: list[int]
+    labels: list[int]
+    """Unshifted; -100 in the prompt."""
+
+    @property
+    def counted(self) -> int:
+        """Labels that count: what comes before the first token is nobody's to predict."""
+        return sum(label != IGNORED for label in self.labels[1:])
+
+
+@dataclass(frozen=True)
 class Encoded:
     """Training sequences and what the filters left out."""
 
-    examples: list[dict[str, list[int]]]
-    """``input_ids`` and unshifted ``labels``, one list of token ids each."""
+    examples: list[Example]
     left_out: int
     """Rows with a prompt over ``data.max_prompt_tokens``, or with an empty response."""
 
@@ -31,17 +46,19 @@ def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
     Raises:
         AdakdError: no row is left.
     """
-    examples = [example for row in rows if (example := _example(row, tokenizer, data)) is not None]
-    if not examples:
+    sequences = [ids for row in rows if (ids := _sequence(row, tokenizer, data)) is not None]
+    if not sequences:
         raise AdakdError(
             f"data.train: none of {len(rows)} rows has response tokens left: raise "
             f"data.max_prompt_tokens ({data.max_prompt_tokens}) and data.max_tokens "
             f"({data.max_tokens})"
         )
+    examples = [Example(number, *ids) for number, ids in enumerate(sequences)]
     return Encoded(examples, left_out=len(rows) - len(examples))
 
 
-def _example(row: Row, tokenizer: Any, data: Data) -> dict[str, list[int]] | None:
+def _sequence(row: Row, tokenizer: Any, data: Data) -> tuple[list[int], list[int]] | None:
+    """Return the input and the labels of a row; None where it is to be left out."""
     prompt = prompt_of(row.instruction, row.input, data.template, tokenizer)
     # As lm-eval encodes it: the tokenizer's own habit decides on a first special token.
     prompt_ids = list(tokenizer(prompt)["input_ids"])
@@ -50,25 +67,26 @@ def _example(row: Row, tokenizer: Any, data: Data) -> dict[str, list[int]] | Non
     response_ids = response_ids[: max(0, data.max_tokens - len(prompt_ids))]
     if len(prompt_ids) > data.max_prompt_tokens or not response_ids or not row.references[0]:
         return None
-    labels = [IGNORED] * len(prompt_ids) + response_ids
-    return {"input_ids": prompt_ids + response_ids, "labels": labels}
+    return prompt_ids + response_ids, [IGNORED] * len(prompt_ids) + response_ids
 
 
 class ByLength(Sampler[int]):
     """A random order; the rows of each optimizer step stand in it by length.
 
     So the micro-batches of a step hold rows of about one length, and little of them is padding.
-    The step itself holds the rows that chance gave it and learns the same, however it is split.
+    With a pool of one the step itself holds the rows that chance gave it and learns the same,
+    however it is split.
 
     Args:
         examples: the sequences.
         step: rows of one optimizer step, over all micro-batches and devices.
         seed: decides the order, with the epoch.
+        pool: so many steps share their rows out by length, and follow each other in random order.
     """
 
-    def __init__(self, examples: Sequence[dict[str, list[int]]], step: int, seed: int) -> None:
-        self.lengths = [len(example["input_ids"]) for example in examples]
-        self.step, self.seed, self.epoch = step, seed, 0
+    def __init__(self, examples: Sequence[Example], step: int, seed: int, pool: int = 1) -> None:
+        self.lengths = [len(example.input_ids) for example in examples]
+        self.step, self.seed, self.pool, self.epoch = step, seed, pool, 0
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -78,10 +96,21 @@ class ByLength(Sampler[int]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        rows = list(range(len(self)))
-        random.Random(f"seed {self.seed}, epoch {self.epoch}").shuffle(rows)
-        for start in range(0, len(rows), self.step):
-            yield from sorted(rows[start : start + self.step], key=self.lengths.__getitem__)
+        rows, chance = (
+            list(range(len(self))),
+            random.Random(f"seed {self.seed}, epoch {self.epoch}"),
+        )
+        chance.shuffle(rows)
+        for pool in _cut(rows, self.pool * self.step):
+            steps = _cut(sorted(pool, key=self.lengths.__getitem__), self.step)
+            short = steps.pop() if len(steps[-1]) < self.step else []  # stays an epoch's last
+            chance.shuffle(steps)
+            for step in (*steps, short):
+                yield from step
+
+
+def _cut(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
 @dataclass(frozen=True)
@@ -90,17 +119,17 @@ class Collator:
 
     pad: int
 
-    def __call__(self, examples: Sequence[dict[str, list[int]]]) -> dict[str, Tensor]:
-        """Return ``input_ids``, ``attention_mask`` and ``labels``, each of shape (B, L)."""
-        longest = max(len(example["input_ids"]) for example in examples)
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Return ``input_ids``, ``attention_mask``, ``labels``, ``(B, L)``, and ``number``, (B)."""
+        lengths = [len(example.input_ids) for example in examples]
+        longest = max(lengths)
 
-        def padded(field: str, filler: int) -> Tensor:
-            rows = [e[field] + [filler] * (longest - len(e[field])) for e in examples]
-            return torch.tensor(rows)
+        def padded(rows: Iterable[list[int]], filler: int) -> Tensor:
+            return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
 
-        lengths = torch.tensor([len(example["input_ids"]) for example in examples])
         return {
-            "input_ids": padded("input_ids", self.pad),
-            "attention_mask": (torch.arange(longest) < lengths[:, None]).long(),
-            "labels": padded("labels", IGNORED),
+            "input_ids": padded((example.input_ids for example in examples), self.pad),
+            "attention_mask": (torch.arange(longest) < torch.tensor(lengths)[:, None]).long(),
+            "labels": padded((example.labels for example in examples), IGNORED),
+            "number": torch.tensor([example.number for example in examples]),
         }

@@ -19,6 +19,11 @@ class Head:
     """Of shape ``(V,)``."""
     finish: Finish = PLAIN
 
+    def to(self, device: torch.device, dtype: torch.dtype) -> "Head":
+        """Return the same head elsewhere, in another precision; not to be trained."""
+        bias = None if self.bias is None else self.bias.detach().to(device, dtype)
+        return Head(self.weight.detach().to(device, dtype), bias, self.finish)
+
     def logits(self, states: Tensor) -> Tensor:
         """Return the finished logits of hidden states, as the model would."""
         raw = F.linear(states, self.weight, self.bias)

@@ -1,6 +1,7 @@
 """Teachers, students and their tokenizer: from a folder, the hub, a GGUF file or from scratch."""
 
 import copy
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -191,6 +192,15 @@ def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTraine
         return load_model(folder)
     merged: PreTrainedModel = PeftModel.from_pretrained(base(), folder).merge_and_unload()
     return merged.requires_grad_(True)  # peft froze them; a pruned student trains them again
+
+
+def weights_digest(model: torch.nn.Module) -> str:
+    """Return a hash of all weights of a model on the CPU."""
+    content = hashlib.sha256()
+    for name, weight in model.named_parameters():
+        content.update(name.encode())
+        content.update(weight.detach().contiguous().flatten().view(torch.uint8).numpy().data)
+    return content.hexdigest()[:16]
 
 
 def _layers(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:

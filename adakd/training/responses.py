@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from adakd.errors import AdakdError
-from adakd.training.blocks import PLAIN, Finish
+from adakd.training.blocks import Finish
 from adakd.training.heads import Head, Hidden
 
 Batch = Mapping[str, Tensor]
 """``input_ids`` and ``attention_mask``, each of shape ``(B, L)``, among others."""
 _log = logging.getLogger(__name__)
-_finishes: "WeakKeyDictionary[nn.Module, Finish | None]" = WeakKeyDictionary()
-"""What was found out about each model; None where the head has to be left to the model."""
+_finishes: "WeakKeyDictionary[nn.Module, Finish | str]" = WeakKeyDictionary()
+"""What was found out about each model; a reason where the head has to be left to the model."""
 
 
 def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | Hidden:
@@ -35,22 +35,34 @@ def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | Hidden:
         batch: what the model reads.
         counted: which positions count, ``(B, L)``.
     """
-    if model not in _finishes:
-        _finishes[model] = _finish(model, batch)
-    finish = _finishes[model]
-    if finish is None:
+    head, seen = head_of(model, batch), list[Hidden]()
+    if isinstance(head, str):
         return response_logits(model, batch, counted)
-    head, seen = _head(model), list[Hidden]()
 
     def remember(states: Tensor) -> Tensor:
         device = states.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        seen.append(Hidden(states[counted], Head(head.weight, head.bias, finish), precision))
+        seen.append(Hidden(states[counted], head, precision))
         return states[..., :0]
 
-    with _replaced(head, remember):
+    with _replaced(_head(model), remember):
         _run(model, batch)
     return seen[0]
+
+
+def head_of(model: Any, batch: Batch) -> Head | str:
+    """Return the head of a model, or why it has to be left to the model; logged once for each.
+
+    Args:
+        model: a causal language model, wrapped or not.
+        batch: something that it can read.
+    """
+    if model not in _finishes:
+        found = _finishes[model] = _finish(model, batch)
+        if isinstance(found, str):
+            _log.warning("%s: the loss takes whole logits, %s", type(model).__name__, found)
+    finish, head = _finishes[model], _head(model)
+    return finish if isinstance(finish, str) else Head(head.weight, head.bias, finish)
 
 
 def response_logits(model: Any, batch: Batch, counted: Tensor) -> Tensor:
@@ -84,15 +96,14 @@ def _head(model: Any) -> Any:
     return head
 
 
-def _finish(model: Any, batch: Batch) -> Finish | None:
-    """Return what follows the head of a model; None, and a line that says why, where unknown."""
+def _finish(model: Any, batch: Batch) -> Finish | str:
+    """Return what follows the head of a model, or why that is not known."""
     reason = _not_plain(model, _head(model))
-    finish = PLAIN if reason else _declared(model)
-    if not reason and not _as_declared(model, finish, batch):
-        reason = "the model does something else to its output"
     if reason:
-        _log.warning("%s: the loss takes whole logits, %s", type(model).__name__, reason)
-        return None
+        return reason
+    finish = _declared(model)
+    if not _as_declared(model, finish, batch):
+        return "since the model does something else to its output"
     return finish
 
 

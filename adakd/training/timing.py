@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from adakd.config import Timing, Training
+from adakd.config import Training
 from adakd.planning import PLAIN, Cell, timing_key
 from adakd.records import Phase, TimedStep, TimingRecord
 from adakd.training import models
-from adakd.training.encoding import ByLength, Collator
+from adakd.training.encoding import Collator
 from adakd.training.objective import TokenObjective, next_token_labels
 from adakd.training.phases import Clock, peak_bytes, reset_peak
-from adakd.training.trainer import OnStep, distillation_loss, live
+from adakd.training.trainer import OnStep, distillation_loss, row_order
 from adakd.training.workshop import Workshop
 
 
@@ -25,7 +25,6 @@ def measure_overhead(
     workshop: Workshop,
     plain: Cell,
     adaptive: Cell,
-    timing: Timing,
     on_step: OnStep = lambda _: None,
 ) -> TimingRecord:
     """Return the interleaved steps of a pair.
@@ -33,7 +32,7 @@ def measure_overhead(
     The adaptive arm runs as at the start of its training, with every token kept: the most that
     it can cost.
     """
-    training = workshop.suite.training
+    training, timing = workshop.suite.training, workshop.suite.timing
     stepper = _Stepper(workshop, plain)
     arms = {PLAIN: workshop.objective(plain), adaptive.arm: workshop.objective(adaptive)}
     batches = _batches(workshop, training, timing.warmup + timing.pairs)
@@ -66,7 +65,7 @@ def _batches(workshop: Workshop, training: Training, count: int) -> list[dict[st
     """Return batches as a training with the first seed meets them."""
     examples, size = workshop.encoded.examples, training.batch_size
     collate = Collator(workshop.tokenizer.pad_token_id)
-    order = list(ByLength(examples, training.sequences, workshop.suite.seeds[0]))
+    order = list(row_order(examples, training, workshop.suite.seeds[0]))
     picked = [
         [examples[order[(start * size + i) % len(order)]] for i in range(size)]
         for start in range(count)
@@ -80,7 +79,7 @@ class _Stepper:
     def __init__(self, workshop: Workshop, cell: Cell) -> None:
         self.training = workshop.suite.training
         self.student = models.place(workshop.trainable(cell, self.training)).train()
-        self.teacher = live(workshop.teacher)
+        self.teacher = workshop.teaching
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
 

@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from adakd.disk import writing
 from adakd.errors import NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.records import Step
-from adakd.training.encoding import ByLength, Collator, Encoded
+from adakd.training.encoding import ByLength, Collator, Encoded, Example
 from adakd.training.heads import Hidden
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now
@@ -199,7 +199,7 @@ def fit(
         model=model,
         teacher=teacher,
         objective=objective,
-        order=ByLength(encoded.examples, training.sequences * _world_size(), seed),
+        order=row_order(encoded.examples, training, seed),
         on_step=on_step,
         args=_arguments(training, len(encoded.examples), seed, folder),
         train_dataset=encoded.examples,
@@ -219,8 +219,13 @@ def fit(
     return tuple(_step(entry) for entry in history), failure
 
 
+def row_order(examples: Sequence[Example], training: Training, seed: int) -> ByLength:
+    """Return the order in which a training takes its rows."""
+    return ByLength(examples, training.sequences * world_size(), seed, training.length_pool)
+
+
 def _arguments(training: Training, rows: int, seed: int, folder: Path) -> TrainingArguments:
-    steps = total_steps(training, rows, devices=_world_size())
+    steps = total_steps(training, rows, devices=world_size())
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -252,7 +257,8 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
     return arguments
 
 
-def _world_size() -> int:
+def world_size() -> int:
+    """Return the number of processes that train together."""
     distributed = torch.distributed
     return distributed.get_world_size() if distributed.is_initialized() else 1
 

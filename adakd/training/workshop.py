@@ -3,21 +3,27 @@
 import shutil
 import time
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch.nn import Module
 from transformers import PreTrainedModel
 
 from adakd.config import Pretrained, Pruned, Scratch, Training
 from adakd.data import prompt_of, read_rows
+from adakd.disk import lack_of_room
 from adakd.errors import AdakdError, NonFiniteLoss
-from adakd.planning import Cell, Plan, total_steps, training_of
-from adakd.records import Step, TrainingRecord
+from adakd.planning import Cell, Plan, digest, total_steps, training_of
+from adakd.progress import Show
+from adakd.records import Step, TeachingRecord, TrainingRecord
 from adakd.training import models
-from adakd.training.encoding import Encoded, encode
+from adakd.training.cache import TeacherCache
+from adakd.training.encoding import Encoded, Example, encode
 from adakd.training.objective import Objective, SupervisedObjective, TokenObjective
-from adakd.training.trainer import OnStep, fit, live
+from adakd.training.responses import head_of
+from adakd.training.trainer import OnStep, Teacher, fit, live, row_order, world_size
 
 
 class Workshop:
@@ -49,7 +55,89 @@ class Workshop:
     def teacher(self) -> Any:
         """The trained teacher, frozen, on the training device, in the training precision."""
         dtype = models.DTYPES[self.suite.training.precision]
-        return models.place(self.load(self.plan.teacher), dtype).requires_grad_(False).eval()
+        return models.place(self._whole_teacher, dtype).requires_grad_(False).eval()
+
+    @cached_property
+    def cache(self) -> TeacherCache | str:
+        """Where the teacher's hidden states are kept, or why they are not."""
+        mode, training = self.suite.teacher.cache, self.suite.training
+        if mode == "off":
+            return "teacher.cache is off"
+        if world_size() > 1:
+            return "several processes train together"
+        model = self._whole_teacher
+        head = head_of(model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
+        if isinstance(head, str):
+            return f"its head cannot be taken from it, {head}"
+        examples, dtype = self._read_in_training(), models.DTYPES[mode]
+        sequences = [(example.number, example.input_ids, example.labels) for example in examples]
+        key = digest(models.weights_digest(model), sequences, mode, training.batch_size)
+        width = head.weight.shape[-1]
+        head = head.to(models.device(), models.DTYPES[training.precision])
+        folder = self.folder / "teacher" / key
+        made = TeacherCache(folder, examples, training.batch_size, width, dtype, head)
+        if made.missing and (lack := lack_of_room(folder, made.bytes)):
+            return lack
+        return made
+
+    def fill_cache(self, show: Show = lambda _: None) -> None:
+        """Let the teacher read what the cache lacks: in float32, but for a cache in bfloat16."""
+        assert isinstance(self.cache, TeacherCache)
+        dtype = torch.bfloat16 if self.cache.dtype == torch.bfloat16 else torch.float32
+        model = models.place(self._whole_teacher, dtype).eval()
+        self.cache.fill(model, self.tokenizer.pad_token_id, show)
+
+    @cached_property
+    def teaching(self) -> Teacher:
+        """What students learn from: the filled cache, or the teacher itself."""
+        if isinstance(self.cache, str):
+            return live(self.teacher)
+        if self.cache.missing:
+            self.fill_cache()
+        vars(self).pop("_whole_teacher", None)  # its head is all that is needed from here on
+        return self.cache
+
+    def teaching_record(self, seconds: float) -> TeachingRecord:
+        """Return how the teacher's part is had; `seconds` is what filling the cache took."""
+        per_step, cells = self.suite.training.sequences, self.plan.cells
+        readings = sum(self.steps(cell) * per_step for cell in cells if cell.role == "distilled")
+        key, cache = self.plan.teaching_key, self.cache
+        if isinstance(cache, str):
+            sequences = len(self._read_in_training())
+            return TeachingRecord(
+                key=key, cache="off", reason=cache, sequences=sequences, readings=readings
+            )
+        return TeachingRecord(
+            key=key,
+            cache=self.suite.teacher.cache,
+            sequences=len(cache.examples),
+            readings=readings,
+            tokens=cache.tokens,
+            size=cache.bytes,
+            seconds=seconds,
+        )
+
+    @cached_property
+    def _whole_teacher(self) -> Any:
+        return self.load(self.plan.teacher)
+
+    def _read_in_training(self) -> list[Example]:
+        """Return the sequences that any distilled student meets, or the overhead's measurement."""
+        examples, seeds = self.encoded.examples, self.suite.seeds
+        counts = dict.fromkeys(seeds, 0)
+        for cell in self.plan.cells:
+            if cell.role == "distilled":
+                rows = self.steps(cell) * self.suite.training.sequences
+                counts[cell.seed] = max(counts[cell.seed], rows)
+        timing, training = self.suite.timing, self.suite.training
+        timed = (timing.warmup + timing.pairs) * training.batch_size if timing.pairs else 0
+        counts[seeds[0]] = max(counts[seeds[0]], timed)
+        met = {
+            number
+            for seed, count in counts.items()
+            for number in islice(row_order(examples, training, seed), count)
+        }
+        return [example for example in examples if example.number in met]
 
     # --- one cell ---------------------------------------------------------------------------
 
@@ -149,7 +237,7 @@ class Workshop:
         objective = self.objective(cell)
         return fit(
             model=model,
-            teacher=live(self.teacher) if objective.needs_teacher else None,
+            teacher=self.teaching if objective.needs_teacher else None,
             objective=objective,
             encoded=self.encoded,
             pad=self.tokenizer.pad_token_id,

@@ -8,7 +8,7 @@ import torch
 from adakd.config import Data, Generated
 from adakd.data import Row, prompt_of, read_rows
 from adakd.errors import AdakdError
-from adakd.training.encoding import Collator, encode
+from adakd.training.encoding import Collator, Example, encode
 from adakd.training.objective import IGNORED
 
 SOURCE = Generated(kind="generated", rows=20)
@@ -28,7 +28,7 @@ def test_labels_are_the_response_and_its_end(make_suite, tokenizer: Any, templat
     encoded = encode(rows, tokenizer, data(template=template))
     assert len(encoded.examples) == len(rows)
     for given, example in zip(rows, encoded.examples, strict=True):
-        ids, labels = example["input_ids"], example["labels"]
+        ids, labels = example.input_ids, example.labels
         start = sum(label == IGNORED for label in labels)
         prompt = prompt_of(given.instruction, given.input, template)
         assert tokenizer.decode(ids[:start]) == prompt
@@ -41,26 +41,26 @@ def test_labels_are_the_response_and_its_end(make_suite, tokenizer: Any, templat
 def test_a_long_response_is_cut_and_does_not_end(tokenizer: Any) -> None:
     whole = encode([row("cat dog " * 20)], tokenizer, data()).examples[0]
     cut = encode([row("cat dog " * 20)], tokenizer, data(max_tokens=30)).examples[0]
-    assert cut == {field: tokens[:30] for field, tokens in whole.items()}
-    assert cut["input_ids"][-1] != tokenizer.eos_token_id
+    assert cut == Example(0, whole.input_ids[:30], whole.labels[:30])
+    assert cut.input_ids[-1] != tokenizer.eos_token_id
 
 
 def test_no_sequence_is_longer_than_it_may_be(make_suite, tokenizer: Any) -> None:
     rows = read_rows(SOURCE, make_suite())
     whole = encode(rows, tokenizer, data()).examples
-    longest = max(len(e["input_ids"]) for e in whole)
-    shortest_prompt = min(e["labels"].count(IGNORED) for e in whole)
+    longest = max(len(e.input_ids) for e in whole)
+    shortest_prompt = min(e.labels.count(IGNORED) for e in whole)
     for limit in range(shortest_prompt + 1, longest):
         encoded = encode([*rows, row("cat " * 50)], tokenizer, data(max_tokens=limit))
-        assert max(len(e["input_ids"]) for e in encoded.examples) <= limit
-        assert all(e["labels"][-1] != IGNORED for e in encoded.examples)
+        assert max(len(e.input_ids) for e in encoded.examples) <= limit
+        assert all(e.labels[-1] != IGNORED for e in encoded.examples)
 
 
 def test_what_cannot_be_learned_is_left_out_and_counted(tokenizer: Any) -> None:
     long_prompt, empty = row("cat", "Copy! " * 200), row("")
     encoded = encode([row("cat"), long_prompt, empty, row("dog")], tokenizer, data())
     assert encoded.left_out == 2
-    assert [tokenizer.decode(e["input_ids"]).split("\n\n")[1] for e in encoded.examples] == [
+    assert [tokenizer.decode(e.input_ids).split("\n\n")[1] for e in encoded.examples] == [
         "cat<end>",
         "dog<end>",
     ]
@@ -79,20 +79,18 @@ def test_no_row_left_is_an_error(tokenizer: Any) -> None:
 
 
 def test_a_batch_is_padded_on_the_right() -> None:
-    examples = [
-        {"input_ids": [5, 6, 7], "labels": [IGNORED, 6, 7]},
-        {"input_ids": [8], "labels": [IGNORED]},
-    ]
+    examples = [Example(4, [5, 6, 7], [IGNORED, 6, 7]), Example(2, [8], [IGNORED])]
     batch = Collator(pad=1)(examples)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 1, 1]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["labels"].tolist() == [[IGNORED, 6, 7], [IGNORED, IGNORED, IGNORED]]
+    assert batch["number"].tolist() == [4, 2]
     assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
 
 
 def test_padding_is_told_by_place_not_by_token() -> None:
     """Where the end token pads too, the end of a response still counts."""
-    examples = [{"input_ids": [5, 0], "labels": [5, 0]}, {"input_ids": [5], "labels": [5]}]
+    examples = [Example(0, [5, 0], [5, 0]), Example(1, [5], [5])]
     batch = Collator(pad=0)(examples)
     assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]
     assert batch["labels"].tolist() == [[5, 0], [5, IGNORED]]

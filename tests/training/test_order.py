@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adakd.training.encoding import ByLength
+from adakd.training.encoding import ByLength, Example
 
 
-def rows(lengths: list[int]) -> list[dict[str, list[int]]]:
-    return [{"input_ids": [7] * length, "labels": [7] * length} for length in lengths]
+def rows(lengths: list[int]) -> list[Example]:
+    return [Example(row, [7] * length, [7] * length) for row, length in enumerate(lengths)]
 
 
 def parts(order: list[int], size: int) -> list[list[int]]:
@@ -17,9 +17,9 @@ def parts(order: list[int], size: int) -> list[list[int]]:
 LENGTHS = [1 + 37 * n % 101 for n in range(250)]
 
 
-@given(st.lists(st.integers(1, 9), min_size=1), st.integers(1, 5))
-def test_an_epoch_takes_every_row_once(lengths: list[int], step: int) -> None:
-    order = ByLength(rows(lengths), step, seed=1)
+@given(st.lists(st.integers(1, 9), min_size=1), st.integers(1, 5), st.integers(1, 4))
+def test_an_epoch_takes_every_row_once(lengths: list[int], step: int, pool: int) -> None:
+    order = ByLength(rows(lengths), step, 1, pool)
     assert sorted(order) == list(range(len(lengths))) == list(range(len(order)))
 
 
@@ -48,3 +48,26 @@ def test_micro_batches_pad_less() -> None:
 
     assert padded(32) > 1.8 * sum(LENGTHS)
     assert padded(8) < 1.3 * sum(LENGTHS)
+
+
+def test_a_pool_of_steps_pads_less_and_follows_no_length() -> None:
+    pool = 5
+    steps = parts(list(ByLength(rows(LENGTHS), 8, 1, pool)), 8)
+    assert [len(step) for step in steps] == [8] * 31 + [2]
+    longest = [max(LENGTHS[row] for row in step) for step in steps]
+    assert sum(8 * length for length in longest) < 1.3 * sum(LENGTHS)
+    # Each step of a pool is somewhere in it: its longest rows do not come last, nor first.
+    places = {
+        longest[start : start + pool].index(max(longest[start : start + pool]))
+        for start in range(0, 30, pool)
+    }
+    assert len(places) > 2
+
+
+@given(st.integers(1, 12), st.integers(1, 9))
+def test_a_pool_holds_the_rows_of_its_steps(step: int, pool: int) -> None:
+    """It changes the order within, not what chance put into it."""
+    size = step * pool
+    alone = parts(list(ByLength(rows([1] * 250), size, 3)), size)
+    pooled = parts(list(ByLength(rows(LENGTHS), step, 3, pool)), size)
+    assert set(pooled[0]) == set(alone[0])

@@ -1,5 +1,6 @@
 """The overhead measurement: both arms on the same batches, neither always first."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -16,10 +17,15 @@ from adakd.training.workshop import Workshop
 
 
 @pytest.fixture
-def shop(make_suite, workshop, of) -> Workshop:
-    made = workshop(make_suite({"teacher.sft.steps": 1}))
-    made.train(of(made, "teacher"))
-    return made
+def shop(make_suite, workshop, of) -> Callable[..., Workshop]:
+    def make(pairs: int, warmup: int, rows: int = 40) -> Workshop:
+        timing = {"pairs": pairs, "warmup": warmup}
+        changes = {"teacher.sft.steps": 1, "timing": timing, "data.train.rows": rows}
+        made: Workshop = workshop(make_suite(changes))
+        made.train(of(made, "teacher"))
+        return made
+
+    return make
 
 
 @pytest.fixture
@@ -36,14 +42,13 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     return steps
 
 
-def measure(shop: Workshop, of: Any, pairs: int, warmup: int, told: Any = None) -> TimingRecord:
-    asked = Timing(pairs=pairs, warmup=warmup)
-    return measure_overhead(shop, of(shop), of(shop, arm="adakd"), asked, *([told] if told else []))
+def measure(shop: Workshop, of: Any, told: Any = None) -> TimingRecord:
+    return measure_overhead(shop, of(shop), of(shop, arm="adakd"), *([told] if told else []))
 
 
 def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) -> None:
     told: list[int] = []
-    record = measure(shop, of, pairs=3, warmup=2, told=told.append)
+    record = measure(shop(3, 2), of, told.append)
     seen, memory = seen[:-2], seen[-2:]
     assert [arm for arm, _ in seen] == ["none", "adakd", "adakd", "none"] * 2 + ["none", "adakd"]
     for (_, one), (_, other) in zip(seen[::2], seen[1::2], strict=True):
@@ -60,7 +65,7 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
 
 
 def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
-    record = measure(shop, of, pairs=2, warmup=0)
+    record = measure(shop(2, 0), of)
     assert (record.divergence, record.arm) == ("reverse_kl", "adakd")
     for pair in record.pairs:
         assert [step.arm for step in pair] == ["none", "adakd"]
@@ -70,26 +75,27 @@ def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
             assert step.peak_bytes is None or step.peak_bytes > 0
 
 
-def test_few_rows_are_taken_again(make_suite, workshop, of) -> None:
-    shop = workshop(make_suite({"data.train.rows": 5, "teacher.sft.steps": 1}))
-    shop.train(of(shop, "teacher"))
-    assert len(measure(shop, of, pairs=3, warmup=0).pairs) == 3
+def test_few_rows_are_taken_again(shop, of) -> None:
+    few = shop(3, 0, rows=5)
+    assert len(measure(few, of).pairs) == 3
 
 
 def test_measuring_leaves_the_models_of_the_run_alone(shop, of) -> None:
+    shop = shop(1, 1)
     shop.train(of(shop))
     before = {name: w.clone() for name, w in shop.load(of(shop)).state_dict().items()}
     teacher = {name: w.clone() for name, w in shop.teacher.state_dict().items()}
-    measure(shop, of, pairs=1, warmup=1)
+    measure(shop, of)
     after = shop.load(of(shop)).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(torch.equal(w, shop.teacher.state_dict()[name]) for name, w in teacher.items())
 
 
 def test_the_key_is_of_what_is_measured(shop, of) -> None:
+    shop = shop(3, 2)
     adaptive = of(shop, arm="adakd")
     key = timing_key(adaptive, Timing(pairs=3, warmup=2))
     assert key == timing_key(adaptive, Timing(pairs=3))
     assert key != timing_key(adaptive, Timing(pairs=4))
     assert key != timing_key(of(shop), Timing(pairs=3))
-    assert key == measure(shop, of, pairs=3, warmup=2).key
+    assert key == measure(shop, of).key
