@@ -16,7 +16,7 @@ from adakd.config import Config
 from adakd.errors import AdakdError
 from adakd.judging.pairs import ALL, REFERENCE
 from adakd.planning import PLAIN
-from adakd.records import RunRecord
+from adakd.records import RunRecord, TeachingRecord
 from adakd.reporting import svg, text, wording
 from adakd.reporting.agreement import METRIC
 from adakd.reporting.answers import Look, looks
@@ -41,6 +41,7 @@ class View:
 
     title: str
     run: RunRecord | None
+    teaching: TeachingRecord | None
     starts: int
     """How often the command was started in this folder."""
     is_of_files: bool
@@ -107,6 +108,7 @@ def view(store: Store, order: Index, judged: Verdicts) -> View:
     return View(
         title=str(suite.get("name", store.folder.name)),
         run=run,
+        teaching=next(reversed(store.current(TeachingRecord)), None),
         starts=len(store.of(RunRecord)),
         is_of_files=order.is_of_files,
         seeds=order.seeds,

@@ -6,7 +6,7 @@ import yaml
 
 from adakd.judging.pairs import ALL, REFERENCE, TWIN
 from adakd.planning import PLAIN
-from adakd.records import Outcome, Phase
+from adakd.records import Outcome, Phase, TeachingRecord
 from adakd.reporting import text
 from adakd.reporting.compare import Answer, Comparison
 from adakd.reporting.judging import Contest, Judging
@@ -121,6 +121,20 @@ def phase_parts(row: Overhead, arm: str) -> list[tuple[str, str, float]]:
     """Return the parts of a bar of phases: class, label and milliseconds."""
     names = {"loss": "loss-phase"}
     return [(names.get(p.phase, p.phase), p.phase, getattr(p, arm)) for p in row.phases]
+
+
+def teaching(record: TeachingRecord) -> str:
+    """Tell how often the teacher read what the students learned from."""
+    sequences, readings = (
+        text.counted(count, "sequence") for count in (record.sequences, record.readings)
+    )
+    asked = f"all trainings together take {readings}"
+    if record.cache == "off":
+        return f"reads every batch anew, since {record.reason}; {asked}"
+    kept = f"{text.counted(record.tokens, 'label')} are kept as {record.cache}"
+    return (
+        f"read each of {sequences} once; {asked}. Hidden states of {kept}, {text.size(record.size)}"
+    )
 
 
 def outcome_parts(counts: Mapping[Outcome, int]) -> list[tuple[str, str, float]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from adakd.errors import AdakdError
+from adakd.records import RunRecord, TeachingRecord
 from adakd.reporting import render, write_report
 from adakd.results import Store
 
@@ -165,3 +166,27 @@ def test_the_page_reads_as_it_did(page):
     if os.environ.get("ADAKD_GOLDEN") == "write":
         GOLDEN.write_text("\n".join(page.lines) + "\n", encoding="utf-8")
     assert page.lines == GOLDEN.read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        (
+            {"cache": "fp16", "tokens": 2000, "size": 3 << 20},
+            "read each of 90 sequences once; all trainings together take 1,080 sequences. "
+            "Hidden states of 2,000 labels are kept as fp16, 3 MiB",
+        ),
+        (
+            {"cache": "off", "reason": "<b>no</b> room"},
+            "reads every batch anew, since <b>no</b> room; "
+            "all trainings together take 1,080 sequences",
+        ),
+    ],
+    ids=["kept", "live"],
+)
+def test_the_page_tells_how_often_the_teacher_read(made_store, how, said) -> None:
+    store = made_store()
+    (run,) = store.of(RunRecord)
+    record = TeachingRecord(key="teaching", sequences=90, readings=1080, **how)
+    store.add(run.model_copy(update={"wanted": (*run.wanted, "teaching")}), record)
+    assert said in Page(render(store)).lines
