@@ -15,7 +15,8 @@ from torch.autograd.function import once_differentiable
 
 from adakd.adaptive import Adaptive, Choice
 from adakd.errors import AdakdError
-from adakd.training.blocks import Kept, Term, loss_rows, score_rows, working_dtype
+from adakd.training.blocks import Kept, Term, working_dtype
+from adakd.training.rows import loss_rows, score_rows
 from adakd.training.sources import Gradients, Source
 
 BUDGET = 256 * 1024**2
