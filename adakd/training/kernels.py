@@ -150,8 +150,7 @@ def reduce(
         word = start + tl.arange(0, BLOCK)
         z_q = _logits(ours, word, words, SCALE, CAP) * cold
         z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
-        log_q = tl.maximum(z_q - our_top - our_mass, _FLOOR)
-        log_p = tl.maximum(z_p - their_top - their_mass, _FLOOR)
+        log_q, log_p = _bounded(z_q - our_top - our_mass), _bounded(z_p - their_top - their_mass)
         part, slope = FORM(log_q, log_p, tl.exp(log_q), tl.exp(log_p), *settings)
         value += tl.where(word < words, part, 0.0)
         slopes += tl.where(log_q > _FLOOR, slope, 0.0)
@@ -160,20 +159,26 @@ def reduce(
     if gradient is not None:
         target = gradient + _place(row, gradient_index) * gradient_stride
         whole = tl.sum(slopes, 0)
-        times = tl.load(factor + row) * cold
+        times = tl.load(factor + row) * cold * SCALE
         for start in range(0, words, BLOCK):
             word = start + tl.arange(0, BLOCK)
             finished = _logits(ours, word, words, SCALE, CAP)
+            z_q = finished * cold
             z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
-            log_q = tl.maximum(finished * cold - our_top - our_mass, _FLOOR)
-            log_p = tl.maximum(z_p - their_top - their_mass, _FLOOR)
+            log_q = _bounded(z_q - our_top - our_mass)
+            log_p = _bounded(z_p - their_top - their_mass)
             q = tl.exp(log_q)
             part, slope = FORM(log_q, log_p, q, tl.exp(log_p), *settings)
-            by_logits = tl.where(log_q > _FLOOR, slope, 0.0) - q * whole
+            by_logits = (tl.where(log_q > _FLOOR, slope, 0.0) - q * whole) * times
             if CAP is not None:
                 by_logits *= 1.0 - (finished / CAP) * (finished / CAP)
-            by_logits *= times * SCALE
             tl.store(target + word, by_logits.to(gradient.dtype.element_ty), word < words)
+
+
+@triton.jit
+def _bounded(logarithm: tl.tensor) -> tl.tensor:
+    """Return it, at least FLOOR; NaN stays NaN, which `maximum` would not keep."""
+    return tl.where(logarithm < _FLOOR, _FLOOR, logarithm)
 
 
 @triton.jit
