@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import replace
 from functools import cache, partial
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -51,7 +52,8 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
         first = slice(SAMPLE)
         return (compute(_part(student, first), _part(teacher, first), labels[first]),)
 
-    same = _agree((hellinger, *_kind(student, teacher)), sample, by_kernel, by_blocks)
+    kind = "Hellinger scores", *_kind(student, teacher)
+    same = _agree(kind, sample, by_kernel, by_blocks)
     return (by_kernel if same else by_blocks)(student, teacher, labels)
 
 
@@ -64,9 +66,11 @@ def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
         gradient: the K rows to write to, which may be the student's own; None for no gradient.
     """
     by_blocks = partial(blocks.loss_rows, term)
-    declared = declared_word_form(term.divergence) if isinstance(term, DivergenceTerm) else None
+    if not isinstance(term, DivergenceTerm) or kept.teacher is None:
+        return by_blocks(kept, gradient)
+    declared = declared_word_form(term.divergence)
     rows = [part for part in (kept.student, kept.teacher, gradient) if part is not None]
-    if declared is None or kept.teacher is None or not _usable(*rows):
+    if declared is None or not _usable(*rows):
         return by_blocks(kept, gradient)
     from adakd.training.kernels import Form, reduce_rows
 
@@ -85,7 +89,8 @@ def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
         out = logits.new_zeros(len(first.labels), logits.shape[-1])
         return compute(first, Rows(out)), out
 
-    kind = form, kept.temperature is None, gradient is None, *_kind(*rows)
+    name, tempered, graded = _name(term.divergence), kept.temperature is not None, len(rows) == 3
+    kind = f"the divergence {name}", form, tempered, graded, *_kind(*rows)
     if not _agree(kind, sample, by_kernel, by_blocks):
         return by_blocks(kept, gradient)
     if gradient is None or not _moves(kept.student, gradient):
@@ -104,6 +109,10 @@ def _is_hellinger(adaptive: Adaptive) -> bool:
     return adaptive.indicator is hellinger
 
 
+def _name(divergence: Any) -> str:
+    return getattr(getattr(divergence, "func", divergence), "__name__", "without a name")
+
+
 def _usable(*rows: Rows) -> bool:
     """Return whether a kernel can take these."""
     logits = [part.logits for part in rows]
@@ -111,13 +120,21 @@ def _usable(*rows: Rows) -> bool:
         len({given.device for given in logits}) == 1
         and logits[0].device.type in DEVICES
         and all(given.dtype in DTYPES and given.stride(1) == 1 for given in logits)
-        and _has_triton()
+        and _importable()
     )
 
 
 @cache
-def _has_triton() -> bool:
-    return find_spec("triton") is not None
+def _importable() -> bool:
+    """Return whether there are kernels at all."""
+    if find_spec("triton") is None:
+        return False
+    try:
+        import_module("adakd.training.kernels")
+    except Exception as error:  # whatever a Triton that was made for another machine may raise
+        _log.warning("Triton kernels are not used: %s: %s", type(error).__name__, error)
+        return False
+    return True
 
 
 def _kind(*rows: Rows) -> tuple[Hashable, ...]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -311,7 +312,25 @@ def test_a_kernel_that_fails_its_sample_is_not_used(
             got = Rows(torch.zeros_like(kept.student.logits))
             assert torch.equal(rows.loss_rows(DivergenceTerm(function), kept, got), values)
             assert torch.equal(got.logits, wanted.logits)
-    assert [why in record.message for record in caplog.records] == [True]
+    (message,) = caplog.messages
+    assert why in message
+    assert function.__name__ in message
+
+
+def test_a_triton_that_does_not_import_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(name: str) -> None:
+        raise OSError("made for another machine")
+
+    monkeypatch.setattr(rows, "import_module", fails)
+    monkeypatch.setattr(rows, "_importable", cache(rows._importable.__wrapped__))
+    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
+    given = AdaKD(), kept.student, kept.teacher, kept.labels
+    for _ in range(2):
+        assert torch.equal(rows.score_rows(*given), blocks.score_rows(*given))
+    assert len(caplog.messages) == 1
+    assert "another machine" in caplog.text
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # NumPy's, in the interpreter
