@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
@@ -31,6 +32,9 @@ from adakd.config import Suite
 from adakd.divergences import divergence
 from adakd.judging import judge_backend
 from adakd.loading import load_suite
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported first
 
 GONE: Any = ...
 """As the value of a change: take the field out."""

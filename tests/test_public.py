@@ -55,6 +55,8 @@ def test_public_names_are_sorted_and_none_is_left_out() -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_public_part_has_a_docstring(module: str) -> None:
+    if module == "adakd.training.kernels":
+        pytest.importorskip("triton")
     loaded = importlib.import_module(module)
     assert documentation(loaded)
     parts = public_parts(loaded)

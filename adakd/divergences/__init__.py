@@ -8,7 +8,7 @@ from adakd.divergences.alpha_beta import alpha_beta
 from adakd.divergences.jensen_shannon import jensen_shannon
 from adakd.divergences.kl import forward_kl, reverse_kl
 from adakd.divergences.pair import Pair
-from adakd.divergences.registry import Divergence, derivative, divergence
+from adakd.divergences.registry import Divergence, derivative, divergence, word_form
 from adakd.divergences.skew import skew_forward_kl, skew_reverse_kl
 from adakd.divergences.todi import todi
 from adakd.divergences.total_variation import total_variation
@@ -27,4 +27,5 @@ __all__ = [
     "skew_reverse_kl",
     "todi",
     "total_variation",
+    "word_form",
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from adakd.divergences.pair import LOG2_E, exp
-from adakd.divergences.registry import derivative, divergence
+from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,3 +83,26 @@ def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
         return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), gradient
     ends = exp(log_p, total).mul_(alpha / total).add_(own, alpha=beta / total)
     return ends.sub_(product).sum(-1) / (alpha * beta), gradient
+
+
+@word_form(alpha_beta)
+def _(
+    log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", alpha: float, beta: float
+) -> "tuple[Tensor, Tensor]":
+    gap = log_q - log_p
+    if alpha == 0 and beta == 0:
+        return 0.5 * gap * gap, gap
+    if alpha == 0:
+        ours, theirs = (beta * log_q).exp(), (beta * log_p).exp()
+        return (ours * (beta * gap) - ours + theirs) / (beta * beta), ours * gap
+    if beta == 0:
+        ours, theirs = (alpha * log_q).exp(), (alpha * log_p).exp()
+        return (ours - theirs - theirs * (alpha * gap)) / (alpha * alpha), (ours - theirs) / alpha
+    if alpha + beta == 0:
+        ratio = (-alpha * gap).exp()
+        return (ratio - 1 + alpha * gap) / (alpha * alpha), (1 - ratio) / alpha
+    total = alpha + beta
+    ours, theirs = (total * log_q).exp(), (total * log_p).exp()
+    product = (alpha * log_p + beta * log_q).exp()
+    whole = (alpha / total) * theirs + (beta / total) * ours - product
+    return whole / (alpha * beta), (ours - product) / alpha

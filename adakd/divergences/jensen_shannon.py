@@ -6,7 +6,7 @@ from pydantic import Field
 
 from adakd.divergences.kl import forward_kl
 from adakd.divergences.mixture import mix, mixture
-from adakd.divergences.registry import derivative, divergence
+from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,3 +49,12 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     apart = (ours * q).sum(-1)
     gradient = ours.sub_(apart.unsqueeze(-1)).mul_(q).mul_(lam)
     return lam * apart + (1 - lam) * theirs, gradient
+
+
+@word_form(jensen_shannon)
+def _(
+    log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", lam: float
+) -> "tuple[Tensor, Tensor]":
+    log_m = (p + lam * (q - p) + 1e-37).log()
+    ours = lam * q * (log_q - log_m)
+    return ours + (1 - lam) * p * (log_p - log_m), ours

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.registry import derivative, divergence
+from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +37,11 @@ def forward_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
     return -p.mul_(pair.gap).sum(-1), gradient
 
 
+@word_form(forward_kl)
+def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tensor, Tensor]":
+    return p * (log_p - log_q), -p
+
+
 @divergence("reverse_kl")
 def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
     r"""Keep the student to what the teacher finds likely.
@@ -62,3 +67,9 @@ def reverse_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
     q, gap = pair.q, pair.gap
     values = (q * gap).sum(-1)
     return values, gap.sub_(values.unsqueeze(-1)).mul_(q)
+
+
+@word_form(reverse_kl)
+def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tensor, Tensor]":
+    part = q * (log_q - log_p)
+    return part, part

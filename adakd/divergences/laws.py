@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from adakd.divergences.pair import FLOOR, Pair
-from adakd.divergences.registry import Divergence, declared_derivative
+from adakd.divergences.registry import Divergence, declared_derivative, declared_word_form
 from adakd.divergences.slope import autograd_derivative
 from adakd.training.objective import IGNORED, Objective
 
@@ -135,6 +135,20 @@ def true_derivative(function: Divergence) -> None:
         _equal(gradient, wanted[1], "the declared derivative", tolerance)
 
 
+def true_words(function: Divergence) -> None:
+    """A declared form of a word sums to the values, and has the gradient that autograd gives."""
+    declared = declared_word_form(function)
+    if declared is None:
+        return
+    form, settings = declared
+    logits = [given.double() for given in _pair(64)]
+    logits[0][0] = logits[1][0]
+    pair, wanted = Pair(*logits), autograd_derivative(function, Pair(*logits))
+    parts, slopes = form(pair.log_q, pair.log_p, pair.q, pair.p, *settings)
+    _equal(parts.sum(-1), wanted[0], "the sum of the declared form over words", 1e-9)
+    _equal(pair.by_logits(slopes), wanted[1], "the gradient of the declared form", 1e-9)
+
+
 def bfloat16(function: Divergence) -> None:
     """Values from bfloat16 are finite, and near those of the same numbers in float32."""
     student, teacher = (given.bfloat16() for given in _pair())
@@ -190,6 +204,7 @@ LAWS: tuple[Law, ...] = (
     zero_at_equality,
     true_gradient,
     true_derivative,
+    true_words,
     bfloat16,
     one_word,
     underflow,

@@ -35,6 +35,12 @@ the student's logits, ``(B, V)``."""
 D = TypeVar("D", bound=Derivative)
 _DERIVATIVES: dict[Any, Derivative] = {}
 
+WordForm = Callable[..., tuple["Tensor", "Tensor"]]
+"""Of ``log_q``, ``log_p``, ``q`` and ``p`` (and all settings of the divergence, in its order): of
+each word its part of the value, and the derivative of the value by its ``log_q``."""
+W = TypeVar("W", bound=WordForm)
+_WORD_FORMS: dict[Any, WordForm] = {}
+
 
 def derivative(of: Divergence) -> Callable[[D], D]:
     r"""Return a decorator that declares the derivative of a divergence: faster, never other.
@@ -61,9 +67,42 @@ def derivative(of: Divergence) -> Callable[[D], D]:
 
 def declared_derivative(of: Divergence) -> "Callable[[Pair], tuple[Tensor, Tensor]] | None":
     """Return the declared derivative with the settings that `of` has bound; None without one."""
-    function = _DERIVATIVES.get(of.func if isinstance(of, partial) else of)
-    if function is None:
-        return None
+    function = _DERIVATIVES.get(_unbound(of))
+    return None if function is None else partial(function, **_settings(of))
+
+
+def word_form(of: Divergence) -> Callable[[W], W]:
+    r"""Return a decorator that declares a sum over words by its summand, for kernels on a GPU.
+
+    Of :math:`D = \sum_v d_v` it returns :math:`d_v` and :math:`g_v = \partial D / \partial \log
+    q_v`, to which any multiple of :math:`q_v` may be added: the gradient by logits has none of it.
+
+        @word_form(reverse_kl)
+        def _(log_q, log_p, q, p):
+            part = q * (log_q - log_p)
+            return part, part
+
+    The body is compiled by Triton and run by PyTorch: arithmetic, comparisons, ``abs``, ``exp``,
+    ``log``, ``sigmoid`` and ``sqrt`` as methods, and ``if`` on settings; no names from outside.
+    """
+
+    def declare(function: W) -> W:
+        _WORD_FORMS[of] = function
+        return function
+
+    return declare
+
+
+def declared_word_form(of: Divergence) -> tuple[WordForm, tuple[Any, ...]] | None:
+    """Return the declared form of a word and the settings that `of` has bound; None without one."""
+    function = _WORD_FORMS.get(_unbound(of))
+    return None if function is None else (function, tuple(_settings(of).values()))
+
+
+def _unbound(of: Divergence) -> Any:
+    return of.func if isinstance(of, partial) else of
+
+
+def _settings(of: Divergence) -> dict[str, Any]:
     parameters = signature(of).parameters.values()
-    settings = {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY}
-    return partial(function, **settings)
+    return {p.name: p.default for p in parameters if p.kind is Parameter.KEYWORD_ONLY}

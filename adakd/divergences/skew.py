@@ -11,7 +11,7 @@ from adakd.divergences.kl import (
     reverse_kl_derivative,
 )
 from adakd.divergences.mixture import mix, mixture
-from adakd.divergences.registry import derivative, divergence
+from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,6 +55,14 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     return (pair.log_p - middle.log_()).mul_(p).sum(-1), pair.by_logits(slope)
 
 
+@word_form(skew_forward_kl)
+def _(
+    log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", lam: float
+) -> "tuple[Tensor, Tensor]":
+    middle = q + lam * (p - q) + 1e-37
+    return p * (log_p - middle.log()), (lam - 1) * q * (p / middle)
+
+
 @divergence("skew_reverse_kl")
 def skew_reverse_kl(
     student: "Tensor", teacher: "Tensor", *, lam: Annotated[float, Field(ge=0, lt=1)] = 0.1
@@ -87,3 +95,12 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     share = (q / middle).mul_(-lam)
     gap = pair.log_q - middle.log_()
     return (q * gap).sum(-1), pair.by_logits(gap.add_(share).mul_(q))
+
+
+@word_form(skew_reverse_kl)
+def _(
+    log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", lam: float
+) -> "tuple[Tensor, Tensor]":
+    middle = p + lam * (q - p) + 1e-37
+    part = q * (log_q - middle.log())
+    return part, part - lam * q * (q / middle)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.registry import derivative, divergence
+from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,3 +50,14 @@ def _(pair: "Pair", *, temperature: float) -> "tuple[Tensor, Tensor]":
     apart = reverse - forward
     values = (apart * gap).sum(-1)
     return values, pair.by_logits(apart.add_(gap.mul_(reverse)))
+
+
+@word_form(todi)
+def _(
+    log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", temperature: float
+) -> "tuple[Tensor, Tensor]":
+    ratio = log_p - log_q
+    weight = (ratio / temperature).sigmoid()
+    reverse = (1 - weight) * q
+    apart = weight * p - reverse
+    return apart * ratio, -apart - reverse * ratio

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.registry import derivative, divergence
+from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,3 +37,9 @@ def _(pair: "Pair") -> "tuple[Tensor, Tensor]":
     gap = pair.q - pair.p
     slope = gap.sign().mul_(pair.q).mul_(0.5)
     return 0.5 * gap.abs_().sum(-1), pair.by_logits(slope)
+
+
+@word_form(total_variation)
+def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tensor, Tensor]":
+    gap = q - p
+    return 0.5 * gap.abs(), q * (0.5 * (gap > 0) - 0.5 * (gap < 0))

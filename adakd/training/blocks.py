@@ -79,15 +79,17 @@ class Rows:
             self.logits.index_copy_(0, self.index[at], (values * factor).to(self.logits.dtype))
 
 
-def divergence_term(divergence: Divergence) -> Term:
-    """Return the loss of a token under `divergence`; labels play no part."""
+@dataclass(frozen=True)
+class DivergenceTerm:
+    """The loss of a token under a divergence; labels play no part."""
 
-    def term(pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Tensor | None]:
+    divergence: Divergence
+
+    def __call__(self, pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the values of a block, and their derivative by the student's logits."""
         if graded:
-            return differentiate(divergence, pair)
-        return divergence(pair.log_q, pair.log_p), None
-
-    return term
+            return differentiate(self.divergence, pair)
+        return self.divergence(pair.log_q, pair.log_p), None
 
 
 def cross_entropy(pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Tensor | None]:

@@ -15,7 +15,7 @@ from adakd.adaptive import Adaptive, Choice, adaptive
 from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.registry import Spec
-from adakd.training.blocks import cross_entropy, divergence_term
+from adakd.training.blocks import DivergenceTerm, cross_entropy
 from adakd.training.engine import BUDGET, choose, mean_loss
 from adakd.training.heads import Hidden
 from adakd.training.sources import Source, source
@@ -143,7 +143,7 @@ class Objective:
         choice = None
         if self.adaptive is not None:
             choice = choose(self.adaptive, ours, theirs, labels, self.budget)
-        term = divergence_term(self.divergence)
+        term = DivergenceTerm(self.divergence)
         loss = mean_loss(term, ours, theirs, labels, choice, self.budget)
         return Loss(loss=loss, tokens=len(labels), choice=choice)
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.divergences import Pair, derivative, divergence, forward_kl, reverse_kl
+from adakd.divergences import Pair, derivative, divergence, forward_kl, reverse_kl, word_form
 from adakd.divergences.laws import LAWS, check_divergence
-from adakd.divergences.registry import declared_derivative
+from adakd.divergences.registry import declared_derivative, declared_word_form
 from adakd.divergences.slope import autograd_derivative
 from adakd.registry import Spec
 
@@ -62,6 +62,25 @@ def test_a_declared_derivative_goes_by_the_settings(name: str, settings: dict[st
     torch.testing.assert_close(slope, (above - below) / 2e-6, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("name", sorted(set(divergence) - {"adaptive_kl"}))
+def test_what_is_a_sum_over_words_declares_its_summand(name: str) -> None:
+    assert declared_word_form(divergence[name])
+
+
+@pytest.mark.parametrize(("name", "settings"), SETTINGS[1:])
+def test_a_declared_summand_goes_by_the_settings(name: str, settings: dict[str, Any]) -> None:
+    function = divergence.build(Spec(name=name, **settings))
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = (torch.randn(3, 300, generator=generator).double() for _ in range(2))
+    declared = declared_word_form(function)
+    assert declared
+    form, given = declared
+    pair, wanted = Pair(student, teacher), autograd_derivative(function, Pair(student, teacher))
+    parts, slopes = form(pair.log_q, pair.log_p, pair.q, pair.p, *given)
+    torch.testing.assert_close(parts.sum(-1), wanted[0], rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(pair.by_logits(slopes), wanted[1], rtol=1e-9, atol=1e-12)
+
+
 class Doubled(torch.autograd.Function):
     """The identity, with twice the gradient."""
 
@@ -103,6 +122,15 @@ def _(pair: Pair) -> tuple[Tensor, Tensor]:
     return forward_kl(pair.log_q, pair.log_p), 2 * (pair.q - pair.p)
 
 
+def misworded(student: Tensor, teacher: Tensor) -> Tensor:
+    return forward_kl(student, teacher)
+
+
+@word_form(misworded)
+def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    return p * (log_p - log_q), p
+
+
 def runner_up(student: Tensor, teacher: Tensor) -> Tensor:
     return forward_kl(student, teacher) + 0 * student.topk(2).values.sum(-1)
 
@@ -130,6 +158,7 @@ BROKEN = [
     ("zero_at_equality", rooted),
     ("true_gradient", lambda s, t: Doubled.apply(forward_kl(s, t))),
     ("true_derivative", misdeclared),
+    ("true_words", misworded),
     ("bfloat16", overflows_in_half),
     ("one_word", runner_up),
     ("underflow", by_probabilities),

@@ -1,0 +1,213 @@
+"""Values and gradients of whole rows on a GPU: one Triton program a token.
+
+A program goes over its token's logits twice for the value, thrice for the gradient, and holds a
+few thousand words at a time in registers: no memory but the logits and their gradient is touched,
+whatever the vocabulary. Only :mod:`adakd.training.rows` imports this module, where Triton is.
+"""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from adakd.divergences.pair import FLOOR
+from adakd.training.blocks import Rows
+
+WORDS_AT_A_TIME = 4096
+"""Words that a program holds at a time: at least one a thread, so that each element of a gradient
+that replaces its logits is written by the thread that has read it."""
+WARPS = 8
+"""Groups of 32 threads a program. Neither number is tuned: see the README."""
+
+_FLOOR = tl.constexpr(FLOOR)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What is summed over words: a divergence's form of a word with its settings."""
+
+    function: Callable[..., Any]
+    settings: tuple[Any, ...] = ()
+
+
+def _hellinger(
+    log_q: tl.tensor, log_p: tl.tensor, q: tl.tensor, p: tl.tensor
+) -> tuple[tl.tensor, tl.tensor]:
+    gap = (0.5 * log_p).exp() - (0.5 * log_q).exp()
+    return gap * gap, gap
+
+
+HELLINGER = Form(_hellinger)
+"""Half of its sum is the squared Hellinger distance; for values alone."""
+
+
+def reduce_rows(
+    form: Form,
+    student: Rows,
+    teacher: Rows,
+    temperature: Tensor | None = None,
+    factor: Tensor | None = None,
+    gradient: Rows | None = None,
+) -> Tensor:
+    r"""Return the sum over words for each of K rows, ``(K,)``, and write its gradient.
+
+    Args:
+        form: what is summed.
+        student: logits, in float32 or 16 bit.
+        teacher: logits, in any of these.
+        temperature: of each row, ``(K,)``; None is 1 for all.
+        factor: what the gradient of each row by its tempered logits is multiplied by, ``(K,)``.
+        gradient: the rows to write to, or None. They may be the student's own at the same places;
+            other places in the same memory would be overwritten before they are read.
+    """
+    count = len(student.logits if student.index is None else student.index)
+    device = student.logits.device
+    values = torch.empty(count, device=device)
+    arguments = (
+        *_pointer(student),
+        *_pointer(teacher),
+        *((None, 0, None) if gradient is None else _pointer(gradient)),
+        None if temperature is None else temperature.contiguous(),
+        None if factor is None else factor.contiguous(),
+        values,
+        student.logits.shape[-1],
+    )
+    finish = student.finish.scale, student.finish.softcap
+    theirs = teacher.finish.scale, teacher.finish.softcap
+    constants = (*_given(form), *finish, *theirs, WORDS_AT_A_TIME)
+    # The interpreter works on the memory of the CPU.
+    current = (
+        nullcontext() if device.type == "cpu" else torch.get_device_module(device).device(device)
+    )
+    with current:
+        reduce[(count,)](*arguments, *constants, num_warps=WARPS)
+    return values
+
+
+@cache
+def _given(form: Form) -> tuple[Any, Any]:
+    """Return a form as a kernel takes it; the interpreter takes it as it is."""
+    if not isinstance(reduce, triton.JITFunction):
+        return form.settings, form.function
+    return tuple(map(tl.constexpr, form.settings)), triton.jit(form.function)
+
+
+def _pointer(rows: Rows) -> tuple[Tensor, int, Tensor | None]:
+    return rows.logits, rows.logits.stride(0), rows.index
+
+
+# --- in Triton ----------------------------------------------------------------------------------
+
+
+@triton.jit
+def reduce(
+    student: tl.tensor,
+    student_stride: tl.tensor,
+    student_index: tl.tensor,
+    teacher: tl.tensor,
+    teacher_stride: tl.tensor,
+    teacher_index: tl.tensor,
+    gradient: tl.tensor,
+    gradient_stride: tl.tensor,
+    gradient_index: tl.tensor,
+    temperature: tl.tensor,
+    factor: tl.tensor,
+    values: tl.tensor,
+    words: tl.tensor,
+    settings: tl.tuple,
+    FORM: tl.constexpr,
+    SCALE: tl.constexpr,
+    CAP: tl.constexpr,
+    THEIR_SCALE: tl.constexpr,
+    THEIR_CAP: tl.constexpr,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Take one row: normalisers, then the sums of values and slopes, then the gradient."""
+    row = tl.program_id(0)
+    ours = student + _place(row, student_index) * student_stride
+    theirs = teacher + _place(row, teacher_index) * teacher_stride
+    cold = 1.0
+    if temperature is not None:
+        cold /= tl.load(temperature + row)
+
+    our_top, their_top, our_mass, their_mass = -3e38, -3e38, 0.0, 0.0
+    for start in range(0, words, BLOCK):
+        word = start + tl.arange(0, BLOCK)
+        z_q = _logits(ours, word, words, SCALE, CAP) * cold
+        z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
+        our_top, our_mass = _grow(our_top, our_mass, z_q)
+        their_top, their_mass = _grow(their_top, their_mass, z_p)
+    our_mass, their_mass = tl.log(our_mass), tl.log(their_mass)
+
+    value, slopes = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    for start in range(0, words, BLOCK):
+        word = start + tl.arange(0, BLOCK)
+        z_q = _logits(ours, word, words, SCALE, CAP) * cold
+        z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
+        log_q, log_p = _bounded(z_q - our_top - our_mass), _bounded(z_p - their_top - their_mass)
+        part, slope = FORM(log_q, log_p, tl.exp(log_q), tl.exp(log_p), *settings)
+        value += tl.where(word < words, part, 0.0)
+        slopes += tl.where(log_q > _FLOOR, slope, 0.0)
+    tl.store(values + row, tl.sum(value, 0))
+
+    if gradient is not None:
+        target = gradient + _place(row, gradient_index) * gradient_stride
+        whole = tl.sum(slopes, 0)
+        times = tl.load(factor + row) * cold * SCALE
+        for start in range(0, words, BLOCK):
+            word = start + tl.arange(0, BLOCK)
+            finished = _logits(ours, word, words, SCALE, CAP)
+            z_q = finished * cold
+            z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
+            log_q = _bounded(z_q - our_top - our_mass)
+            log_p = _bounded(z_p - their_top - their_mass)
+            q = tl.exp(log_q)
+            part, slope = FORM(log_q, log_p, q, tl.exp(log_p), *settings)
+            by_logits = (tl.where(log_q > _FLOOR, slope, 0.0) - q * whole) * times
+            if CAP is not None:
+                by_logits *= 1.0 - (finished / CAP) * (finished / CAP)
+            tl.store(target + word, by_logits.to(gradient.dtype.element_ty), word < words)
+
+
+@triton.jit
+def _bounded(logarithm: tl.tensor) -> tl.tensor:
+    """Return it, at least FLOOR; NaN stays NaN, which `maximum` would not keep."""
+    return tl.where(logarithm < _FLOOR, _FLOOR, logarithm)
+
+
+@triton.jit
+def _place(row: tl.tensor, index: tl.tensor) -> tl.tensor:
+    """Return where a row lies, in 64 bit: rows times words may exceed 32."""
+    place = row
+    if index is not None:
+        place = tl.load(index + row)
+    return place.to(tl.int64)
+
+
+@triton.jit
+def _logits(
+    start: tl.tensor, word: tl.tensor, words: tl.tensor, SCALE: tl.constexpr, CAP: tl.constexpr
+) -> tl.tensor:
+    """Return finished logits in float32, and -inf beyond the vocabulary."""
+    z = tl.load(start + word, word < words, other=-float("inf")).to(tl.float32)
+    if SCALE != 1.0:
+        z = z * SCALE
+    if CAP is not None:
+        # tanh, by an exponential that cannot overflow
+        small = tl.exp(-2.0 * tl.abs(z) / CAP)
+        z = tl.where(z < 0, -CAP, CAP) * (1.0 - small) / (1.0 + small)
+        z = tl.where(word < words, z, -float("inf"))
+    return z
+
+
+@triton.jit
+def _grow(top: tl.tensor, mass: tl.tensor, z: tl.tensor) -> tl.tensor:
+    """Return the largest logit so far, and the sum of exponentials relative to it."""
+    higher = tl.maximum(top, tl.max(z, 0))
+    return higher, mass * tl.exp(top - higher) + tl.sum(tl.exp(z - higher), 0)

@@ -1,0 +1,69 @@
+"""Compiles the kernels as calls would, for GPUs that need not be there, and runs none."""
+
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+
+from adakd.divergences import divergence
+from adakd.divergences.registry import declared_word_form
+from adakd.training import kernels
+from adakd.training.blocks import PLAIN, Finish, Rows
+
+
+class Absent:
+    """The driver of a GPU that is not there, as far as compiling asks it."""
+
+    def __init__(self, number: int, target: GPUTarget) -> None:
+        self._number, self._target = number, target
+
+    def get_current_target(self) -> GPUTarget:
+        return self._target
+
+    def get_current_device(self) -> int:
+        return self._number
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def compile_one(
+    form: kernels.Form,
+    dtype: torch.dtype = torch.bfloat16,
+    graded: bool = True,
+    gathered: bool = False,
+    finish: Finish = PLAIN,
+) -> None:
+    logits = torch.zeros(2, 151_936, dtype=dtype)
+    rows = Rows(logits, torch.arange(2) if gathered else None, finish)
+    ones, out = torch.ones(2), Rows(torch.empty_like(logits), rows.index)
+    tau = ones if gathered else None
+    kernels.reduce_rows(form, rows, rows, tau, *((ones, out) if graded else (None, None)))
+
+
+def main() -> None:
+    launch = kernels.reduce.run
+    kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
+    driver.set_active(Absent(0, GPUTarget("cuda", 90, 32)))
+    for name in sorted(divergence):
+        if form := declared_word_form(divergence[name]):
+            compile_one(kernels.Form(*form))
+            print(name)
+    form = kernels.Form(*declared_word_form(divergence["alpha_beta"]))
+    compile_one(form, torch.float32, graded=False)
+    print("values")
+    compile_one(form, torch.float16, gathered=True)
+    print("gathered")
+    compile_one(form, finish=Finish(0.5, 30.0))
+    print("finished")
+    compile_one(kernels.HELLINGER, graded=False)
+    print("Hellinger")
+    driver.set_active(Absent(1, GPUTarget("cuda", 80, 32)))
+    compile_one(form, gathered=True)
+    print("80")
+    driver.set_active(Absent(2, GPUTarget("hip", "gfx942", 64)))
+    compile_one(form, gathered=True)
+    print("gfx942")
+
+
+if __name__ == "__main__":
+    main()

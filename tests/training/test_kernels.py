@@ -1,0 +1,365 @@
+"""The kernels against blocks: on a GPU where there is one, else in Triton's interpreter."""
+
+import logging
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adakd.adaptive import AdaKD
+from adakd.divergences import Divergence, divergence, word_form
+from adakd.divergences.registry import declared_word_form
+from adakd.registry import Spec
+from adakd.training import blocks, rows
+from adakd.training.blocks import PLAIN, DivergenceTerm, Finish, Kept, Rows, cross_entropy
+from adakd.training.heads import Head, Hidden
+from adakd.training.objective import IGNORED, Objective
+
+pytest.importorskip("triton", reason="Triton is not installed")
+
+import triton.language as tl
+
+from adakd.training import kernels
+
+GPU = torch.cuda.is_available()
+DEVICE = "cuda" if GPU else "cpu"
+WORDS, TOKENS = (9001, 30) if GPU else (45, 3)
+CLOSE = {
+    torch.float32: {"rtol": 1e-5, "atol": 1e-6},
+    torch.float16: {"rtol": 2e-3, "atol": 1e-6},
+    torch.bfloat16: {"rtol": 2e-2, "atol": 1e-6},
+}
+HAVE = sorted(name for name in divergence if declared_word_form(divergence[name]))
+HALF = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.5})
+REDUCE_ROWS = kernels.reduce_rows
+VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")
+
+
+@pytest.fixture(autouse=True)
+def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run them wherever the tests run, in several blocks a row."""
+    monkeypatch.setattr(rows, "DEVICES", {DEVICE})
+    monkeypatch.setattr(rows, "_agreed", {})
+    if GPU:
+        yield
+        return
+    monkeypatch.setattr(kernels, "WORDS_AT_A_TIME", 32)
+    for name in ("abs", "exp", "log", "sqrt"):  # which the interpreter knows as functions alone
+        monkeypatch.setattr(tl.tensor, name, as_method(name))
+    with np.errstate(all="ignore"):  # as on a GPU
+        yield
+
+
+def as_method(name: str) -> Callable[[Any], Any]:
+    return lambda self: getattr(tl, name)(self)
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+def example(dtype: torch.dtype, gathered: bool, tempered: bool, finish: Finish) -> Kept:
+    """Tokens of two models; gathered are they every other row, and the teacher's words a part."""
+    count = 2 * TOKENS if gathered else TOKENS
+    student, teacher = (3 * random(count, WORDS + seed, seed=seed) for seed in (0, 7))
+    index = torch.arange(1, count, 2, device=DEVICE) if gathered else None
+    return Kept(
+        student=Rows(student.to(dtype), index, finish),
+        teacher=Rows(teacher.to(dtype)[:, :WORDS], index, replace(finish, scale=0.7)),
+        labels=torch.zeros(TOKENS, dtype=torch.long, device=DEVICE),
+        temperature=0.5 + random(TOKENS).abs() if tempered else None,
+        factor=random(TOKENS, seed=1),
+    )
+
+
+def compare(name: str | Divergence, kept: Kept, form: kernels.Form | None = None) -> None:
+    """Hold a kernel's values, alone and with the gradient, and its gradient to those of blocks."""
+    function = divergence[name] if isinstance(name, str) else name
+    form = form or kernels.Form(*declared_word_form(function))
+    dtype, close = kept.student.logits.dtype, CLOSE[torch.float32]
+    got, wanted = (Rows(torch.zeros_like(kept.student.logits), kept.student.index) for _ in "12")
+    values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
+    given = form, kept.student, kept.teacher, kept.temperature
+    torch.testing.assert_close(kernels.reduce_rows(*given), values, **close)
+    torch.testing.assert_close(kernels.reduce_rows(*given, kept.factor, got), values, **close)
+    torch.testing.assert_close(got.logits, wanted.logits, **CLOSE[dtype])
+
+
+@pytest.mark.parametrize("dtype", CLOSE, ids=str)
+@pytest.mark.parametrize("name", HAVE)
+def test_a_kernel_gives_what_blocks_give(name: str, dtype: torch.dtype) -> None:
+    compare(name, example(dtype, gathered=False, tempered=False, finish=PLAIN))
+    compare(name, example(dtype, gathered=True, tempered=True, finish=PLAIN))
+
+
+@pytest.mark.parametrize(
+    "finish", [Finish(scale=0.3), Finish(softcap=2.0), Finish(scale=2.0, softcap=3.0)], ids=str
+)
+@pytest.mark.parametrize("dtype", CLOSE, ids=str)
+def test_what_a_model_does_after_its_head_is_part_of_the_gradient(
+    dtype: torch.dtype, finish: Finish
+) -> None:
+    compare("reverse_kl", example(dtype, gathered=False, tempered=True, finish=finish))
+
+
+@pytest.mark.parametrize("finish", [PLAIN, Finish(softcap=2.0)], ids=str)
+@pytest.mark.parametrize("name", HAVE)
+def test_words_that_are_ruled_out(name: str, finish: Finish) -> None:
+    kept = example(torch.float32, gathered=False, tempered=True, finish=finish)
+    kept.student.logits[:, 3:20] = -math.inf
+    kept.teacher.logits[:, 15:30] = -math.inf
+    compare(name, kept)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("jensen_shannon", {"lam": 0.9}),
+        ("skew_forward_kl", {"lam": 0}),
+        ("skew_reverse_kl", {"lam": 0}),
+        ("todi", {"temperature": 0.3}),
+        *(
+            ("alpha_beta", {"alpha": alpha, "beta": beta})
+            for alpha, beta in ((0, 0), (0, 0.5), (0.5, 0), (0.5, -0.5), (-0.5, 0.2))
+        ),
+    ],
+    ids=str,
+)
+def test_settings_reach_the_kernel(name: str, settings: dict[str, Any]) -> None:
+    function = divergence.build(Spec(name=name, **settings))
+    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
+    for side in (kept.student, kept.teacher):
+        side.logits.mul_(0.3)  # powers of ratios
+    compare(function, kept)
+
+
+def test_a_gradient_may_replace_the_logits() -> None:
+    kept = example(torch.bfloat16, gathered=True, tempered=True, finish=PLAIN)
+    form = kernels.Form(*declared_word_form(divergence["todi"]))
+    given = form, kept.student, kept.teacher, kept.temperature, kept.factor
+    apart = torch.zeros_like(kept.student.logits)
+    before = kept.student.logits.clone()
+    values = kernels.reduce_rows(*given, Rows(apart, kept.student.index))
+    assert torch.equal(before, kept.student.logits)
+    assert torch.equal(kernels.reduce_rows(*given, kept.student), values)
+    assert torch.equal(kept.student.logits[1::2], apart[1::2])
+    assert torch.equal(kept.student.logits[::2], before[::2])
+
+
+GOLDEN = {
+    "forward_kl": Spec(name="forward_kl"),
+    "reverse_kl": Spec(name="reverse_kl"),
+    "js_lam0.9": Spec(name="jensen_shannon", lam=0.9),
+    "js_lam0.5": Spec(name="jensen_shannon"),
+    "total_variation": Spec(name="total_variation"),
+    "skewed_forward_kl_lam0.1": Spec(name="skew_forward_kl"),
+    "skewed_reverse_kl_lam0.1": Spec(name="skew_reverse_kl"),
+    "alpha_beta_0.2_0.7": Spec(name="alpha_beta"),
+    "todi": Spec(name="todi"),
+}
+
+
+@pytest.mark.parametrize("case", range(4))
+@pytest.mark.parametrize("name", GOLDEN)
+def test_golden_numbers(name: str, case: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "WORDS_AT_A_TIME", 4096 if GPU else 256)
+    student, teacher, values, slopes = (
+        torch.from_numpy(VECTORS[f"case{case}.{key}"])[:TOKENS].to(DEVICE)
+        for key in ("student_logits", "teacher_logits", f"{name}.value", f"{name}.grad")
+    )
+    form = kernels.Form(*declared_word_form(divergence.build(GOLDEN[name])))
+    got = Rows(torch.zeros_like(student))
+    given = form, Rows(student), Rows(teacher), None, torch.ones(TOKENS, device=DEVICE), got
+    close = CLOSE[torch.float32]
+    torch.testing.assert_close(kernels.reduce_rows(*given), values, **close)
+    torch.testing.assert_close(got.logits, slopes, **close)
+
+
+# --- which code computes what -------------------------------------------------------------------
+
+
+def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
+    """Yield the loss of a batch and its gradients."""
+    count, width = 8, 6
+    labels = torch.zeros(count, dtype=torch.long, device=DEVICE)
+    labels[2] = IGNORED
+    parts = [random(count, width), random(WORDS, width, seed=1), random(WORDS, seed=2)]
+    theirs = random(count, width, seed=3), random(WORDS + 5, width, seed=4)
+    for part in parts:
+        part.requires_grad_()
+    student, teacher = Hidden(parts[0], Head(*parts[1:])), Hidden(theirs[0], Head(theirs[1]))
+    if not hidden:
+        student, teacher = (side.head.logits(side.states) for side in (student, teacher))
+    loss = objective(student, teacher, labels).loss
+    yield loss.detach()
+    yield from torch.autograd.grad(loss, parts)
+
+
+def in_any_order(form: kernels.Form, student: Rows, *rest: Any) -> Tensor:
+    """Run a kernel whose tokens may be taken in any order: none writes what another reads."""
+    gradient = rest[-1] if len(rest) > 1 else None
+    if gradient is not None and gradient.logits.data_ptr() == student.logits.data_ptr():
+        assert gradient.index is student.index
+    return REDUCE_ROWS(form, student, *rest)
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["kept logits", "groups"])
+@pytest.mark.parametrize("hidden", [False, True], ids=["logits", "hidden"])
+@pytest.mark.parametrize("adaptive", [None, HALF], ids=["plain", "half"])
+def test_a_loss_is_the_same_on_both_paths(
+    adaptive: Any, hidden: bool, whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With rows at once, or so few at a time that a gradient moves to other rows in parts."""
+    monkeypatch.setattr(rows, "DEVICE_BYTES", 2 * 4 * WORDS)
+    monkeypatch.setattr(kernels, "reduce_rows", in_any_order)
+    budget = 2**30 if whole else 3 * 2 * 4 * WORDS
+    objective = Objective("reverse_kl", adaptive, total_steps=1, budget=budget)
+    got = list(losses(objective, hidden))
+    assert len(rows._agreed) >= 1 + (adaptive is not None)
+    assert all(rows._agreed.values())
+    monkeypatch.setattr(rows, "DEVICES", set())
+    wanted = list(losses(objective, hidden))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", CLOSE, ids=str)
+def test_hellinger_scores(dtype: torch.dtype) -> None:
+    kept = example(dtype, gathered=True, tempered=False, finish=Finish(softcap=2.0))
+    given = AdaKD(), kept.student, kept.teacher, kept.labels
+    got = rows.score_rows(*given)
+    assert list(rows._agreed.values()) == [True]
+    torch.testing.assert_close(got, blocks.score_rows(*given), **CLOSE[torch.float32])
+
+
+class Own(AdaKD):
+    def score(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        return -super().score(student, teacher, labels)
+
+
+@pytest.mark.parametrize("adaptive", [AdaKD(indicator=Spec(name="entropy")), Own()], ids=str)
+def test_scores_without_a_kernel(adaptive: AdaKD) -> None:
+    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
+    given = adaptive, kept.student, kept.teacher, kept.labels
+    assert torch.equal(rows.score_rows(*given), blocks.score_rows(*given))
+    assert not rows._agreed
+
+
+def squared(student: Tensor, teacher: Tensor) -> Tensor:
+    return (student - teacher).square().mean(-1)
+
+
+@pytest.mark.parametrize(
+    ("term", "dtype"),
+    [
+        (DivergenceTerm(divergence["adaptive_kl"]), torch.float32),
+        (DivergenceTerm(squared), torch.float32),
+        (cross_entropy, torch.float32),
+        (DivergenceTerm(divergence["reverse_kl"]), torch.float64),
+    ],
+    ids=["no sum over words", "plug-in", "cross-entropy", "float64"],
+)
+def test_losses_without_a_kernel(term: Any, dtype: torch.dtype) -> None:
+    kept = example(dtype, gathered=False, tempered=False, finish=PLAIN)
+    got, wanted = (Rows(torch.zeros_like(kept.student.logits)) for _ in "12")
+    values = rows.loss_rows(term, kept, got)
+    assert torch.equal(values, blocks.loss_rows(term, kept, wanted))
+    assert torch.equal(got.logits, wanted.logits)
+    assert not rows._agreed
+
+
+def misworded(student: Tensor, teacher: Tensor) -> Tensor:
+    return divergence["reverse_kl"](student, teacher)
+
+
+@word_form(misworded)
+def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    part = q * (log_q - log_p)
+    return part, 1.1 * part
+
+
+def uncompilable(student: Tensor, teacher: Tensor) -> Tensor:
+    return divergence["reverse_kl"](student, teacher)
+
+
+@word_form(uncompilable)
+def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+    return q.no_such_method(), q
+
+
+@pytest.mark.parametrize(
+    ("function", "why"), [(misworded, "numbers differ"), (uncompilable, "no_such_method")]
+)
+def test_a_kernel_that_fails_its_sample_is_not_used(
+    function: Divergence, why: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither now nor later, which one warning says."""
+    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
+    wanted = Rows(torch.zeros_like(kept.student.logits))
+    values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
+    with caplog.at_level(logging.WARNING, "adakd"):
+        for _ in range(2):
+            got = Rows(torch.zeros_like(kept.student.logits))
+            assert torch.equal(rows.loss_rows(DivergenceTerm(function), kept, got), values)
+            assert torch.equal(got.logits, wanted.logits)
+    (message,) = caplog.messages
+    assert why in message
+    assert function.__name__ in message
+
+
+def test_a_triton_that_does_not_import_is_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(name: str) -> None:
+        raise OSError("made for another machine")
+
+    monkeypatch.setattr(rows, "import_module", fails)
+    monkeypatch.setattr(rows, "_importable", cache(rows._importable.__wrapped__))
+    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
+    given = AdaKD(), kept.student, kept.teacher, kept.labels
+    for _ in range(2):
+        assert torch.equal(rows.score_rows(*given), blocks.score_rows(*given))
+    assert len(caplog.messages) == 1
+    assert "another machine" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # NumPy's, in the interpreter
+def test_a_row_that_is_not_finite_says_nothing_about_a_kernel() -> None:
+    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
+    kept.student.logits[1] = math.nan
+    out = Rows(torch.zeros_like(kept.student.logits))
+    values = rows.loss_rows(DivergenceTerm(divergence["reverse_kl"]), kept, out)
+    assert values.isnan().tolist() == [row == 1 for row in range(TOKENS)]
+    assert list(rows._agreed.values()) == [True]
+
+
+def test_without_a_gpu_triton_is_not_imported() -> None:
+    code = """
+import sys, torch, adakd
+student = torch.randn(3, 9, requires_grad=True)
+objective = adakd.Objective("reverse_kl", "adakd", total_steps=1)
+objective(student, torch.randn(3, 9), torch.zeros(3, dtype=torch.long)).loss.backward()
+print({"triton", "adakd.training.kernels"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_every_kernel_compiles(tmp_path: Path) -> None:
+    """For GPUs that need not be there: the interpreter takes what no compiler would."""
+    script = Path(__file__).with_name("compiling.py")
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    others = ["values", "gathered", "finished", "Hellinger", "80", "gfx942"]
+    assert done.stdout.split() == [*HAVE, *others]
