@@ -76,13 +76,13 @@ def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
     if alpha == 0:
         slope = exp(log_q, beta).mul_(pair.gap)
         return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), pair.by_logits(slope)
-    own = exp(log_q, total)
     product = (log_p * (alpha * LOG2_E)).add_(log_q, alpha=beta * LOG2_E).exp2_()
-    gradient = pair.by_logits((own - product).div_(alpha))
+    slope = exp(log_q, total).sub_(product).div_(alpha)
     if beta == 0 or total == 0:
-        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), gradient
-    ends = exp(log_p, total).mul_(alpha / total).add_(own, alpha=beta / total)
-    return ends.sub_(product).sum(-1) / (alpha * beta), gradient
+        return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), pair.by_logits(slope)
+    # p^a q^b weighs as much as both ends, so the value is that of a gap at either end.
+    theirs = exp(log_p, total).sub_(product).sum(-1).div_(beta)
+    return (theirs + slope.sum(-1)) / total, pair.by_logits(slope)
 
 
 @word_form(alpha_beta)

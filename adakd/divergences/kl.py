@@ -32,9 +32,9 @@ def forward_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
 @derivative(forward_kl)
 def forward_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
     r""":math:`q_v - p_v`."""
-    q, p = pair.q, pair.p
-    gradient = q - p
-    return -p.mul_(pair.gap).sum(-1), gradient
+    q, p, gap = pair.q, pair.p, pair.gap
+    gradient = q.sub_(p)
+    return -p.mul_(gap).sum(-1), gradient
 
 
 @word_form(forward_kl)

@@ -26,4 +26,9 @@ def mix(first: "Tensor", second: "Tensor", share: float) -> "Tensor":
     Less work than :func:`mixture`. Where both probabilities underflow to 0 there is a tiny number,
     so that its logarithm is finite: what counts there is 0 times that.
     """
-    return first.lerp(second, share).clamp_min_(1e-300 if first.itemsize == 8 else 1e-37)
+    return positive(first.lerp(second, share))
+
+
+def positive(values: "Tensor") -> "Tensor":
+    """Return the values with a tiny number for 0, in place: 0 times its logarithm is 0."""
+    return values.clamp_min_(1e-300 if values.itemsize == 8 else 1e-37)

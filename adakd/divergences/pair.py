@@ -58,8 +58,8 @@ class Pair:
         return self._student.ruled_out
 
     def by_logits(self, slope: "Tensor") -> "Tensor":
-        r"""Return :math:`g_v - q_v \sum_u g_u`: a derivative by log q turned into one by logits."""
-        return slope.addcmul(self.q, slope.sum(-1, keepdim=True), value=-1)
+        r"""Make a derivative by log q one by logits, in place: :math:`g_v - q_v \sum_u g_u`."""
+        return slope.addcmul_(self.q, slope.sum(-1, keepdim=True), value=-1)
 
 
 class Side:
@@ -98,6 +98,8 @@ class Side:
     @cached_property
     def ruled_out(self) -> bool:
         """Whether there are logits of -inf, or nearly so: rare, so look before touching all."""
+        if bool(self.probabilities.amin() > 0):
+            return False
         return bool((self._largest + FLOOR > self.logits.amin()).any())
 
     @cached_property

@@ -55,7 +55,8 @@ def derivative(of: Divergence) -> Callable[[D], D]:
             values = (q * gap).sum(-1)
             return values, gap.sub_(values.unsqueeze(-1)).mul_(q)
 
-    The settings of the divergence are handed on by name. What `pair` gives may be overwritten.
+    The settings of the divergence are handed on by name. What `pair` gives may be overwritten once
+    nothing more is asked of it: it makes one part from another.
     """
 
     def declare(function: D) -> D:

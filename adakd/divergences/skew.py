@@ -10,7 +10,7 @@ from adakd.divergences.kl import (
     reverse_kl,
     reverse_kl_derivative,
 )
-from adakd.divergences.mixture import mix, mixture
+from adakd.divergences.mixture import mix, mixture, positive
 from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     if lam == 0:
         return forward_kl_derivative(pair)
     q, p = pair.q, pair.p
-    middle = mix(q, p, lam)
-    slope = (p / middle).mul_(q).mul_(lam - 1)
-    return (pair.log_p - middle.log_()).mul_(p).sum(-1), pair.by_logits(slope)
+    ratio = positive(p / mix(q, p, lam))
+    gradient = pair.by_logits((ratio * q).mul_(lam - 1))
+    return ratio.log_().mul_(p).sum(-1), gradient
 
 
 @word_form(skew_forward_kl)
@@ -91,10 +91,9 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     if lam == 0:
         return reverse_kl_derivative(pair)
     q = pair.q
-    middle = mix(pair.p, q, lam)
-    share = (q / middle).mul_(-lam)
-    gap = pair.log_q - middle.log_()
-    return (q * gap).sum(-1), pair.by_logits(gap.add_(share).mul_(q))
+    ratio = positive(q / mix(pair.p, q, lam))
+    gap = ratio.log()
+    return (q * gap).sum(-1), pair.by_logits(gap.add_(ratio, alpha=-lam).mul_(q))
 
 
 @word_form(skew_reverse_kl)

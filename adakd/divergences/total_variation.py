@@ -34,8 +34,8 @@ def total_variation(student: "Tensor", teacher: "Tensor") -> "Tensor":
 @derivative(total_variation)
 def _(pair: "Pair") -> "tuple[Tensor, Tensor]":
     r""":math:`\tfrac{1}{2} q_v (s_v - \sum_u q_u s_u)` with :math:`s = sign(q - p)`."""
-    gap = pair.q - pair.p
-    slope = gap.sign().mul_(pair.q).mul_(0.5)
+    gap = pair.p.sub_(pair.q)
+    slope = gap.sign().mul_(pair.q).mul_(-0.5)
     return 0.5 * gap.abs_().sum(-1), pair.by_logits(slope)
 
 
