@@ -46,9 +46,7 @@ def bench(expression: str | None = None, progress: Progress | None = None) -> Be
 
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
-        raise AdakdError(
-            f"the benchmarks need {', '.join(missing)}: pip install 'adakd[bench]'"
-        )
+        raise AdakdError(f"the benchmarks need {', '.join(missing)}: pip install 'adakd[bench]'")
     started = datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "report.json")

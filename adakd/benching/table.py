@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from adakd.config import Config
 from adakd.disk import writing
@@ -39,7 +39,7 @@ class Found(Config):
     """What a case notes of itself."""
 
     rows: tuple[Line, ...] = ()
-    more: dict[str, float] = {}
+    more: dict[str, float] = Field(default_factory=dict)
     """Other numbers: medians of both sides in seconds, bytes."""
 
 

@@ -8,8 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from adakd.benching.table import FILE, Bench, Line, read_bench
-from adakd.reporting.text import number
+from adakd.reporting.text import counted, number
 
+SHORT = 6
+"""Lines that a reader takes in at a glance."""
 _TIMES = "times "
 
 
@@ -19,6 +21,11 @@ class Group:
 
     name: str
     lines: tuple[Line, ...]
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the page shows the lines at once."""
+        return len(self.lines) <= SHORT
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,12 @@ def _groups(found: Bench) -> Iterator[Group]:
     for case in found.benchmarks:
         groups.setdefault(case.group or "", []).extend(case.extra_info.rows)
     yield from (Group(name, tuple(lines)) for name, lines in groups.items())
+
+
+def summary(group: Group) -> str:
+    """Return how many goals of a group are met."""
+    asked = [line.met for line in group.lines if line.goal is not None]
+    return f"{sum(map(bool, asked))} of {counted(len(asked), 'goal')} met" if asked else "no goal"
 
 
 def measured(line: Line) -> str:

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: two sides in turn, times of the processor, ratios with their goals."""
+"""How the benchmarks measure: two sides in turn, processor time, ratios with their goals."""
 
 import time
 from collections.abc import Callable, Iterator

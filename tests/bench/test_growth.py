@@ -35,8 +35,7 @@ def suite(cells: int) -> Suite:
             "data": {"train": generated},
             "teacher": {"base": scratch, "sft": {"steps": STEPS}},
             "student": scratch,
-            "divergences": divergences
-            or [{"name": "skew_reverse_kl", "lam": lam} for lam in LAMS],
+            "divergences": divergences or [{"name": "skew_reverse_kl", "lam": lam} for lam in LAMS],
             "training": {"steps": STEPS},
             "evaluation": {"sets": {"puzzles": generated}, "sampling": {"do_sample": False}},
             "controls": {"sft": False},
@@ -94,7 +93,7 @@ def records(planned: Plan) -> Iterator[TrainingRecord | ScoreRecord]:
         )
 
 
-@pytest.mark.benchmark(group="growth", timer=time.process_time)
+@pytest.mark.benchmark(group="Growth", timer=time.process_time)
 def test_cells(benchmark: Any, tmp_path: Path) -> None:
     """Plan, store and report: what every cell costs beside its training and its scores."""
     work(4, tmp_path / "warm")
@@ -105,7 +104,7 @@ def test_cells(benchmark: Any, tmp_path: Path) -> None:
     note(benchmark, line, seconds_of_one_in_4=few, seconds_of_one_in_64=many)
 
 
-@pytest.mark.benchmark(group="growth", timer=time.process_time)
+@pytest.mark.benchmark(group="Growth", timer=time.process_time)
 @pytest.mark.parametrize("side", ["logits", "hidden states"])
 def test_tokens(benchmark: Any, side: str) -> None:
     """The memory of AdaKD's loss beyond the gradients that it is asked for."""

@@ -89,7 +89,7 @@ def subject() -> Subject:
     return Subject(scores, {"set": texts})
 
 
-@pytest.mark.benchmark(group="judging")
+@pytest.mark.benchmark(group="Asking a judge")
 def test_a_chat_judge(benchmark: Callable, port: int, subject: Subject, tmp_path: Path) -> None:
     file = tmp_path / "stub.yaml"
     file.write_text(
@@ -110,10 +110,17 @@ def test_a_chat_judge(benchmark: Callable, port: int, subject: Subject, tmp_path
     assert judged.asked == 2 * PAIRS
     assert judged.summaries[0].outcomes == {"flip": PAIRS}
     asking = (times[-1] - times[1]) / (1 - 1000 / (2 * PAIRS))
-    what = f"{2 * PAIRS:,} questions to a chat judge of {1000 * LATENCY:.0f} ms, {CONCURRENCY} at once"
+    what = (
+        f"{2 * PAIRS:,} questions to a chat judge of {1000 * LATENCY:.0f} ms, {CONCURRENCY} at once"
+    )
     note(
         benchmark,
         row(f"{what}: asking", "no time but the judge's own", "times the ideal", asking / IDEAL),
-        row(f"{what}: in all", "no time but the judge's own", "times the ideal", judged.seconds / IDEAL),
+        row(
+            f"{what}: in all",
+            "no time but the judge's own",
+            "times the ideal",
+            judged.seconds / IDEAL,
+        ),
         mib_grown_while_asking=(memory[-1] - memory[1]) / 2**20,
     )

@@ -40,7 +40,7 @@ def goal(name: str, adaptive: str | None) -> float:
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 
 
-@pytest.mark.benchmark(group="loss on given logits")
+@pytest.mark.benchmark(group="Loss on given logits")
 @pytest.mark.parametrize("adaptive", [None, "adakd"], ids=["plain", "adakd"])
 @pytest.mark.parametrize("name", [*divergence, "plug_in"])
 def test_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
@@ -75,7 +75,7 @@ def test_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
     )
 
 
-@pytest.mark.benchmark(group="loss from hidden states")
+@pytest.mark.benchmark(group="Loss from hidden states")
 @pytest.mark.parametrize("adaptive", [None, "adakd"], ids=["plain", "adakd"])
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float32], ids=str)
 def test_head(benchmark: Any, precision: torch.dtype, adaptive: str | None) -> None:

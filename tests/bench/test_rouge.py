@@ -44,7 +44,7 @@ def ours(pairs: list[tuple[str, str]]) -> list[float]:
     return [rouge.rouge_l(answer, [reference]) for answer, reference in pairs]
 
 
-@pytest.mark.benchmark(group="rouge", timer=time.process_time)
+@pytest.mark.benchmark(group="ROUGE-L", timer=time.process_time)
 def test_rouge(benchmark: Any, pairs: list[tuple[str, str]]) -> None:
     assert ours(pairs) == package(pairs)
     found = compare(benchmark, lambda: ours(pairs), lambda: package(pairs), rounds=3)

@@ -21,7 +21,7 @@ WHAT = f"AdaKD step: 135M teacher, 10-layer student, {SEQUENCES} × {LENGTH} tok
 WAY = "the official way: live teacher, whole logits, AdamW foreach"
 
 
-@pytest.mark.benchmark(group="training step", timer=time.process_time)
+@pytest.mark.benchmark(group="Training step", timer=time.process_time)
 def test_step(benchmark: Any) -> None:
     """Both sides in one process: with one allocator."""
     our_step, their_step = ours(), official()
@@ -56,10 +56,8 @@ def elsewhere() -> Iterator[Callable[[str], Elsewhere]]:
         yield start
 
 
-@pytest.mark.benchmark(group="training step", timer=METER.now)
-def test_step_at_default_allocators(
-    benchmark: Any, elsewhere: Callable[[str], Elsewhere]
-) -> None:
+@pytest.mark.benchmark(group="Training step", timer=METER.now)
+def test_step_at_default_allocators(benchmark: Any, elsewhere: Callable[[str], Elsewhere]) -> None:
     """Each side in a process of its own: as a user of either would meet it."""
     here, there = elsewhere("ours"), elsewhere("official")
     theirs: list[float] = []
@@ -75,7 +73,7 @@ def test_step_at_default_allocators(
     note(benchmark, line, ours=benchmark.stats.stats.median, reference=median(theirs[1:]))
 
 
-@pytest.mark.benchmark(group="training step", timer=time.process_time)
+@pytest.mark.benchmark(group="Training step", timer=time.process_time)
 def test_adaptive_step_over_plain_step(benchmark: Any) -> None:
     """The two arms of a pair, on one student and batch: with every token kept, the dearest case."""
     arms = {arm: Objective("reverse_kl", arm, total_steps=100) for arm in (None, "adakd")}
