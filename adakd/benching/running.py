@@ -12,6 +12,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
+
 from adakd import resources
 from adakd.benching.plugin import MARK
 from adakd.benching.table import Bench, slim
@@ -59,13 +61,13 @@ def bench(expression: str | None = None, progress: Progress | None = None) -> Be
         commit=provenance.commit(),
         environment=ALLOCATOR,
         expression=expression,
-        failed=failed,
-        benchmarks=slim(report),
+        failed=tuple(map(_name, failed)),
+        benchmarks=slim(report, leave_out=failed),
     )
 
 
 def _run(expression: str | None, file: Path, progress: Progress) -> tuple[str, ...]:
-    """Run pytest and return the cases that failed."""
+    """Run pytest and return the ids of the cases that failed."""
     with subprocess.Popen(
         [*_command(file), *(["-k", expression] if expression else [])],
         env=_environment(),
@@ -116,13 +118,18 @@ def _follow(events: Iterator[dict[str, Any]], progress: Progress) -> Iterator[st
         total = event.get("total", total)
         if "begins" in event:
             number += 1
-            name = event["begins"].rpartition("::")[2].removeprefix("test_")
-            with progress.stage(f"{number:>2} of {total}  {name}", 1) as show:
+            case, name = event["begins"], _name(event["begins"])
+            with progress.stage(f"{number:>2} of {total}  {escape(name)}", 1) as show:
                 why = _until_end(events)
                 show(1)
             if why is not None:
-                progress.note(f"[red]failed[/red] {name}: {why.strip().splitlines()[-1]}")
-                yield name
+                said = f"{name}: {why.strip().splitlines()[-1]}"
+                progress.note(f"[red]failed[/red] {escape(said)}")
+                yield case
+
+
+def _name(case: str) -> str:
+    return case.rpartition("::")[2].removeprefix("test_")
 
 
 def _until_end(events: Iterator[dict[str, Any]]) -> str | None:

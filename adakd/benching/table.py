@@ -5,7 +5,7 @@ Neither the name of the machine nor that of its user is kept.
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ class Bench(Config):
     benchmarks: tuple[Case, ...]
 
 
-def slim(report: Mapping[str, Any]) -> tuple[Case, ...]:
-    """Return what is kept of the cases in pytest-benchmark's JSON."""
+def slim(report: Mapping[str, Any], leave_out: Collection[str] = ()) -> tuple[Case, ...]:
+    """Return what is kept of the cases in pytest-benchmark's JSON, but for some ids."""
     return tuple(
         Case(
             name=case["name"],
@@ -89,6 +89,7 @@ def slim(report: Mapping[str, Any]) -> tuple[Case, ...]:
             extra_info=Found.model_validate(case["extra_info"]),
         )
         for case in report["benchmarks"]
+        if case["fullname"] not in leave_out
     )
 
 

@@ -45,9 +45,11 @@ class EqualTime:
     plain: Spent
     adaptive: Spent
     longer: Spent | None
-    """The plain arm trained for longer; None where the suite asks for none."""
+    """The plain arm trained for longer; None where there is none."""
     overhead: Ratio
     """Adaptive over plain optimizer step, with all its micro-batches."""
+    asked: bool
+    """Whether the suite asks for a plain arm that is trained for longer."""
     bought: int
     """Plain steps that the adaptive arm's time beyond the plain arm's would have bought."""
     comparison: Comparison | None
@@ -117,6 +119,7 @@ def equal_times(
                 adaptive=found_of[1],
                 longer=found_of[2],
                 overhead=overhead,
+                asked=on.divergence in longer,
                 bought=max(0, round((overhead.estimate - 1) * found_of[0].steps)),
                 comparison=last.get(place),
             )
@@ -162,6 +165,8 @@ def sentence(row: EqualTime) -> str:
     if row.overhead.estimate <= 1:
         return f"{start} leaves no time that the plain arm could have used."
     bought = f"{start} would have bought {counted(row.bought, 'more plain step')}"
+    if row.longer is None and row.asked:
+        return f"{bought}; the plain arm that is to be trained for longer was not trained."
     if row.longer is None:
         return (
             f"{bought} beside the {row.plain.steps:,}; what these would have brought is not known: "

@@ -213,7 +213,7 @@ def scores(one: Cell, made: Made) -> Iterator[ScoreRecord]:
         values = np.clip(values, 0, 1)
         if sort != "answers":
             values = (values > 0.25).astype(float)
-        lost = sort == "answers" and one.role == "distilled" and made.items > 2
+        lost = sort == "answers" and one.role in ("distilled", "longer") and made.items > 2
         yield score(one, task, sort, metric, sampling, values, made, unscored=2 if lost else 0)
 
 
@@ -257,14 +257,14 @@ def score(
 
 def timing(made: Made) -> Iterator[TimingRecord]:
     rng = np.random.default_rng(1)
-    for divergence, _ in made.effects:
+    for (divergence, _), arm in product(made.effects, made.arms):
         yield TimingRecord(
-            key=f"timing-{divergence}",
+            key=f"timing-{divergence}-{arm}",
             divergence=divergence,
-            arm="adakd",
+            arm=arm,
             device="cpu",
             tokens=412,
-            pairs=tuple((timed("none", 0.02, rng), timed("adakd", 0.07, rng)) for _ in range(10)),
+            pairs=tuple((timed("none", 0.02, rng), timed(arm, 0.07, rng)) for _ in range(10)),
         )
 
 
