@@ -258,7 +258,7 @@ def test_ls_tasks(adakd: Adakd, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_names_every_verb(adakd: Adakd) -> None:
     done = adakd("--help")
-    for verb in ("run", "plan", "judge", "report", "ls", "new", "check"):
+    for verb in ("run", "plan", "judge", "report", "bench", "ls", "new", "check"):
         assert verb in done.out
         assert adakd(verb, "--help").code == 0
 

@@ -24,9 +24,7 @@ def with_step(store: Store, plain: float, adaptive: float, optimizer: float = 0.
     """Let every interleaved pair take these seconds a micro-batch, and those an optimizer step."""
     for record in store.of(TimingRecord):
         pair = tuple(
-            TimedStep(
-                arm=arm, seconds={"loss": seconds, "optimizer": optimizer}, peak_bytes=None
-            )
+            TimedStep(arm=arm, seconds={"loss": seconds, "optimizer": optimizer}, peak_bytes=None)
             for arm, seconds in (("none", plain), (record.arm, adaptive))
         )
         store.add(record.model_copy(update={"pairs": (pair,) * 4}))
