@@ -27,6 +27,7 @@ from adakd.training.trainer import distillation_loss
 SEQUENCES, LENGTH, VOCABULARY = 4, 128, 49_152
 LAYERS, KEPT = 30, 10
 RATE, LARGEST_GRADIENT = 5e-5, 1.0
+ALLOCATOR = {"GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
 Step = Callable[[], Tensor]
 
 
@@ -154,8 +155,9 @@ class Elsewhere:
     def __init__(self, side: str) -> None:
         given = {name: os.environ.pop(name) for name in [*os.environ] if name in ALLOCATOR}
         self.connection, theirs = get_context("spawn").Pipe()
-        self.process = get_context("spawn").Process(target=serve, args=(theirs, side))
+        self.process = get_context("spawn").Process(target=serve, args=(theirs, side), daemon=True)
         self.process.start()
+        theirs.close()  # so that a side that dies is an end of file here, not a silence
         os.environ.update(given)
 
     def step(self) -> float:
@@ -164,8 +166,6 @@ class Elsewhere:
         return float(self.connection.recv())
 
     def stop(self) -> None:
-        self.connection.send(False)
+        if self.process.is_alive():
+            self.connection.send(False)
         self.process.join()
-
-
-ALLOCATOR = {"GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"}
