@@ -269,7 +269,7 @@ def bench(
 ) -> None:
     """Measure how fast adakd is on this machine, against the official way; all takes half an hour.
 
-    Needs a few packages more: pip install 'adakd[bench]'. What it writes replaces the file.
+    Needs the packages of the extra `bench`. What it writes replaces the file.
 
     Example: adakd bench runs/smoke -k "step or rouge"
     """

@@ -161,17 +161,20 @@ def _spent(
 def sentence(row: EqualTime) -> str:
     """Return what the overhead would have bought, and what is known of it, in words."""
     name = arm_name(row.adaptive.method.arm)
-    start = f"{row.plain.method}: {name}'s overhead of {_overhead(row)}"
-    if row.overhead.estimate <= 1:
-        return f"{start} leaves no time that the plain arm could have used."
-    bought = f"{start} would have bought {counted(row.bought, 'more plain step')}"
+    bought = f"{row.plain.method}: {name}'s overhead of {_overhead(row)} "
+    costs = row.overhead.estimate > 1
+    if costs:
+        bought += f"would have bought {counted(row.bought, 'more plain step')}"
+    else:
+        bought += "leaves no time that the plain arm could have used"
     if row.longer is None and row.asked:
         return f"{bought}; the plain arm that is to be trained for longer was not trained."
     if row.longer is None:
-        return (
-            f"{bought} beside the {row.plain.steps:,}; what these would have brought is not known: "
-            f"run the same command with --set controls.longer={row.suggestion}."
+        unknown = (
+            f" beside the {row.plain.steps:,}; what these would have brought is not known: run the "
+            f"same command with --set controls.longer={row.suggestion}"
         )
+        return f"{bought}{unknown if costs else ''}."
     more = counted(row.longer.steps - row.plain.steps, "more step")
     comparison = row.comparison
     if comparison is None or comparison.difference is None:

@@ -73,7 +73,11 @@ def test_without_the_control_the_page_says_what_is_not_known_and_how_to_find_out
 def test_an_arm_without_overhead_leaves_nothing_to_buy(made_store):
     row = rows_of(with_step(made_store(), plain=1.0, adaptive=0.9))["reverse_kl"]
     assert row.bought == 0
-    assert "leaves no time" in sentence(row)
+    assert sentence(row).endswith("leaves no time that the plain arm could have used.")
+    store = with_step(made_store("longer", longer=0.1), plain=1.0, adaptive=0.9)
+    said = sentence(rows_of(store)["reverse_kl"])
+    assert "leaves no time that the plain arm could have used. Plain with 6 more steps" in said
+    assert said.endswith("better, though plain had 22.2 % more time.")
 
 
 def test_the_longer_arm_is_compared_with_the_adaptive_one(made_store):
