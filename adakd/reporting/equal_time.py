@@ -57,8 +57,8 @@ class EqualTime:
 
     @property
     def spent(self) -> tuple[Spent, ...]:
-        """All that have a score, the plain arm first."""
-        found = (self.plain, self.adaptive, self.longer)
+        """All that have a score, the plain arm first; none where that has none."""
+        found = (self.plain, self.adaptive, self.longer) if self.plain.score is not None else ()
         return tuple(one for one in found if one and one.score is not None)
 
     @property

@@ -130,6 +130,15 @@ def test_a_failed_or_missing_longer_arm_is_said(made_store):
     assert "reverse_kl, 10 % longer, seed 10" in render(store)
 
 
+def test_without_a_score_of_the_plain_arm_there_is_no_chart(made_store):
+    store = made_store(failed=None, seeds=(10,), missing=("reverse_kl", "none", 10))
+    assert set(rows_of(store)) == {"forward_kl", "skew_reverse_kl(lam=0.1)"}
+    store = made_store("unscored", failed=None, longer=0.1)
+    row = rows_of(store)["reverse_kl"]
+    assert len(row.spent) == 3
+    assert replace(row, plain=replace(row.plain, score=None)).spent == ()
+
+
 def test_several_arms_each_have_their_own_row(made_store):
     store = made_store(arms=("adakd", "other"), longer=0.1, failed=None)
     order = index(store)
