@@ -108,6 +108,18 @@ def test_the_allocator_is_set_for_the_cases(small: Path) -> None:
     assert case.extra_info.more == {"threshold": float(running.ALLOCATOR["MALLOC_MMAP_THRESHOLD_"])}
 
 
+def test_the_load_of_others_is_what_is_not_ours() -> None:
+    before = running._Load(there=100.0, busy=50.0, ours=10.0)
+    assert before.others_until(running._Load(120.0, 65.0, 20.0)) == 0.25
+    assert before.others_until(running._Load(120.0, 60.0, 21.0)) == 0
+    assert before.others_until(before) is None
+    start = running._Load.now()
+    sum(range(10**6))
+    end = running._Load.now()
+    assert end.ours > start.ours
+    assert end.there >= end.busy > 0
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         running, "find_spec", lambda name: None if name == "rouge_score" else object()

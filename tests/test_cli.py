@@ -203,6 +203,7 @@ def measured(expression: str | None, **changes: Any) -> Bench:
         machine_info={"processor": "a made-up processor"},
         versions={},
         commit=None,
+        others=None,
         environment={},
         expression=expression,
         benchmarks=(),

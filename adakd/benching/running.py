@@ -7,11 +7,13 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.markup import escape
 
 from adakd import resources
@@ -49,7 +51,7 @@ def bench(expression: str | None = None, progress: Progress | None = None) -> Be
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
         raise AdakdError(f"the benchmarks need {', '.join(missing)}: pip install 'adakd[bench]'")
-    started = datetime.now(UTC).isoformat(timespec="seconds")
+    started, before = datetime.now(UTC).isoformat(timespec="seconds"), _Load.now()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "report.json")
         failed = _run(expression, file, progress or Silent())
@@ -59,11 +61,36 @@ def bench(expression: str | None = None, progress: Progress | None = None) -> Be
         machine_info=provenance.hardware(),
         versions=provenance.versions(),
         commit=provenance.commit(),
+        others=before.others_until(_Load.now()),
         environment=ALLOCATOR,
         expression=expression,
         failed=tuple(map(_name, failed)),
         benchmarks=slim(report, leave_out=failed),
     )
+
+
+@dataclass(frozen=True)
+class _Load:
+    """How many seconds the cores of the machine have been there, at work, and at work for us."""
+
+    there: float
+    busy: float
+    ours: float
+
+    @classmethod
+    def now(cls) -> "_Load":
+        cores, own = psutil.cpu_times(), os.times()
+        # Linux counts the time of guests within that of users, too.
+        guests = getattr(cores, "guest", 0.0) + getattr(cores, "guest_nice", 0.0)
+        there = sum(cores) - guests
+        idle = cores.idle + getattr(cores, "iowait", 0.0)
+        return cls(there, there - idle, sum(own[:4]))
+
+    def others_until(self, later: "_Load") -> float | None:
+        """Return the share of the cores that other programs took; None without any time."""
+        there = later.there - self.there
+        others = (later.busy - self.busy) - (later.ours - self.ours)
+        return min(max(others / there, 0.0), 1.0) if there > 0 else None
 
 
 def _run(expression: str | None, file: Path, progress: Progress) -> tuple[str, ...]:

@@ -70,6 +70,8 @@ class Bench(Config):
     machine_info: dict[str, str]
     versions: dict[str, str]
     commit: str | None
+    others: float | None
+    """Share of the machine's cores that other programs took meanwhile; None where not known."""
     environment: dict[str, str]
     """The allocator's settings."""
     expression: str | None

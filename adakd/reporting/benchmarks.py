@@ -8,10 +8,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from adakd.benching.table import FILE, Bench, Line, read_bench
-from adakd.reporting.text import counted, number
+from adakd.reporting.text import counted, number, percent
 
 SHORT = 6
 """Lines that a reader takes in at a glance."""
+BUSY = 0.05
+"""Share of the cores from which on other programs disturb a measurement."""
 _TIMES = "times "
 
 
@@ -42,6 +44,8 @@ class Benchmarks:
     goals: int
     """Lines that have a goal."""
     failed: tuple[str, ...]
+    warning: str
+    """Why the figures are not to be trusted; empty where nothing speaks against them."""
 
 
 def benchmarks(folder: Path) -> Benchmarks | None:
@@ -67,6 +71,17 @@ def benchmarks(folder: Path) -> Benchmarks | None:
         met=sum(line.met is True for line in lines),
         goals=sum(line.goal is not None for line in lines),
         failed=found.failed,
+        warning=warning(found),
+    )
+
+
+def warning(found: Bench) -> str:
+    """Return what speaks against the figures: other programs that were at work."""
+    if found.others is None or found.others <= BUSY:
+        return ""
+    return (
+        f"Other programs took {percent(found.others)} of the processor meanwhile, and with it of "
+        "its caches: measure again on a quiet machine."
     )
 
 
@@ -110,5 +125,6 @@ def bench_table(found: Bench) -> Table:
             texts = (line.what, line.reference, measured(line), goal(line))
             table.add_row(*map(escape, texts), marks[line.met])
         table.add_section()
-    table.caption = "times of the processor on one thread, both sides in turn, medians"
+    caption = "times of the processor on one thread, both sides in turn, medians"
+    table.caption = "\n".join(filter(None, (caption, warning(found))))
     return table

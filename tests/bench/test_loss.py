@@ -1,8 +1,8 @@
 """What a loss costs, forward and backward, against the official computation restated plainly.
 
 Both sides take turns in one process, on one thread, with the same allocator settings; what counts
-is the ratio of their medians. Times are of the processor, so other load on the machine hardly
-matters.
+is the ratio of their medians, in time of the processor. Still other load matters: whoever shares
+the caches slows the side that works in them, which is ours.
 """
 
 import math

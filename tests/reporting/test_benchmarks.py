@@ -29,6 +29,7 @@ def found(*lines: Line, **changes: Any) -> Bench:
         "machine_info": {"processor": "made up", "cores": "2", "memory": "16 GiB"},
         "versions": {"adakd": "0.1.0", "torch": "2.13.0"},
         "commit": "89abcdef01234567",
+        "others": 0.01,
         "environment": {},
         "expression": None,
         "benchmarks": [
@@ -64,6 +65,15 @@ def test_a_page_with_benchmarks_names_the_machine_and_counts_goals(made_store) -
     summary = benchmarks(store.folder)
     assert summary is not None
     assert (summary.met, summary.goals) == (1, 2)
+
+
+def test_other_load_is_a_warning(made_store) -> None:
+    store = made_store(timing=False, judge=False, examples=False)
+    for others, warned in ((None, False), (0.05, False), (0.38, True)):
+        bench = found(FASTER, others=others)
+        write_bench(bench, store.folder / FILE)
+        assert ("Other programs took 38 % of the processor" in render(store)) is warned
+        assert ("measure again" in str(bench_table(bench).caption)) is warned
 
 
 def test_goals_and_values_as_they_are_written() -> None:
