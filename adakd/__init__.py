@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adakd.adaptive import adaptive, focus, indicator, temperature
+    from adakd.benching import bench
     from adakd.checking import check_divergence
     from adakd.config import Suite
     from adakd.divergences import divergence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adakd.adaptive": ("adaptive", "focus", "indicator", "temperature"),
+    "adakd.benching": ("bench",),
     "adakd.checking": ("check_divergence",),
     "adakd.config": ("Suite",),
     "adakd.loading": ("load_suite",),
@@ -58,6 +60,7 @@ __all__ = [
     "Suite",
     "SupervisedObjective",
     "adaptive",
+    "bench",
     "check_divergence",
     "divergence",
     "focus",

@@ -255,6 +255,45 @@ def report(folder: RunFolder) -> None:
     console.print(f"report: {write_report(folder)}", soft_wrap=True, highlight=False)
 
 
+@app.command()
+def bench(
+    run: Annotated[
+        Path | None, typer.Argument(help="The folder of a run: its report then shows the figures.")
+    ] = None,
+    expression: Annotated[
+        str | None, typer.Option("-k", help="Which cases, such as: loss and reverse_kl.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; ./bench.json if no run is given.")
+    ] = None,
+) -> None:
+    """Measure how fast adakd is on this machine, against the official way; all takes half an hour.
+
+    Needs the packages of the extra `bench`. What it writes replaces the file.
+
+    Example: adakd bench runs/smoke -k "step or rouge"
+    """
+    from adakd.benching import FILE, write_bench
+    from adakd.benching import bench as run_benchmarks
+    from adakd.reporting import bench_table, write_report
+    from adakd.results import Store
+
+    if run is not None and out is not None:
+        raise AdakdError("--out goes without a run: what is measured for a run stays in it")
+    if run is not None:
+        Store(run).suite()  # before half an hour of measuring, not after
+    file = out or (run or Path()) / FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    found = run_benchmarks(expression, Live(console))
+    write_bench(found, file)
+    console.print(bench_table(found))
+    console.print(f"figures: {file}", soft_wrap=True, highlight=False)
+    if run is not None:
+        console.print(f"report: {write_report(run)}", soft_wrap=True, highlight=False)
+    if found.failed:
+        raise typer.Exit(1)
+
+
 @app.command("ls")
 def list_(
     kind: Annotated[str, typer.Argument(help="divergences, adaptive, suites, judges or tasks")],

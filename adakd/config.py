@@ -302,6 +302,9 @@ class Controls(Config):
 
     sft: bool = True
     """A student trained on the labels alone, with the students' own training settings."""
+    longer: Share = 0.0
+    """Under every divergence a plain student trained for this share of steps more, such as 0.1:
+    what the time that an adaptive arm takes would have brought without it. 0 trains none."""
 
 
 # --- the suite ------------------------------------------------------------------------------

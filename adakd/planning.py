@@ -23,6 +23,7 @@ from adakd.config import (
     Pretrained,
     Pruned,
     Scratch,
+    Share,
     Source,
     Suite,
     Timing,
@@ -35,8 +36,10 @@ from adakd.registry import Registry, Spec, load_plugins
 METHOD_VERSION = 3
 """Rises when the same suite would no longer give the same numbers."""
 
-Role = Literal["teacher", "untrained", "sft", "distilled", "file"]
+Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "file"]
 """A file holds answers that were made elsewhere; `divergence` is then the name of its method."""
+SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")
+"""Roles whose cells are trained once for every seed."""
 PLAIN = "none"
 """The arm without a token-adaptive method."""
 
@@ -51,21 +54,33 @@ class Cell(Config):
     seed: int
     divergence: str | None = None
     arm: str = PLAIN
+    longer: Share = 0.0
+    """Of the role ``longer``: the share of steps that it is trained for beyond its plain twin."""
     key: str
     """Hash of all that decides its weights."""
 
     @property
     def method(self) -> str:
         """The row of a table that this cell belongs to, such as ``reverse_kl + adakd``."""
-        if self.divergence is None:
-            return self.role
-        return f"{self.divergence}" if self.arm == PLAIN else f"{self.divergence} + {self.arm}"
+        return method_name(self.role, self.divergence, self.arm, self.longer)
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether it learns from the teacher."""
+        return self.role in ("distilled", "longer")
 
     def __str__(self) -> str:
         """Return the method and, for a trained student, its seed."""
-        return (
-            f"{self.method}, seed {self.seed}" if self.role in ("sft", "distilled") else self.method
-        )
+        return f"{self.method}, seed {self.seed}" if self.role in SEEDED else self.method
+
+
+def method_name(role: str, divergence: str | None, arm: str, longer: float) -> str:
+    """Return how a method is called, such as ``reverse_kl, 10 % longer``."""
+    if divergence is None:
+        return role
+    if longer:
+        return f"{divergence}, {100 * longer:g} % longer"
+    return divergence if arm == PLAIN else f"{divergence} + {arm}"
 
 
 class Job(Config):
@@ -144,7 +159,18 @@ def training_of(cell: Cell, suite: Suite) -> Training | None:
     """Return how a cell is trained, or None where it is not."""
     if cell.role == "untrained":
         return None
-    return suite.teacher.sft if cell.role == "teacher" else suite.training
+    if cell.role == "teacher":
+        return suite.teacher.sft
+    return _lengthened(suite.training, cell.longer)
+
+
+def _lengthened(training: Training, share: float) -> Training:
+    """Return a training with a share of steps more, its learning rate stretched over them."""
+    if training.steps is not None:
+        more = {"steps": _rounded_up(training.steps * (1 + share))}
+        return training.model_copy(update=more)
+    assert training.epochs is not None
+    return training.model_copy(update={"epochs": training.epochs * (1 + share)})
 
 
 def _cells(suite: Suite) -> tuple[Cell, ...]:
@@ -153,6 +179,7 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
     teacher = {"teacher": _model(suite.teacher.base), "sft": sft, "data": _data_digest(suite)}
     untrained = {**teacher, "student": _model(suite.student)}
     student = {**untrained, "training": _deciding(suite.training)}
+    taught = {**student, "cache": suite.teacher.cache}
     first = suite.seeds[0]
     cells = [
         _cell("teacher", first, teacher),
@@ -170,9 +197,11 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
         method = {"name": spec.name, "settings": settings, "plugins": plugins}
         for seed in suite.seeds:
             for arm, wrapper in ((PLAIN, None), *wrappers.items()):
-                parts = {**student, "divergence": method, "adaptive": wrapper}
-                parts["cache"] = suite.teacher.cache
+                parts = {**taught, "divergence": method, "adaptive": wrapper}
                 cells.append(_cell("distilled", seed, parts, str(spec), arm))
+            if longer := suite.controls.longer:
+                parts = {**taught, "divergence": method, "longer": longer}
+                cells.append(_cell("longer", seed, parts, str(spec), longer=longer))
     return tuple(cells)
 
 
@@ -184,10 +213,15 @@ def _resolved(registry: Registry[Any], spec: Spec, where: str) -> dict[str, Any]
 
 
 def _cell(
-    role: Role, seed: int, parts: Mapping[str, Any], label: str | None = None, arm: str = PLAIN
+    role: Role,
+    seed: int,
+    parts: Mapping[str, Any],
+    label: str | None = None,
+    arm: str = PLAIN,
+    longer: float = 0.0,
 ) -> Cell:
     key = digest(METHOD_VERSION, role, seed, parts)
-    return Cell(role=role, seed=seed, divergence=label, arm=arm, key=key)
+    return Cell(role=role, seed=seed, divergence=label, arm=arm, longer=longer, key=key)
 
 
 def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
@@ -255,7 +289,12 @@ def total_steps(training: Training, rows: int, devices: int = 1) -> int:
         return training.steps
     assert training.epochs is not None
     batches = ceil(rows / (training.batch_size * devices))
-    return ceil(ceil(batches / training.gradient_accumulation) * training.epochs)
+    return _rounded_up(ceil(batches / training.gradient_accumulation) * training.epochs)
+
+
+def _rounded_up(steps: float) -> int:
+    """Return whole steps: 100 * 1.1 are 110 of them, whatever floating point makes of it."""
+    return ceil(round(steps, 6))
 
 
 # --- keys -----------------------------------------------------------------------------------

@@ -29,7 +29,6 @@ PACKAGES = (
 def run_record(plan: Plan) -> RunRecord:
     """Return the record that this process begins with."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    versions = {name.replace("_", "-"): version(name) for name in PACKAGES}
     content = plan.suite.model_dump(mode="json")
     return RunRecord(
         key=digest("run", started, os.getpid()),
@@ -38,13 +37,20 @@ def run_record(plan: Plan) -> RunRecord:
         suite=content,
         suite_digest=digest(content),
         wanted=plan.keys,
-        versions={"python": platform.python_version(), **versions},
-        hardware=_hardware(),
-        commit=_commit(),
+        versions=versions(),
+        hardware=hardware(),
+        commit=commit(),
     )
 
 
-def _hardware() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    found = {name.replace("_", "-"): version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), **found}
+
+
+def hardware() -> dict[str, str]:
+    """Return what the machine is; not its name."""
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -63,7 +69,7 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Return the commit that adakd runs from, marked if files differ; None when installed."""
     folder = Path(__file__).resolve().parent
 

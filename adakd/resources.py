@@ -10,6 +10,11 @@ ROOT = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent
 """The folder that holds ``suites/``, ``judges/`` and ``templates/``."""
 
 
+def benchmarks() -> Path:
+    """Return the folder of the benchmarks, which in a checkout stand among the tests."""
+    return ROOT / "bench" if ROOT == _PACKAGED else ROOT / "tests" / "bench"
+
+
 def shipped(kind: str) -> dict[str, Path]:
     """Return the shipped YAML files of a kind (``suites`` or ``judges``) by name."""
     folder = ROOT / kind

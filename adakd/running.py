@@ -69,7 +69,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
 def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
     if store.get(TrainingRecord, cell.key) is not None:
         return
-    if cell.role == "distilled":
+    if cell.has_teacher:
         _teach(workshop, store, progress)
     with progress.stage(f"train {cell}", workshop.steps(cell)) as show:
         record = workshop.train(cell, show)
@@ -164,8 +164,9 @@ def _finished_pairs(plan: Plan, store: Store) -> list[tuple[Cell, Cell]]:
     """Return each adaptive cell with its plain twin, where neither has failed."""
     records = [store.get(TrainingRecord, cell.key) for cell in plan.cells]
     done = [record.cell for record in records if record and record.status == "done"]
-    plain = {(cell.divergence, cell.seed): cell for cell in done if cell.arm == PLAIN}
-    adaptive = [cell for cell in done if cell.arm != PLAIN]
+    distilled = [cell for cell in done if cell.role == "distilled"]
+    plain = {(cell.divergence, cell.seed): cell for cell in distilled if cell.arm == PLAIN}
+    adaptive = [cell for cell in distilled if cell.arm != PLAIN]
     twins = [(plain.get((cell.divergence, cell.seed)), cell) for cell in adaptive]
     return [(twin, cell) for twin, cell in twins if twin is not None]
 

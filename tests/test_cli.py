@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from adakd import cli as command_line
+from adakd.benching import Bench
 from adakd.judging import load_judge
 from adakd.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
 from adakd.results import Store
@@ -171,6 +172,45 @@ def test_a_new_backend_judges(adakd: Adakd, here: Path, run_folder: Path) -> Non
     assert {r.mode for r in Store(run_folder).of(JudgeRecord)} == {"words"}
 
 
+def test_bench_puts_its_figures_into_the_report(
+    adakd: Adakd, run_folder: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adakd.benching.bench", lambda expression, progress: measured(expression))
+    done = adakd("bench", run_folder, "-k", "loss")
+    assert (done.code, done.err) == (0, "")
+    assert f"report: {run_folder}/report.html" in done.out
+    assert json.loads((run_folder / "bench.json").read_text())["expression"] == "loss"
+    assert "on a made-up processor" in (run_folder / "report.html").read_text()
+    done = adakd("bench", "--out", "new/figures.json")
+    assert (done.code, done.err) == (0, "")
+    assert (here / "new" / "figures.json").is_file()
+    assert "report:" not in done.out
+
+
+def test_bench_of_a_failed_case_keeps_the_others_and_says_so(
+    adakd: Adakd, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "adakd.benching.bench", lambda expression, progress: measured(expression, failed=("loss",))
+    )
+    assert adakd("bench").code == 1
+    assert (here / "bench.json").is_file()
+
+
+def measured(expression: str | None, **changes: Any) -> Bench:
+    return Bench(
+        datetime="2026-02-03T04:05:06+00:00",
+        machine_info={"processor": "a made-up processor"},
+        versions={},
+        commit=None,
+        others=None,
+        environment={},
+        expression=expression,
+        benchmarks=(),
+        **changes,
+    )
+
+
 def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
     before = (run_folder / "report.html").read_text()
     (run_folder / "report.html").unlink()
@@ -219,7 +259,7 @@ def test_ls_tasks(adakd: Adakd, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_names_every_verb(adakd: Adakd) -> None:
     done = adakd("--help")
-    for verb in ("run", "plan", "judge", "report", "ls", "new", "check"):
+    for verb in ("run", "plan", "judge", "report", "bench", "ls", "new", "check"):
         assert verb in done.out
         assert adakd(verb, "--help").code == 0
 
@@ -320,6 +360,8 @@ def mistake(done: Done) -> str:
         (["judge", "gone", "--judge", "rule", "--out", "x"], ["--out"]),
         (["judge", "gone", "--judge", "rule", "--judge", "rule"], ["'rule'", "twice"]),
         (["judge", "gone", "--judge", "jury", "--set", "model=x"], ["--set", "jury"]),
+        (["bench", "gone"], ["gone: no run here"]),
+        (["bench", "gone", "--out", "x"], ["--out goes without a run"]),
         (["report", "gone"], ["gone"]),
         (["ls", "divergence"], ["did you mean 'divergences'?"]),
         (["new", "suit", "x"], ["did you mean 'suite'?"]),

@@ -11,7 +11,7 @@ import pytest
 from adakd.config import Suite, Training
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
-from adakd.planning import Cell, Plan, digest, plan, total_steps
+from adakd.planning import Cell, Plan, digest, plan, total_steps, training_of
 
 PLUGIN = """
 from adakd import divergence
@@ -72,6 +72,59 @@ def test_the_teacher_comes_first_and_controls_can_be_left_out(make_suite) -> Non
     assert roles == ["teacher", "untrained", "sft", "distilled", "distilled"]
     roles = [cell.role for cell in plan(make_suite({"controls.sft": False})).cells]
     assert roles == ["teacher", "untrained", "distilled", "distilled"]
+
+
+# --- the longer control -----------------------------------------------------------------------
+
+
+def test_a_longer_control_leaves_all_other_cells_as_they_are(make_suite) -> None:
+    changes = {"seeds": [1, 2], "divergences": ["reverse_kl", SKEW]}
+    before = plan(make_suite(changes))
+    after = plan(make_suite({**changes, "controls.longer": 0.1}))
+    added = [cell for cell in after.cells if cell.role == "longer"]
+    assert [cell for cell in after.cells if cell.role != "longer"] == list(before.cells)
+    assert [str(cell) for cell in added] == [
+        f"{name}, 10 % longer, seed {seed}" for name in ("reverse_kl", SKEW) for seed in (1, 2)
+    ]
+    assert {job.key for job in before.jobs} < {job.key for job in after.jobs}
+    assert {job.cell for job in after.jobs} == set(after.cells)
+
+
+def test_a_longer_control_differs_from_its_plain_twin_in_its_length_alone(make_suite) -> None:
+    suite = make_suite({"controls.longer": 0.1, "training.steps": 50})
+    planned = plan(suite)
+    plain, longer = (
+        next(c for c in planned.cells if c.role == role and c.arm == "none")
+        for role in ("distilled", "longer")
+    )
+    differing = {
+        field for field in Cell.model_fields if getattr(plain, field) != getattr(longer, field)
+    }
+    assert differing == {"role", "longer", "key"}
+    assert planned.parts(longer) == planned.parts(plain)
+    one, other = training_of(plain, suite), training_of(longer, suite)
+    assert one is not None
+    assert other == one.model_copy(update={"steps": 55})
+    again = plan(make_suite({"controls.longer": 0.2, "training.steps": 50}))
+    assert longer.key not in {cell.key for cell in again.cells}
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({"steps": 100}, 110),
+        ({"steps": 4}, 5),
+        ({"steps": ..., "epochs": 3}, 33),
+        ({"steps": ..., "epochs": 0.5}, 6),
+    ],
+)
+def test_a_longer_control_is_longer_by_its_share_rounded_up(
+    make_suite, training: dict[str, Any], expected: int
+) -> None:
+    changes = {f"training.{name}": value for name, value in training.items()}
+    planned = plan(make_suite({**changes, "controls.longer": 0.1}))
+    longer = next(cell for cell in planned.cells if cell.role == "longer")
+    assert planned.length(longer)[0] == expected  # of 40 rows, 4 a step
 
 
 def test_parts_of_a_cell_are_those_of_the_suite(make_suite) -> None:

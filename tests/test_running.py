@@ -189,6 +189,31 @@ def test_how_the_teacher_teaches_stays_as_it_began(
         assert not list(run.glob("teacher"))
 
 
+def test_a_longer_plain_arm_differs_from_its_twin_in_its_length_alone(
+    finished: Path, tmp_path: Path, write_suite
+) -> None:
+    """And a run that gets one on its second start trains nothing but that."""
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    suite = load_suite(str(write_suite(tmp_path, {**SUITE, "controls.longer": 0.5})))
+    told = Told()
+    adakd.run(suite, run, told)
+    assert [title for title in told.stages if title.startswith(("train", "time"))] == [
+        f"train reverse_kl, 50 % longer, seed {seed}" for seed in (1, 2)
+    ]
+    store = Store(run)
+    trained = {(r.cell.method, r.cell.seed): r for r in store.of(TrainingRecord)}
+    for seed in (1, 2):
+        plain, longer = (trained[name, seed] for name in ("reverse_kl", "reverse_kl, 50 % longer"))
+        assert [len(plain.steps), len(longer.steps)] == [4, 6]
+        first, other = plain.steps[0], longer.steps[0]
+        assert (first.loss, first.grad_norm) == (other.loss, other.grad_norm)
+    arms = {(r.candidate.role, r.opponent and r.opponent.role) for r in store.of(VerdictRecord)}
+    assert arms == {("distilled", "distilled")}
+    page = (run / "report.html").read_text()
+    assert "Quality at equal time" in page
+    assert "reverse_kl, 50 % longer" in page
+
+
 def test_the_same_command_again_does_nothing(again: Path) -> None:
     before, models = lines(again), models_of(again)
     told = Told()

@@ -4,7 +4,13 @@ import sys
 from pathlib import Path
 from zipfile import ZipFile
 
-SHIPPED = ("suites/smoke.yaml", "judges/rule.yaml", "templates/new/suite.yaml")
+SHIPPED = (
+    "suites/smoke.yaml",
+    "judges/rule.yaml",
+    "templates/new/suite.yaml",
+    "bench/bench.ini",
+    "bench/test_loss.py",
+)
 
 (wheel,) = Path(sys.argv[1]).glob("adakd-*.whl")
 names = ZipFile(wheel).namelist()

@@ -1,7 +1,15 @@
 """Records -> one HTML report, and summaries for the terminal."""
 
+from adakd.reporting.benchmarks import bench_table
 from adakd.reporting.report import render, write_report
 from adakd.reporting.tables import summary_table
 from adakd.reporting.terminal import vetting_warnings, win_rate_table
 
-__all__ = ["render", "summary_table", "vetting_warnings", "win_rate_table", "write_report"]
+__all__ = [
+    "bench_table",
+    "render",
+    "summary_table",
+    "vetting_warnings",
+    "win_rate_table",
+    "write_report",
+]

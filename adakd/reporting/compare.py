@@ -57,9 +57,18 @@ def answer(index: Index) -> Answer:
     """
     sets = index.of_sort("answers")
     pairs = list(index.pairs())
-    overall = [_comparison(index, on, off, sets, None) for on, off in pairs if sets]
+    overall = versus(index, pairs)
     single = [_comparison(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
-    return Answer(_worded(overall), _worded(single), _noise(index, sets))
+    return Answer(overall, _worded(single), _noise(index, sets))
+
+
+def versus(index: Index, pairs: Sequence[tuple[Method, Method]]) -> tuple[Comparison, ...]:
+    """Compare each first method of `pairs` with the second, pooled over the instruction sets.
+
+    The rows are one family for Holm's adjustment.
+    """
+    sets = index.of_sort("answers")
+    return _worded([_comparison(index, on, off, sets, None) for on, off in pairs if sets])
 
 
 def _comparison(

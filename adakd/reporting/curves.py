@@ -52,6 +52,8 @@ def curves(index: Index) -> tuple[Curves, ...]:
     """Return the training curves by divergence, then those of the controls that were trained."""
     groups: dict[str, list[Method]] = {}
     for method in index.methods:
+        if method.longer:
+            continue  # the same curve as the plain arm's, stretched
         groups.setdefault(method.divergence or str(method), []).append(method)
     found = [
         Curves(name, methods[0].divergence is not None, _charts(index, methods))

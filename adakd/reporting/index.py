@@ -7,13 +7,14 @@ from typing import Literal
 from pydantic import ValidationError
 
 from adakd.config import Suite
-from adakd.planning import PLAIN, Cell
+from adakd.planning import PLAIN, Cell, method_name
+from adakd.planning import SEEDED as TRAINED
 from adakd.records import RunRecord, ScoreRecord, TrainingRecord
 from adakd.results import Store
 
 Sort = Literal["answers", "choice", "task"]
 SORTS: tuple[Sort, ...] = ("answers", "choice", "task")
-SEEDED = ("sft", "distilled", "file")
+SEEDED = (*TRAINED, "file")
 """Roles whose cells count as training seeds; those of files all have the same one."""
 
 
@@ -24,17 +25,17 @@ class Method:
     role: str
     divergence: str | None = None
     arm: str = PLAIN
+    longer: float = 0.0
+    """Share of steps beyond those of the plain arm, of its longer twin alone."""
 
     @classmethod
     def of(cls, cell: Cell) -> "Method":
         """Return the row that a cell belongs to."""
-        return cls(cell.role, cell.divergence, cell.arm)
+        return cls(cell.role, cell.divergence, cell.arm, cell.longer)
 
     def __str__(self) -> str:
         """Return ``teacher``, ``reverse_kl`` or ``reverse_kl + adakd``."""
-        if self.divergence is None:
-            return self.role
-        return self.divergence if self.arm == PLAIN else f"{self.divergence} + {self.arm}"
+        return method_name(self.role, self.divergence, self.arm, self.longer)
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Index:
         return tuple(gap for method, seed in self.expected for gap in self._gaps_of(method, seed))
 
     def _gaps_of(self, method: Method, seed: int) -> Iterator[Gap]:
-        what = f"{method}, seed {seed}" if method.role in ("sft", "distilled") else str(method)
+        what = f"{method}, seed {seed}" if method.role in TRAINED else str(method)
         if reason := self.failure(method, seed):
             yield Gap(what, "failed", reason)
             return
@@ -170,6 +171,9 @@ def _expected(suite: Suite) -> Iterator[tuple[Method, int]]:
     for spec in suite.divergences:
         for arm in (PLAIN, *suite.arms):
             yield from ((Method("distilled", str(spec), arm), seed) for seed in suite.seeds)
+        if longer := suite.controls.longer:
+            method = Method("longer", str(spec), longer=longer)
+            yield from ((method, seed) for seed in suite.seeds)
 
 
 def _tasks(suite: Suite | None, scores: Sequence[ScoreRecord]) -> tuple[TaskInfo, ...]:

@@ -18,6 +18,9 @@ class PhaseTime:
     phase: Phase
     plain: float
     adaptive: float
+    plain_share: float
+    """Of the phases' medians together."""
+    adaptive_share: float
     ratio: Ratio | None
     """None where the phase takes no time in the plain arm."""
 
@@ -60,20 +63,32 @@ def _overhead(record: TimingRecord) -> Overhead:
         ratio=ratio_of_medians(after, before),
         plain=1000 * median(before),
         adaptive=1000 * median(after),
-        phases=tuple(_phase(phase, plain, adaptive) for phase in PHASES),
+        phases=_phases(plain, adaptive),
         pair_ratios=tuple(b / a for a, b in zip(before, after, strict=True)),
         peak_plain=_peak(plain),
         peak_adaptive=_peak(adaptive),
     )
 
 
-def _phase(
-    phase: Phase, plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]
-) -> PhaseTime:
-    before = [step.seconds.get(phase, 0.0) for step in plain]
-    after = [step.seconds.get(phase, 0.0) for step in adaptive]
-    ratio = ratio_of_medians(after, before) if min(before) > 0 else None
-    return PhaseTime(phase, 1000 * median(before), 1000 * median(after), ratio)
+def _phases(plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]) -> tuple[PhaseTime, ...]:
+    times = {phase: (_seconds(plain, phase), _seconds(adaptive, phase)) for phase in PHASES}
+    medians = {phase: (median(b), median(a)) for phase, (b, a) in times.items()}
+    wholes = [sum(both[arm] for both in medians.values()) or 1.0 for arm in (0, 1)]
+    return tuple(
+        PhaseTime(
+            phase,
+            1000 * medians[phase][0],
+            1000 * medians[phase][1],
+            medians[phase][0] / wholes[0],
+            medians[phase][1] / wholes[1],
+            ratio_of_medians(after, before) if min(before) > 0 else None,
+        )
+        for phase, (before, after) in times.items()
+    )
+
+
+def _seconds(steps: tuple[TimedStep, ...], phase: Phase) -> list[float]:
+    return [step.seconds.get(phase, 0.0) for step in steps]
 
 
 def _total(step: TimedStep) -> float:

@@ -17,11 +17,13 @@ from adakd.errors import AdakdError
 from adakd.judging.pairs import ALL, REFERENCE
 from adakd.planning import PLAIN
 from adakd.records import RunRecord, TeachingRecord
-from adakd.reporting import svg, text, wording
+from adakd.reporting import benchmarks, equal_time, svg, text, wording
 from adakd.reporting.agreement import METRIC
 from adakd.reporting.answers import Look, looks
+from adakd.reporting.benchmarks import Benchmarks
 from adakd.reporting.compare import Answer, answer
 from adakd.reporting.curves import Curves, curves
+from adakd.reporting.equal_time import EqualTime, equal_times
 from adakd.reporting.index import Gap, Index, Method, index
 from adakd.reporting.items import browser
 from adakd.reporting.judging import Judging, judging
@@ -61,6 +63,9 @@ class View:
     looks: tuple[Look, ...]
     judging: Judging
     overheads: tuple[Overhead, ...]
+    equal_times: tuple[EqualTime, ...]
+    benchmarks: Benchmarks | None
+    """From ``bench.json``, where the folder has it."""
     curves: tuple[Curves, ...]
     trainings: tuple[Trained, ...]
     examples: tuple[Example, ...]
@@ -103,8 +108,9 @@ def render(store: Store) -> str:
 
 def view(store: Store, order: Index, judged: Verdicts) -> View:
     """Return what the page shows, but for the single items that were judged."""
-    run = order.run
+    run, found = order.run, answer(order)
     suite = run.suite if run else {}
+    sets = score_table(order, order.of_sort("answers"), average=True)
     return View(
         title=str(suite.get("name", store.folder.name)),
         run=run,
@@ -115,19 +121,21 @@ def view(store: Store, order: Index, judged: Verdicts) -> View:
         floor=sign_flip_floor(len(order.seeds)),
         gaps=order.gaps(),
         superseded=order.superseded,
-        answer=answer(order),
+        answer=found,
         has_values=any(
             item.value is not None
             for records in order.scores.values()
             for record in records
             for item in record.items
         ),
-        sets=score_table(order, order.of_sort("answers"), average=True),
+        sets=sets,
         tasks=score_table(order, order.of_sort("choice", "task")),
         unscored=sum(record.unscored for records in order.scores.values() for record in records),
         looks=looks(order),
         judging=judging(store, order, judged),
         overheads=overheads(store),
+        equal_times=equal_times(store, order, found, sets),
+        benchmarks=benchmarks.benchmarks(store.folder),
         curves=curves(order),
         trainings=trainings(order),
         examples=examples(store, order, judged.records),
@@ -147,6 +155,7 @@ def _environment() -> Environment:
     environment.filters |= {name: getattr(text, name) for name in names}
     environment.filters["groupby_kept"] = _grouped
     environment.globals |= {"svg": svg, "text": text, "say": wording}
+    environment.globals |= {"bench": benchmarks, "equal": equal_time}
     environment.globals |= {"PLAIN": PLAIN, "ALL": ALL, "REFERENCE": REFERENCE}
     environment.globals |= {"CASES": KNOWN, "METRIC": METRIC}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

@@ -127,7 +127,7 @@ def line_chart(chart: Chart, classes: Mapping[str, str], label: str) -> Markup:
     xs = [x for line in chart.lines for x, _ in line.points]
     ys = [y for line in chart.lines for _, y in line.points]
     horizontal, vertical = _tight(xs), scale(ys, ticks=5)
-    parts = [*_grid(horizontal, vertical)]
+    parts = [*_grid(horizontal, vertical, "optimizer step")]
     for line in chart.lines:
         points = " ".join(f"{_across(horizontal, x)},{_up(vertical, y)}" for x, y in line.points)
         name = f"{line.label}, seed {line.seed}"
@@ -150,7 +150,13 @@ def _tight(values: Sequence[float]) -> Scale:
     return Scale(low, high, inside, rounded.digits)
 
 
-def _grid(horizontal: Scale, vertical: Scale) -> Iterable[Markup]:
+def _roomy(values: Sequence[float]) -> Scale:
+    """Return an axis with room beside its values, so that no mark stands on its ends."""
+    room = (max(values) - min(values) or abs(values[0]) or 1.0) / 8
+    return _tight([min(values) - room, *values, max(values) + room])
+
+
+def _grid(horizontal: Scale, vertical: Scale, label: str) -> Iterable[Markup]:
     for tick in vertical.ticks:
         y = _up(vertical, tick)
         yield _tag("line", "grid", x1=LEFT, x2=CHART_WIDTH - RIGHT, y1=y, y2=y)
@@ -162,7 +168,7 @@ def _grid(horizontal: Scale, vertical: Scale) -> Iterable[Markup]:
         )
         yield _text(x, CHART_HEIGHT - BOTTOM + 15, number(tick, horizontal.digits), "middle")
     middle = (LEFT + CHART_WIDTH - RIGHT) / 2
-    yield _text(middle, CHART_HEIGHT - 3, "optimizer step", "middle")
+    yield _text(middle, CHART_HEIGHT - 3, label, "middle")
 
 
 def _across(axis: Scale, value: float) -> float:
@@ -171,6 +177,47 @@ def _across(axis: Scale, value: float) -> float:
 
 def _up(axis: Scale, value: float) -> float:
     return axis.at(value, CHART_HEIGHT - BOTTOM, TOP)
+
+
+# --- points ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point of a chart with its interval."""
+
+    css: str
+    label: str
+    x: float
+    y: float
+    ends: tuple[float, float] | None = None
+    """The interval of `y`."""
+
+
+def point_chart(marks: Sequence[Mark], across: str, label: str) -> Markup:
+    """Draw points with their intervals; the first one also as a level line.
+
+    Args:
+        marks: at least one.
+        across: what the horizontal axis shows.
+        label: what the picture says, for readers who do not see it.
+    """
+    ends = [end for mark in marks for end in mark.ends or ()]
+    horizontal = _roomy([mark.x for mark in marks])
+    vertical = scale([*ends, *(mark.y for mark in marks)], ticks=5)
+    level = _up(vertical, marks[0].y)
+    parts = [*_grid(horizontal, vertical, across)]
+    parts.append(_tag("line", "level", x1=LEFT, x2=CHART_WIDTH - RIGHT, y1=level, y2=level))
+    for mark in marks:
+        x, y = _across(horizontal, mark.x), _up(vertical, mark.y)
+        if mark.ends:
+            low, high = (_up(vertical, end) for end in mark.ends)
+            parts.append(_tag("line", f"whisker {mark.css}", x1=x, x2=x, y1=low, y2=high))
+        dot = Markup(
+            '<circle class="series-dot {}" cx="{}" cy="{}" r="5"><title>{}</title></circle>'
+        )
+        parts.append(dot.format(mark.css, x, y, mark.label))
+    return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
 
 
 # --- stacked bars ---------------------------------------------------------------------------

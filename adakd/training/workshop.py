@@ -100,7 +100,7 @@ class Workshop:
     def teaching_record(self, seconds: float) -> TeachingRecord:
         """Return how the teacher's part is had; `seconds` is what filling the cache took."""
         per_step, cells = self.suite.training.sequences, self.plan.cells
-        readings = sum(self.steps(cell) * per_step for cell in cells if cell.role == "distilled")
+        readings = sum(self.steps(cell) * per_step for cell in cells if cell.has_teacher)
         key, cache = self.plan.teaching_key, self.cache
         if isinstance(cache, str):
             sequences = len(self._read_in_training())
@@ -126,7 +126,7 @@ class Workshop:
         examples, seeds = self.encoded.examples, self.suite.seeds
         counts = dict.fromkeys(seeds, 0)
         for cell in self.plan.cells:
-            if cell.role == "distilled":
+            if cell.has_teacher:
                 rows = self.steps(cell) * self.suite.training.sequences
                 counts[cell.seed] = max(counts[cell.seed], rows)
         timing, training = self.suite.timing, self.suite.training

@@ -10,6 +10,7 @@ from time import perf_counter
 
 import psutil
 import pytest
+from measuring import note, row
 
 from adakd.judging import ItemText, Subject, judge_answers, load_panel
 from adakd.planning import Cell
@@ -88,6 +89,7 @@ def subject() -> Subject:
     return Subject(scores, {"set": texts})
 
 
+@pytest.mark.benchmark(group="Asking a judge")
 def test_a_chat_judge(benchmark: Callable, port: int, subject: Subject, tmp_path: Path) -> None:
     file = tmp_path / "stub.yaml"
     file.write_text(
@@ -108,6 +110,17 @@ def test_a_chat_judge(benchmark: Callable, port: int, subject: Subject, tmp_path
     assert judged.asked == 2 * PAIRS
     assert judged.summaries[0].outcomes == {"flip": PAIRS}
     asking = (times[-1] - times[1]) / (1 - 1000 / (2 * PAIRS))
-    benchmark.extra_info["asking, times the ideal"] = round(asking / IDEAL, 2)
-    benchmark.extra_info["with preparations"] = round(judged.seconds / IDEAL, 2)
-    benchmark.extra_info["MiB grown while asking"] = round((memory[-1] - memory[1]) / 2**20, 1)
+    what = (
+        f"{2 * PAIRS:,} questions to a chat judge of {1000 * LATENCY:.0f} ms, {CONCURRENCY} at once"
+    )
+    note(
+        benchmark,
+        row(f"{what}: asking", "no time but the judge's own", "times the ideal", asking / IDEAL),
+        row(
+            f"{what}: in all",
+            "no time but the judge's own",
+            "times the ideal",
+            judged.seconds / IDEAL,
+        ),
+        mib_grown_while_asking=(memory[-1] - memory[1]) / 2**20,
+    )

@@ -43,6 +43,9 @@ def test_overhead_by_hand(tmp_path, made_store):
     by_phase = {phase.phase: phase.ratio for phase in row.phases}
     assert by_phase["loss"].estimate == pytest.approx(2)
     assert by_phase["teacher"] is None
+    shares = {phase.phase: (phase.plain_share, phase.adaptive_share) for phase in row.phases}
+    assert shares["loss"] == pytest.approx((1 / 2, 2 / 3))
+    assert shares["teacher"] == (0, 0)
     assert (row.peak_plain, row.peak_adaptive) == (100, 150)
 
 
@@ -151,6 +154,23 @@ def test_an_unknown_interval_is_not_drawn_and_a_long_one_has_arrows():
     assert 'class="interval"' not in unknown
     long = svg.forest_row(axis, 0.5, (-9, 9), kind="flat", title="t")
     assert long.count('class="beyond"') == 2
+
+
+def test_points_stand_where_they_belong_with_their_intervals():
+    marks = [
+        svg.Mark("s0", "<b>", 10.0, 2.0),
+        svg.Mark("s1", "on", 12.0, 3.0, (2.5, 3.5)),
+        svg.Mark("longer", "more", 11.0, 1.0),
+    ]
+    drawn = ElementTree.fromstring(svg.point_chart(marks, "seconds", "<i>"))
+    dots = [node for node in drawn if node.tag == "circle"]
+    assert [dot[0].text for dot in dots] == ["<b>", "on", "more"]
+    across, down = ([float(dot.get(axis)) for dot in dots] for axis in ("cx", "cy"))
+    assert across[0] < across[2] < across[1]
+    assert down[1] < down[0] < down[2]
+    (whisker,) = (node for node in drawn if "whisker" in node.get("class", ""))
+    assert float(whisker.get("y2")) < down[1] < float(whisker.get("y1"))
+    assert svg.point_chart(marks[:1], "seconds", "one")
 
 
 def test_charts_are_well_formed_and_escape_their_text():

@@ -128,7 +128,7 @@ def test_failed_and_missing_cells_are_named(made_store):
 )
 def test_a_run_without_a_part_still_has_a_report(made_store, left_out):
     lines = Page(render(made_store(failed=None, **left_out))).lines
-    sections = ("Scores", "Win rates", "Timing overhead", "Sample answers", "Provenance")
+    sections = ("Scores", "Win rates", "Timing", "Sample answers", "Provenance")
     assert [name for name in sections if name not in lines] == []
 
 

@@ -1,0 +1,95 @@
+"""How the benchmarks measure: two sides in turn, processor time, ratios with their goals."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from statistics import median
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+ROUNDS = 5
+FASTER, MEMORY = "times faster", "of the memory"
+"""Measures: how often our time goes into the reference's, and our peak as a share of its."""
+Step = Callable[[], Any]
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute on one thread: the times of two sides then differ by their work alone."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Seconds of the processor, medians over the rounds."""
+
+    ours: float
+    reference: float
+
+    @property
+    def times_faster(self) -> float:
+        return self.reference / self.ours
+
+
+def compare(benchmark: Any, ours: Step, reference: Step, rounds: int = ROUNDS) -> Compared:
+    """Let two sides take turns; the benchmark's own statistics are those of our side."""
+    theirs: list[float] = []
+
+    def other_side() -> None:
+        start = time.process_time()
+        reference()
+        theirs.append(time.process_time() - start)
+
+    benchmark.pedantic(ours, setup=other_side, rounds=rounds, warmup_rounds=1)
+    return Compared(benchmark.stats.stats.median, median(theirs[1:]))
+
+
+def peak(step: Step) -> int:
+    """Return the most bytes of tensors that a step makes and holds at a time."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        step()
+    events = [e for e in profiled.profiler.kineto_results.events() if e.name() == "[memory]"]
+    held = accumulate(event.nbytes() for event in sorted(events, key=lambda e: e.start_ns()))
+    return max(held, default=0)
+
+
+def row(
+    what: str,
+    reference: str,
+    measure: str,
+    value: float,
+    *,
+    at_least: float | None = None,
+    at_most: float | None = None,
+) -> dict[str, Any]:
+    """Return a line of the table: what was measured against what, and its goal if it has one.
+
+    Args:
+        what: what was measured, such as ``reverse_kl + AdaKD, 512 tokens x 49,152 words``.
+        reference: what it is measured against.
+        measure: the unit of the value, such as ``times faster``.
+        value: the ratio.
+        at_least: the goal, where more is better.
+        at_most: the goal, where less is better.
+    """
+    line: dict[str, Any] = {"what": what, "reference": reference, "measure": measure}
+    line |= {"value": value, "goal": None, "more_is_better": at_most is None, "met": None}
+    if at_least is not None:
+        line |= {"goal": at_least, "met": value >= at_least}
+    if at_most is not None:
+        line |= {"goal": at_most, "met": value <= at_most}
+    return line
+
+
+def note(benchmark: Any, *rows: dict[str, Any], **more: float) -> None:
+    """Keep lines of the table, and whatever numbers are worth keeping beside them."""
+    benchmark.extra_info |= {"rows": list(rows), "more": more}
+    for line in rows:
+        print(f"{line['what']}: {line['value']:.3f} {line['measure']}")

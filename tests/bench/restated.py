@@ -1,0 +1,148 @@
+"""The official losses, restated plainly: whole [tokens, vocabulary] tensors, and autograd.
+
+They are what the benchmarks compare with. Memory and time are those of the official code: every
+distribution is a tensor of its own, and the gradient is left to autograd.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class Distributions:
+    """What the official losses are made of: whole tensors, each made when it is needed."""
+
+    def __init__(self, student: Tensor, teacher: Tensor) -> None:
+        self.student, self.teacher = student, teacher
+
+    @cached_property
+    def q(self) -> Tensor:
+        return F.softmax(self.student, dim=-1, dtype=torch.float32)
+
+    @cached_property
+    def p(self) -> Tensor:
+        return F.softmax(self.teacher, dim=-1, dtype=torch.float32)
+
+    @cached_property
+    def log_q(self) -> Tensor:
+        return F.log_softmax(self.student, dim=-1, dtype=torch.float32)
+
+    @cached_property
+    def log_p(self) -> Tensor:
+        return F.log_softmax(self.teacher, dim=-1, dtype=torch.float32)
+
+    @cached_property
+    def infinite(self) -> Tensor:
+        return self.student.isinf() | self.teacher.isinf()
+
+    def gap(self, above: Tensor, below: Tensor) -> Tensor:
+        terms = above.masked_fill(self.infinite, 0)
+        terms -= below.masked_fill(self.infinite, 0)
+        return terms.sum(-1)
+
+
+def forward_kl(d: Distributions) -> Tensor:
+    return d.gap(d.p * d.log_p, d.p * d.log_q)
+
+
+def reverse_kl(d: Distributions) -> Tensor:
+    return d.gap(d.q * d.log_q, d.q * d.log_p)
+
+
+def jensen_shannon(d: Distributions, lam: float = 0.5) -> Tensor:
+    log_m = ((1 - lam) * d.p + lam * d.q).clamp(min=1e-8).log()
+    ours, theirs = d.gap(d.q * d.log_q, d.q * log_m), d.gap(d.p * d.log_p, d.p * log_m)
+    return lam * ours + (1 - lam) * theirs
+
+
+def total_variation(d: Distributions) -> Tensor:
+    return 0.5 * (d.p - d.q).abs().masked_fill(d.infinite, 0).sum(-1)
+
+
+def skew_forward_kl(d: Distributions, lam: float = 0.1) -> Tensor:
+    log_m = (lam * d.p + (1 - lam) * d.q).clamp(min=1e-8).log()
+    return d.gap(d.p * d.log_p, d.p * log_m)
+
+
+def skew_reverse_kl(d: Distributions, lam: float = 0.1) -> Tensor:
+    log_m = ((1 - lam) * d.p + lam * d.q).clamp(min=1e-8).log()
+    return d.gap(d.q * d.log_q, d.q * log_m)
+
+
+def adaptive_kl(d: Distributions, mu: float = 0.5) -> Tensor:
+    likely, order = d.p.sort(dim=-1, descending=True)
+    apart = (likely - d.q.detach().gather(-1, order)).abs()
+    tail = likely.cumsum(-1) > mu
+    tail[..., 0] = False
+    head, rest = apart.masked_fill(tail, 0).sum(-1), apart.masked_fill(~tail, 0).sum(-1)
+    return (head * forward_kl(d) + rest * reverse_kl(d)) / (head + rest)
+
+
+def alpha_beta(d: Distributions, alpha: float = 0.2, beta: float = 0.7) -> Tensor:
+    total = alpha + beta
+    product = (alpha * d.log_p).exp() * (beta * d.log_q).exp()
+    ends = alpha / total * (total * d.log_p).exp() + beta / total * (total * d.log_q).exp()
+    return d.gap(ends, product) / (alpha * beta)
+
+
+def todi(d: Distributions) -> Tensor:
+    ratio = d.log_p - d.log_q
+    weight = ratio.detach().sigmoid()
+    return d.gap(weight * d.p * ratio, (1 - weight) * d.q * ratio)
+
+
+def plug_in(d: Distributions) -> Tensor:
+    return mixed_kl(d.log_q, d.log_p)
+
+
+def mixed_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """The plug-in of the README."""
+    forward = (teacher.exp() * (teacher - student)).sum(-1)
+    reverse = (student.exp() * (student - teacher)).sum(-1)
+    return 0.5 * forward + 0.5 * reverse
+
+
+Official = Callable[[Distributions], Tensor]
+
+REFERENCES: dict[str, Official] = {
+    function.__name__: function
+    for function in (
+        adaptive_kl,
+        alpha_beta,
+        forward_kl,
+        jensen_shannon,
+        plug_in,
+        reverse_kl,
+        skew_forward_kl,
+        skew_reverse_kl,
+        todi,
+        total_variation,
+    )
+}
+
+
+def plain(function: Official, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    mask = (labels != -100).int()
+    return (function(Distributions(student, teacher)) * mask).sum() / mask.sum()
+
+
+def adakd(function: Official, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+    """All tokens kept, each at a temperature of its own."""
+    chosen, tau = choose(student, teacher, labels)
+    kept = [given[chosen] / tau.unsqueeze(-1) for given in (student, teacher)]
+    return (function(Distributions(*kept)) * tau**2).mean()
+
+
+def choose(student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Hellinger scores and temperatures, which the official code does not take out of the graph."""
+    student, teacher = (given.masked_fill(given.isinf(), 0).float() for given in (student, teacher))
+    valid = (labels != -100).nonzero().squeeze(-1)
+    d = Distributions(student[valid], teacher[valid])
+    score = (d.q.sqrt() - d.p.sqrt()).pow(2).sum(-1).sqrt() / math.sqrt(2)
+    hardest = score.topk(len(score)).indices
+    relative = (score[hardest] / score[hardest].median()).clamp(min=1e-8)
+    return valid[hardest], (-0.5 * relative.log().tanh()).exp()
