@@ -107,7 +107,7 @@ def _run(expression: str | None, file: Path, progress: Progress) -> tuple[str, .
         failed = tuple(_follow(_events(child, chatter), progress))
     if child.returncode == NOTHING_CHOSEN:
         raise AdakdError(f"-k {expression!r} chooses no benchmark")
-    if child.returncode not in (0, SOME_FAILED):
+    if child.returncode != (SOME_FAILED if failed else 0):
         said = "\n".join(line for line in chatter if line.strip())
         raise AdakdError(f"the benchmarks ended with code {child.returncode}:\n{said}")
     return failed

@@ -12,8 +12,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 ROUNDS = 5
-FASTER, MEMORY = "times faster", "of the memory"
-"""Measures: how often our time goes into the reference's, and our peak as a share of its."""
+FASTER, MEMORY, TIME = "times faster", "of the memory", "of the time"
+"""Measures: how often our time goes into the reference's, and our peak and time as shares of its."""
 Step = Callable[[], Any]
 
 
@@ -32,23 +32,39 @@ class Compared:
 
     ours: float
     reference: float
+    floor: float
 
     @property
     def times_faster(self) -> float:
         return self.reference / self.ours
 
 
-def compare(benchmark: Any, ours: Step, reference: Step, rounds: int = ROUNDS) -> Compared:
-    """Let two sides take turns; the benchmark's own statistics are those of our side."""
-    theirs: list[float] = []
+def compare(
+    benchmark: Any,
+    ours: Step,
+    reference: Step,
+    rounds: int = ROUNDS,
+    floor: Step = lambda: None,
+) -> Compared:
+    """Let the sides take turns; the benchmark's own statistics are those of our side.
 
-    def other_side() -> None:
-        start = time.process_time()
-        reference()
-        theirs.append(time.process_time() - start)
+    Args:
+        benchmark: with the processor's time as its timer.
+        ours: our side.
+        reference: the other one.
+        rounds: how often each is measured, after one round to warm up.
+        floor: work that no way can avoid.
+    """
+    others: tuple[list[float], list[float]] = ([], [])
 
-    benchmark.pedantic(ours, setup=other_side, rounds=rounds, warmup_rounds=1)
-    return Compared(benchmark.stats.stats.median, median(theirs[1:]))
+    def other_sides() -> None:
+        for step, seconds in zip((reference, floor), others, strict=True):
+            start = time.process_time()
+            step()
+            seconds.append(time.process_time() - start)
+
+    benchmark.pedantic(ours, setup=other_sides, rounds=rounds, warmup_rounds=1)
+    return Compared(benchmark.stats.stats.median, *(median(seconds[1:]) for seconds in others))
 
 
 def peak(step: Step) -> int:
