@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 ROUNDS = 5
 FASTER, MEMORY, TIME = "times faster", "of the memory", "of the time"
-"""Measures: how often our time goes into the reference's, and our peak and time as shares of its."""
+"""Measures: how often our time goes into the reference's; our peak and time as shares of its."""
 Step = Callable[[], Any]
 
 
