@@ -46,7 +46,7 @@ def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
     Raises:
         AdakdError: no row is left.
     """
-    sequences = [ids for row in rows if (ids := _sequence(row, tokenizer, data)) is not None]
+    sequences = [ids for ids in _sequences(rows, tokenizer, data) if ids is not None]
     if not sequences:
         raise AdakdError(
             f"data.train: none of {len(rows)} rows has response tokens left: raise "
@@ -57,17 +57,21 @@ def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
     return Encoded(examples, left_out=len(rows) - len(examples))
 
 
-def _sequence(row: Row, tokenizer: Any, data: Data) -> tuple[list[int], list[int]] | None:
-    """Return the input and the labels of a row; None where it is to be left out."""
-    prompt = prompt_of(row.instruction, row.input, data.template, tokenizer)
+def _sequences(
+    rows: Sequence[Row], tokenizer: Any, data: Data
+) -> Iterator[tuple[list[int], list[int]] | None]:
+    """Yield the input and the labels of each row; None where it is to be left out."""
+    prompts = [prompt_of(row.instruction, row.input, data.template, tokenizer) for row in rows]
+    responses = [row.references[0] for row in rows]
     # As lm-eval encodes it: the tokenizer's own habit decides on a first special token.
-    prompt_ids = list(tokenizer(prompt)["input_ids"])
-    response_ids = list(tokenizer(row.references[0], add_special_tokens=False)["input_ids"])
-    response_ids.append(tokenizer.eos_token_id)
-    response_ids = response_ids[: max(0, data.max_tokens - len(prompt_ids))]
-    if len(prompt_ids) > data.max_prompt_tokens or not response_ids or not row.references[0]:
-        return None
-    return prompt_ids + response_ids, [IGNORED] * len(prompt_ids) + response_ids
+    prompt_ids = tokenizer(prompts)["input_ids"] if rows else []
+    response_ids = tokenizer(responses, add_special_tokens=False)["input_ids"] if rows else []
+    for response, asked, said in zip(responses, prompt_ids, response_ids, strict=True):
+        answer = [*said, tokenizer.eos_token_id][: max(0, data.max_tokens - len(asked))]
+        if len(asked) > data.max_prompt_tokens or not answer or not response:
+            yield None
+        else:
+            yield [*asked, *answer], [IGNORED] * len(asked) + answer
 
 
 class ByLength(Sampler[int]):

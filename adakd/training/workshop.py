@@ -1,5 +1,6 @@
 """The models of a run: builds each cell's student, trains it, keeps it in ``cells/<key>/model``."""
 
+import copy
 import shutil
 import time
 from functools import cached_property
@@ -97,6 +98,12 @@ class Workshop:
         vars(self).pop("_whole_teacher", None)  # its head is all that is needed from here on
         return self.cache
 
+    @cached_property
+    def _pruned(self) -> PreTrainedModel:
+        base = self.suite.student
+        assert isinstance(base, Pruned)
+        return models.prune(self.load(self.plan.teacher), base)
+
     def teaching_record(self, seconds: float) -> TeachingRecord:
         """Return how the teacher's part is had; `seconds` is what filling the cache took."""
         per_step, cells = self.suite.training.sequences, self.plan.cells
@@ -155,7 +162,7 @@ class Workshop:
         if isinstance(base, Scratch):
             return models.scratch_model(base, self.tokenizer, seed)
         if isinstance(base, Pruned):
-            return models.prune(self.load(self.plan.teacher), base)
+            return copy.deepcopy(self._pruned)
         models.check_same_tokenizer(models.load_tokenizer(base), self.tokenizer)
         return models.load_model(base)
 
