@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from adakd import adaptive, divergence
-from adakd.adaptive import Adaptive, Choice
+from adakd import divergence
+from adakd.adaptive import Adaptive, Choice, adaptive
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
 
 if TYPE_CHECKING:
