@@ -4,26 +4,33 @@ They wrap any divergence and know none by name. Importing this package imports n
 """
 
 from adakd.adaptive import indicators
+from adakd.adaptive.egad import EGAD
 from adakd.adaptive.focuses import LATF, Cosine, FixedRatio, Linear
 from adakd.adaptive.method import AdaKD
 from adakd.adaptive.parts import (
     Adaptive,
+    Changing,
     Choice,
     Focus,
     Indicator,
+    Match,
     Temperature,
+    Transform,
     adaptive,
     focus,
     indicator,
     temperature,
 )
-from adakd.adaptive.temperatures import IDTS, FixedTemperature
+from adakd.adaptive.temperatures import CTKD, IDTS, FixedTemperature, Standardised
 
 __all__ = [
+    "CTKD",
+    "EGAD",
     "IDTS",
     "LATF",
     "AdaKD",
     "Adaptive",
+    "Changing",
     "Choice",
     "Cosine",
     "FixedRatio",
@@ -31,7 +38,10 @@ __all__ = [
     "Focus",
     "Indicator",
     "Linear",
+    "Match",
+    "Standardised",
     "Temperature",
+    "Transform",
     "adaptive",
     "focus",
     "indicator",

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from adakd.adaptive.parts import focus
+from adakd.adaptive.parts import Changing, focus
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 
 
 @focus("latf")
-class LATF:
+class LATF(Changing):
     r"""Loss-driven adaptive token focusing: keep fewer tokens while the loss falls.
 
     After each optimizer step the loss enters a moving average
@@ -88,7 +88,7 @@ class LATF:
 
 
 @focus("fixed")
-class FixedRatio:
+class FixedRatio(Changing):
     """Keep the same share in every step.
 
     Args:
@@ -98,22 +98,9 @@ class FixedRatio:
     def __init__(self, *, ratio: Ratio = 1.0) -> None:
         self.ratio = ratio
 
-    def begin(self, total_steps: int) -> None:
-        """Do nothing."""
-
-    def update(self, loss: float) -> None:
-        """Do nothing."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return nothing: nothing changes."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Do nothing."""
-
 
 @focus("linear")
-class Linear:
+class Linear(Changing):
     """Move the share from `start` to `end` in a straight line over the run.
 
     Args:

@@ -1,17 +1,18 @@
 """AdaKD: keep the hardest tokens, and give each the temperature that its difficulty asks for."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from adakd.adaptive import parts
-from adakd.adaptive.parts import Choice, adaptive
+from adakd.adaptive.parts import Adaptive, Choice, adaptive
 from adakd.registry import PartSpec, Registry, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Parameter
 
 
 def _known_to(registry: Registry[Any]) -> AfterValidator:
@@ -27,7 +28,7 @@ HELLINGER, LATF, IDTS = Spec(name="hellinger"), Spec(name="latf"), Spec(name="id
 
 
 @adaptive("adakd")
-class AdaKD:
+class AdaKD(Adaptive):
     r"""Token-adaptive distillation around any divergence.
 
     Of the N counted tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are kept,
@@ -37,7 +38,8 @@ class AdaKD:
     Args:
         indicator: how hard a token is; Hellinger distance by default.
         focus: the share :math:`r` of tokens kept; LATF by default, ``fixed`` keeps all.
-        temperature: of each kept token; IDTS by default, ``fixed`` leaves them at 1.
+        temperature: of each kept token; IDTS by default, ``fixed`` leaves them at 1, ``ctkd``
+            learns one, ``zscore`` standardises the logits.
 
     Raises:
         AdakdError: an unknown piece, or a setting that it does not take.
@@ -67,20 +69,37 @@ class AdaKD:
         # Stable, so that of equally hard tokens the same ones are kept on every machine.
         hardest = scores.sort(descending=True, stable=True).indices[:count]
         keep = hardest.sort().values
-        return Choice(score=scores, keep=keep, temperature=self.temperature(scores[keep]))
+        return Choice(
+            score=scores,
+            keep=keep,
+            temperature=self.temperature(scores[keep]),
+            transform=self.temperature.transform,
+        )
 
     def begin(self, total_steps: int) -> None:
         """Prepare for a run of `total_steps` optimizer steps."""
-        self.focus.begin(total_steps)
+        for piece in self._pieces.values():
+            piece.begin(total_steps)
 
     def update(self, loss: float) -> None:
         """Take in the loss of an optimizer step, over all ranks."""
-        self.focus.update(loss)
+        for piece in self._pieces.values():
+            piece.update(loss)
+
+    def parameters(self) -> "Iterator[Parameter]":
+        """Yield what the pieces learn."""
+        for piece in self._pieces.values():
+            yield from piece.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the focus: nothing else changes during a run."""
-        return {"focus": self.focus.state_dict()}
+        """Return the state of focus and temperature: nothing else changes during a run."""
+        return {name: piece.state_dict() for name, piece in self._pieces.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        self.focus.load_state_dict(state["focus"])
+        for name, piece in self._pieces.items():
+            piece.load_state_dict(state[name])
+
+    @property
+    def _pieces(self) -> dict[str, parts.Changing]:
+        return {"focus": self.focus, "temperature": self.temperature}

@@ -1,6 +1,6 @@
 """What a token-adaptive method is made of, and the registries that name the pieces."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -8,6 +8,12 @@ from adakd.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Parameter
+
+Transform = Callable[["Tensor"], "Tensor"]
+"""Of logits ``(B, V)``, row by row; differentiable."""
+Match = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Of the student's and the teacher's hidden states ``(K, d)`` to a loss a token, ``(K,)``."""
 
 
 @dataclass(frozen=True)
@@ -19,12 +25,43 @@ class Choice:
     keep: "Tensor"
     """Positions of the K tokens to train on, ascending."""
     temperature: "Tensor | None" = None
-    """Temperature of every kept token, of shape ``(K,)``; None is 1 for all."""
+    """Temperature of every kept token, of shape ``(K,)``; None is 1 for all.
+
+    One that requires a gradient is learned: it gets the whole derivative of the loss, through the
+    student's logits, the teacher's and the factor in front."""
     weight: "Tensor | None" = None
     """Weight of every kept token, of shape ``(K,)``; None is 1 for all."""
+    transform: Transform | None = None
+    """What is done to both models' logits before they are divided by the temperature."""
+    match: Match | None = None
+    """A loss of the kept tokens' hidden states, added to that of their logits before the weight."""
 
 
-class Adaptive(Protocol):
+class Changing(Protocol):
+    """What a method and its pieces may do during a run; who inherits from this does nothing."""
+
+    def begin(self, total_steps: int) -> None:
+        """Prepare for a run of `total_steps` optimizer steps."""
+        return
+
+    def update(self, loss: float) -> None:
+        """Take in the loss of an optimizer step that was made, over all ranks."""
+        return
+
+    def parameters(self) -> "Iterable[Parameter]":
+        """Return what is learned along with the student, by its optimizer."""
+        return ()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that changes during a run, learned weights included."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        return
+
+
+class Adaptive(Changing, Protocol):
     """A token-adaptive method: wraps any divergence, and never knows which.
 
     It works in two steps, so that nobody has to hold both models' distributions for a whole batch:
@@ -42,21 +79,9 @@ class Adaptive(Protocol):
         """Choose among all N tokens of a batch by their scores, ``(N,)`` or ``(N, S)``."""
         ...
 
-    def begin(self, total_steps: int) -> None:
-        """Prepare for a run of `total_steps` optimizer steps."""
-        ...
-
-    def update(self, loss: float) -> None:
-        """Take in the loss of an optimizer step that was made."""
-        ...
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that changes during a run."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        ...
+    def connect(self, student_width: int, teacher_width: int) -> None:
+        """Make what links hidden states of these widths, before anything is learned."""
+        return
 
 
 class Indicator(Protocol):
@@ -67,7 +92,7 @@ class Indicator(Protocol):
         ...
 
 
-class Focus(Protocol):
+class Focus(Changing, Protocol):
     """Which share of the tokens is kept, from step to step."""
 
     @property
@@ -75,25 +100,14 @@ class Focus(Protocol):
         """The share of the hardest tokens to keep, above 0 and at most 1."""
         ...
 
-    def begin(self, total_steps: int) -> None:
-        """Prepare for a run of `total_steps` optimizer steps."""
-        ...
 
-    def update(self, loss: float) -> None:
-        """Take in the loss of an optimizer step that was made."""
-        ...
+class Temperature(Changing, Protocol):
+    """The temperature of each kept token, from its difficulty, and what comes before it."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that changes during a run."""
-        ...
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        ...
-
-
-class Temperature(Protocol):
-    """The temperature of each kept token, from its difficulty."""
+    @property
+    def transform(self) -> Transform | None:
+        """What is done to both models' logits before they are divided by the temperature."""
+        return None
 
     def __call__(self, scores: "Tensor", /) -> "Tensor | None":
         """Return temperatures ``(K,)`` for the kept scores ``(K,)``; None is 1 for all."""

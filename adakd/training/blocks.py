@@ -103,7 +103,7 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
     """Return an adaptive method's scores of all rows, at temperature 1."""
     dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
     scores = []
-    for at in _blocks(len(labels), student.logits, dtype):
+    for at in row_blocks(len(labels), student.logits, dtype):
         pair = Pair(student.block(at, dtype), teacher.block(at, dtype))
         scores.append(adaptive.score(pair.log_q, pair.log_p, labels[at]))
     return torch.cat(scores)
@@ -138,7 +138,7 @@ def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
     if kept.temperature is not None:
         factor = factor / kept.temperature
     dtype = working_dtype(student.logits.dtype, (teacher or student).logits.dtype)
-    for at in _blocks(len(kept.labels), student.logits, dtype):
+    for at in row_blocks(len(kept.labels), student.logits, dtype):
         tau = None if kept.temperature is None else kept.temperature[at].unsqueeze(-1)
         logits = ours = student.block(at, dtype)
         theirs = ours if teacher is None else teacher.block(at, dtype)
@@ -158,7 +158,8 @@ def working_dtype(*logits: torch.dtype) -> torch.dtype:
     return torch.float64 if torch.float64 in logits else torch.float32
 
 
-def _blocks(rows: int, logits: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+def row_blocks(rows: int, logits: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+    """Cut rows of logits into blocks that stay in the cache, in the precision that is computed."""
     size = CACHED_BYTES if logits.device.type == "cpu" else DEVICE_BYTES
     step = max(1, size // (logits.shape[-1] * dtype.itemsize))
     for start in range(0, rows, step):

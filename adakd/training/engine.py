@@ -18,6 +18,7 @@ from adakd.errors import AdakdError
 from adakd.training.blocks import Kept, Term, working_dtype
 from adakd.training.rows import loss_rows, score_rows
 from adakd.training.sources import Gradients, Source
+from adakd.training.traced import Traced
 
 BUDGET = 256 * 1024**2
 """Bytes that the logits of both heads may take where hidden states are given. If all tokens of a
@@ -42,6 +43,7 @@ def choose(
             score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
             for at, index in _groups(labels, None, row_bytes, budget)
         ]
+    with torch.autocast(labels.device.type, enabled=False):
         choice = adaptive.choose(torch.cat(scores))
     if not bool((choice.keep.diff() > 0).all()):
         raise AdakdError("an adaptive method must return the positions that it keeps ascending")
@@ -55,6 +57,7 @@ def mean_loss(
     labels: Tensor,
     choice: Choice | None = None,
     budget: int = BUDGET,
+    traced: Traced | None = None,
 ) -> Tensor:
     r"""Return :math:`\frac{1}{K} \sum_{i \in kept} w_i\, \tau_i^2\, D_i`, with its gradient.
 
@@ -65,9 +68,12 @@ def mean_loss(
         labels: those of the counted tokens, at least one.
         choice: the tokens to keep and what becomes of them; None for all, as they are.
         budget: bytes that the logits of heads may take.
+        traced: what takes the place of `term` where `choice` has a transform or something learned.
     """
     keep = None if choice is None or len(choice.keep) == len(labels) else choice.keep
-    tau = None if choice is None else choice.temperature
+    learned = tau = None if choice is None else choice.temperature
+    if tau is not None:
+        learned, tau = tau if tau.requires_grad else None, tau.detach()
     labels = labels if keep is None else labels[keep]
     dtypes = [student.dtype] if teacher is None else [student.dtype, teacher.dtype]
     factor = torch.ones(len(labels), dtype=working_dtype(*dtypes), device=labels.device)
@@ -79,8 +85,9 @@ def mean_loss(
     row_bytes = student.row_bytes + (0 if teacher is None else teacher.row_bytes)
 
     def compute(needed: tuple[bool, ...]) -> tuple[Tensor, Gradients]:
-        gradient = student.gradient(needed, len(labels)) if any(needed) else None
-        values = []
+        by_tau, *by_inputs = needed
+        gradient = student.gradient(tuple(by_inputs), len(labels)) if any(needed) else None
+        values, slopes = [], []
         for at, index in _groups(labels, keep, row_bytes, budget):
             logits = student.rows(index)
             kept = Kept(
@@ -91,18 +98,27 @@ def mean_loss(
                 factor=factor[at] * late / len(labels),
             )
             out = None if gradient is None else gradient.rows(index, logits)
-            values.append(loss_rows(term, kept, out))
+            if traced is None:
+                values.append(loss_rows(term, kept, out))
+            else:
+                value, slope = traced.rows(kept, out)
+                values.append(value)
+                slopes.append(slope)
             del kept  # before the products: half of the memory is the teacher's logits
             if teacher is not None:
                 teacher.release()
             if gradient is not None:
                 gradient.add(index, len(labels[at]), logits)
+        value = torch.cat(values)
         total = () if gradient is None else gradient.total()
-        return (torch.cat(values) * factor).mean(), total
+        by_temperature: Tensor | None = None
+        if by_tau and tau is not None:  # the derivative of D, and that of the factor
+            by_temperature = (torch.cat(slopes) + 2 * value / tau) * factor * late / len(labels)
+        return (value * factor).mean(), (by_temperature, *total)
 
     with torch.autocast(labels.device.type, enabled=False):
         apply: Callable[..., Tensor] = _Loss.apply
-        loss = apply(compute, torch.is_grad_enabled(), late, *student.inputs)
+        loss = apply(compute, torch.is_grad_enabled(), late, learned, *student.inputs)
     return loss
 
 

@@ -4,21 +4,23 @@ Masking, the vocabulary, precision, the choice of tokens, temperature and the me
 and an adaptive one take the same path: with all tokens kept at temperature 1 they agree bit by bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
-from adakd.adaptive import Adaptive, Choice, adaptive
+from adakd.adaptive import Adaptive, Choice, Match, adaptive
 from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.registry import Spec
-from adakd.training.blocks import DivergenceTerm, cross_entropy
+from adakd.training.blocks import DivergenceTerm, cross_entropy, working_dtype
 from adakd.training.engine import BUDGET, choose, mean_loss
 from adakd.training.heads import Hidden
 from adakd.training.sources import Source, source
+from adakd.training.traced import traced
 
 IGNORED = -100
 """Label of a position that does not count: prompt and padding."""
@@ -50,7 +52,7 @@ class Loss:
         """Mean temperature of the kept tokens."""
         if self.choice is None or self.choice.temperature is None:
             return 1.0
-        return float(self.choice.temperature.mean())
+        return float(self.choice.temperature.detach().mean())
 
 
 class TokenObjective(Protocol):
@@ -68,8 +70,12 @@ class TokenObjective(Protocol):
         """Take in the loss of an optimizer step that was made."""
         ...
 
+    def parameters(self) -> Iterable[Parameter]:
+        """Return what is learned along with the student and is no part of it."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes during a run."""
+        """Return all that changes during a run, learned weights included."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -80,10 +86,12 @@ class TokenObjective(Protocol):
 class Objective:
     r"""Distillation with any divergence, plain or token-adaptive.
 
-    .. math:: loss = \frac{1}{K} \sum_{i \in kept} w_i\, \tau_i^2\,
-        D\big(softmax(z^p_i / \tau_i),\; softmax(z^q_i / \tau_i)\big)
+    .. math:: loss = \frac{1}{K} \sum_{i \in kept} w_i \big( \tau_i^2\,
+        D\big(softmax(z^p_i / \tau_i),\; softmax(z^q_i / \tau_i)\big) + m_i \big)
 
-    The plain arm keeps all tokens, with :math:`\tau = w = 1`. Log-probabilities are float32, and
+    The plain arm keeps all tokens, with :math:`\tau = w = 1`. An adaptive method may transform the
+    logits :math:`z` before, and add a loss :math:`m` of hidden states; see
+    :class:`~adakd.adaptive.Choice`. Log-probabilities are float32, and
     float64 for float64 logits, whatever the precision of the models.
 
     Args:
@@ -92,6 +100,7 @@ class Objective:
         total_steps: optimizer steps of the run, needed by an adaptive method: its schedules and
             warm-up are shares of them.
         budget: bytes that logits may take which are made of hidden states.
+        widths: of the student's and the teacher's hidden states, for a method that matches them.
 
     Raises:
         AdakdError: an unknown name, a setting that is not taken, or `total_steps` missing.
@@ -105,6 +114,7 @@ class Objective:
         adaptive: str | Spec | Adaptive | None = None,
         total_steps: int | None = None,
         budget: int = BUDGET,
+        widths: tuple[int, int] | None = None,
     ) -> None:
         self.budget = budget
         self.divergence = _divergence(divergence)
@@ -113,6 +123,8 @@ class Objective:
             if total_steps is None:
                 raise AdakdError("an adaptive method needs `total_steps` of the objective")
             self.adaptive.begin(total_steps)
+            if widths is not None:
+                self.adaptive.connect(*widths)
 
     def __call__(
         self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor
@@ -130,7 +142,8 @@ class Objective:
             given away by the first ``backward()``; there are no second derivatives.
 
         Raises:
-            AdakdError: no teacher, or one with a smaller vocabulary.
+            AdakdError: no teacher, or one with a smaller vocabulary; or logits where a method
+                matches hidden states.
         """
         if teacher is None:
             raise AdakdError("distillation needs the teacher's logits")
@@ -143,14 +156,20 @@ class Objective:
         choice = None
         if self.adaptive is not None:
             choice = choose(self.adaptive, ours, theirs, labels, self.budget)
-        term = DivergenceTerm(self.divergence)
-        loss = mean_loss(term, ours, theirs, labels, choice, self.budget)
+        term, trace = DivergenceTerm(self.divergence), traced(self.divergence, choice)
+        loss = mean_loss(term, ours, theirs, labels, choice, self.budget, trace)
+        if choice is not None and choice.match is not None:
+            loss = loss + _matched(choice, choice.match, student, teacher, counted)
         return Loss(loss=loss, tokens=len(labels), choice=choice)
 
     def step(self, loss: float) -> None:
         """Take in the loss of an optimizer step: the mean over micro-batches and ranks."""
         if self.adaptive is not None:
             self.adaptive.update(loss)
+
+    def parameters(self) -> Iterable[Parameter]:
+        """Return what the adaptive method learns: give it to the optimizer of the student."""
+        return () if self.adaptive is None else self.adaptive.parameters()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the adaptive method; the plain arm has none."""
@@ -179,6 +198,10 @@ class SupervisedObjective:
 
     def step(self, loss: float) -> None:
         """Do nothing: nothing adapts."""
+
+    def parameters(self) -> Iterable[Parameter]:
+        """Return nothing."""
+        return ()
 
     def state_dict(self) -> dict[str, Any]:
         """Return nothing: nothing changes."""
@@ -232,6 +255,30 @@ def _counted(labels: Tensor) -> Tensor | None:
 
 def _rows(labels: Tensor, counted: Tensor | None) -> Tensor:
     return labels.flatten() if counted is None else labels.flatten()[counted]
+
+
+def _matched(
+    choice: Choice,
+    match: Match,
+    student: Tensor | Hidden,
+    teacher: Tensor | Hidden,
+    counted: Tensor | None,
+) -> Tensor:
+    """Return the weighted mean over the kept tokens of what `match` makes of their states."""
+    if not (isinstance(student, Hidden) and isinstance(teacher, Hidden)):
+        raise AdakdError(
+            "the adaptive method matches hidden states: give the objective both models as "
+            "`Hidden(states, head)`, not as logits, or switch the matching off"
+        )
+    kept = choice.keep if counted is None else counted[choice.keep]
+    dtype = working_dtype(student.states.dtype, teacher.states.dtype)
+    ours, theirs = (
+        given.flatten(0, -2).index_select(0, kept).to(dtype)
+        for given in (student.states, teacher.states.detach())
+    )
+    with torch.autocast(kept.device.type, enabled=False):
+        values = match(ours, theirs)
+        return (values if choice.weight is None else values * choice.weight).mean()
 
 
 def _nothing(student: Source) -> Loss:

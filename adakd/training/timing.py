@@ -15,6 +15,7 @@ from adakd.planning import PLAIN, Cell, timing_key
 from adakd.records import Phase, TimedStep, TimingRecord
 from adakd.training import models
 from adakd.training.encoding import Collator
+from adakd.training.learned import learned_parameters
 from adakd.training.objective import TokenObjective, next_token_labels
 from adakd.training.phases import Clock, peak_bytes, reset_peak
 from adakd.training.trainer import OnStep, distillation_loss, row_order
@@ -34,7 +35,7 @@ def measure_overhead(
     """
     training, timing = workshop.suite.training, workshop.suite.timing
     stepper = _Stepper(workshop, plain)
-    arms = {PLAIN: workshop.objective(plain), adaptive.arm: workshop.objective(adaptive)}
+    arms = {cell.arm: stepper.objective(cell) for cell in (plain, adaptive)}
     batches = _batches(workshop, training, timing.warmup + timing.pairs)
     seconds: list[dict[str, dict[Phase, float]]] = []
     for number, batch in enumerate(batches):
@@ -77,11 +78,20 @@ class _Stepper:
     """A student with its optimizer; takes single steps with whichever objective it is given."""
 
     def __init__(self, workshop: Workshop, cell: Cell) -> None:
+        self.workshop = workshop
         self.training = workshop.suite.training
         self.student = models.place(workshop.trainable(cell, self.training)).train()
         self.teacher = workshop.teaching
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
+
+    def objective(self, cell: Cell) -> TokenObjective:
+        """Return the loss of a cell; the optimizer learns what it learns from here on."""
+        objective = self.workshop.objective(cell, self.student)
+        learned = learned_parameters(objective, self.student.device)
+        if learned:
+            self.optimizer.add_param_group({"params": learned, "weight_decay": 0.0})
+        return objective
 
     def peak(self, objective: TokenObjective, batch: Mapping[str, Tensor]) -> int | None:
         """Return the most memory in use during a step."""

@@ -1,8 +1,6 @@
 """One training: transformers' Trainer with the distillation objective in its loss."""
 
-import json
 import math
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +18,7 @@ from adakd.planning import total_steps
 from adakd.records import Step
 from adakd.training.encoding import ByLength, Collator, Encoded, Example
 from adakd.training.heads import Hidden
+from adakd.training.learned import learned_parameters, load_state, newest_checkpoint, save_state
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now
 from adakd.training.responses import Batch, response
@@ -28,8 +27,6 @@ OnStep = Callable[[int], None]
 """Called after each optimizer step with the number of steps done."""
 Teacher = Callable[[Batch, Tensor], Tensor | Hidden]
 """Of a batch and its counted positions: what a teacher says there, as :func:`response` does."""
-COMPLETE = "objective.json"
-"""Written last into a checkpoint: the objective's state, and the sign that it is complete."""
 
 
 def distillation_loss(
@@ -143,6 +140,15 @@ class DistillationTrainer(Trainer):
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """Let the student's optimizer also learn what the objective learns, without decay."""
+        learned = learned_parameters(self.objective, self.args.device)
+        made = self.optimizer is None
+        optimizer: torch.optim.Optimizer = super().create_optimizer(model)
+        if made and learned:
+            optimizer.add_param_group({"params": learned, "weight_decay": 0.0})
+        return optimizer
+
     def _get_train_sampler(self, *_: Any) -> Sampler[int]:
         return self.order
 
@@ -150,16 +156,28 @@ class DistillationTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")
-            (folder / COMPLETE).write_text(json.dumps(self.objective.state_dict()))
+            save_state(self.objective, folder)
 
 
 class _OptimizerPhase(TrainerCallback):
-    """Counts gradient clipping and the optimizer's step as one phase."""
+    """Counts gradient clipping and the optimizer's step as one phase.
+
+    The Trainer looks after the model's gradients alone: those of the objective's own parameters
+    are averaged over the ranks and cleared here.
+    """
 
     def __init__(self, trainer: DistillationTrainer) -> None:
         self.trainer = trainer
 
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        if self.trainer.accelerator.num_processes > 1:
+            for parameter in self.trainer.objective.parameters():
+                own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                parameter.grad = self.trainer.accelerator.reduce(own, reduction="mean")
+
     def on_optimizer_step(self, *_: Any, **__: Any) -> None:
+        for parameter in self.trainer.objective.parameters():
+            parameter.grad = None
         spent = now() - self.trainer._backward_done
         self.trainer.clock.seconds["optimizer"] = spent
 
@@ -205,9 +223,9 @@ def fit(
         train_dataset=encoded.examples,
         data_collator=Collator(pad),
     )
-    checkpoint = _newest_checkpoint(folder)
+    checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
-        objective.load_state_dict(json.loads((checkpoint / COMPLETE).read_text()))
+        load_state(objective, checkpoint)
     failure = None
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -261,16 +279,6 @@ def world_size() -> int:
     """Return the number of processes that train together."""
     distributed = torch.distributed
     return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def _newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint; incomplete ones are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
-    for checkpoint in reversed(found):
-        if (checkpoint / COMPLETE).exists():
-            return checkpoint
-        shutil.rmtree(checkpoint)
-    return None
 
 
 def _step(entry: Mapping[str, Any]) -> Step:

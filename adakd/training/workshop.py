@@ -196,12 +196,14 @@ class Workshop:
         training = training_of(cell, self.suite)
         return 0 if training is None else total_steps(training, len(self.encoded.examples))
 
-    def objective(self, cell: Cell) -> TokenObjective:
-        """Return the loss that a cell is trained with, at its start."""
+    def objective(self, cell: Cell, student: Any) -> TokenObjective:
+        """Return the loss that a cell's `student` is trained with, at its start."""
         divergence, adaptive = self.plan.parts(cell)
         if divergence is None:
             return SupervisedObjective()
-        return Objective(divergence, adaptive, total_steps=self.steps(cell))
+        theirs = self.teaching.width if isinstance(self.teaching, TeacherCache) else None
+        widths = _width(student), theirs or _width(self.teacher)
+        return Objective(divergence, adaptive, total_steps=self.steps(cell), widths=widths)
 
     def train(self, cell: Cell, on_step: OnStep = lambda _: None) -> TrainingRecord:
         """Train a cell from its last checkpoint, save its model and return its record.
@@ -241,7 +243,7 @@ class Workshop:
     def _fit(
         self, cell: Cell, model: Any, training: Training, checkpoints: Path, on_step: OnStep
     ) -> tuple[tuple[Step, ...], NonFiniteLoss | None]:
-        objective = self.objective(cell)
+        objective = self.objective(cell, model)
         return fit(
             model=model,
             teacher=self.teaching if objective.needs_teacher else None,
@@ -253,6 +255,12 @@ class Workshop:
             folder=checkpoints,
             on_step=on_step,
         )
+
+
+def _width(model: Any) -> int:
+    """Return the width of the hidden states that a model's head takes."""
+    width: int = model.get_output_embeddings().weight.shape[-1]
+    return width
 
 
 def _count(model: Module, trainable: bool = False) -> int:

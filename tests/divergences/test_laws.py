@@ -26,6 +26,12 @@ def test_what_is_built_in_declares_its_derivative(name: str) -> None:
     assert declared_derivative(divergence[name])
 
 
+@pytest.mark.parametrize("temperature", [0.3, 4.0])
+def test_todi_keeps_every_law_at_any_temperature(temperature: float) -> None:
+    todi = divergence.build(Spec(name="todi", temperature=temperature))
+    assert [result for result in check_divergence(todi) if not result.ok] == []
+
+
 SETTINGS: list[tuple[str, dict[str, float]]] = [
     ("adaptive_kl", {"mu": 0.9}),
     ("jensen_shannon", {"lam": 0.9}),

@@ -48,6 +48,8 @@ def test_its_parts_are_listed_with_their_settings(adakd: Run) -> None:
     (line,) = (row for row in adakd("ls", "divergences").splitlines() if "scaled_reverse_kl" in row)
     assert "factor=2.0" in line
     assert "Reverse KL times a factor." in line
+    (line,) = (row for row in adakd("ls", "adaptive").splitlines() if "surest" in row)
+    assert "power=1.0" in line
 
 
 def test_its_divergence_keeps_the_laws(adakd: Run) -> None:
@@ -62,6 +64,7 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
         {
             "divergences": [{"name": "scaled_reverse_kl", "factor": 3}],
             "judges": [str(tmp_path / "long.yaml")],
+            "arms": {"adakd": "adakd", "surest": {"name": "surest", "power": 2}},
             "timing.pairs": 0,
             "training.learning_rate": 0.2,
             "evaluation.sampling": {"max_new_tokens": 8},
@@ -72,6 +75,7 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
     trained = {t.cell.method: t.status for t in store.of(TrainingRecord)}
     assert trained["scaled_reverse_kl(factor=3)"] == "done"
     assert trained["scaled_reverse_kl(factor=3) + adakd"] == "done"
+    assert trained["scaled_reverse_kl(factor=3) + surest"] == "done"
     verdicts = store.of(VerdictRecord)
     assert [verdict for verdict in verdicts if verdict.reason.endswith(" letters")]
     assert {verdict.judge.partition("@")[0] for verdict in verdicts} == {"long"}

@@ -1,4 +1,4 @@
-"""Two parts from outside: a divergence with a setting, and a judge that likes long answers."""
+"""Parts from outside: a divergence, an adaptive method, and a judge that likes long answers."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from adakd import divergence
+from adakd.adaptive import Adaptive, Choice, adaptive
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
 
 if TYPE_CHECKING:
@@ -29,6 +30,27 @@ def scaled_reverse_kl(
         One value a token, of shape (...).
     """
     return factor * (student.exp() * (student - teacher)).sum(-1)
+
+
+@adaptive("surest")
+class Surest(Adaptive):
+    """Weighs each token by how sure the teacher is of its favourite word.
+
+    Args:
+        power: of the probability that is the weight.
+    """
+
+    def __init__(self, *, power: Annotated[float, Field(ge=0)] = 1.0) -> None:
+        self.power = power
+
+    def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
+        """Return the teacher's largest probability of log-probabilities (B, V)."""
+        return teacher.amax(-1).exp()
+
+    def choose(self, scores: "Tensor") -> Choice:
+        """Keep all tokens, weighed."""
+        keep = scores.new_ones(len(scores)).nonzero().squeeze(-1)
+        return Choice(score=scores, keep=keep, weight=scores**self.power)
 
 
 @judge_backend("longest")

@@ -1,0 +1,91 @@
+"""Blocks of the loss that autograd follows all through: a learned temperature, or changed logits.
+
+The usual blocks need the derivative by the student's tempered logits alone. Here it goes on, to a
+temperature that acts on both models and through a transform of the logits; a block at a time, so
+that no more is held than elsewhere.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from adakd.adaptive import Choice, Transform
+from adakd.divergences import Divergence
+from adakd.divergences.pair import FLOOR
+from adakd.training.blocks import Kept, Rows, row_blocks, working_dtype
+
+
+@dataclass(frozen=True)
+class Traced:
+    """The loss of single tokens, from logits to value in one graph."""
+
+    divergence: Divergence
+    transform: Transform | None
+    learned: bool
+    """Whether the derivative by the temperature is wanted."""
+
+    def rows(self, kept: Kept, gradient: Rows | None) -> tuple[Tensor, Tensor]:
+        r"""Return the value of every kept token and its derivative by the temperature, ``(K,)``.
+
+        Both are of :math:`D` alone, without the factor of the tokens; what is written to `gradient`
+        is the derivative by the student's logits, times that factor.
+
+        Args:
+            kept: the tokens.
+            gradient: as in :func:`~adakd.training.blocks.loss_rows`; None for no gradient at all,
+                and zeros for that by the temperature.
+        """
+        student, teacher, values, slopes = kept.student, kept.teacher, [], []
+        assert teacher is not None  # as a divergence needs
+        dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
+        for at in row_blocks(len(kept.labels), student.logits, dtype):
+            logits, theirs = student.block(at, dtype), teacher.block(at, dtype)
+            tau = logits.new_ones(len(logits)) if kept.temperature is None else kept.temperature[at]
+            value, by_logits, by_tau = self._block(logits, theirs, tau, gradient is not None)
+            values.append(value)
+            slopes.append(by_tau)
+            if gradient is not None:
+                if student.finish:
+                    by_logits = student.finish.chain(by_logits, logits)
+                gradient.write(at, by_logits, kept.factor)
+        return torch.cat(values), torch.cat(slopes)
+
+    def _block(
+        self, student: Tensor, teacher: Tensor, tau: Tensor, graded: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return values, ``(B,)``, and their derivatives by logits, ``(B, V)``, and temperature."""
+        with torch.set_grad_enabled(graded):
+            student = student.detach().requires_grad_()
+            tau = tau.detach().requires_grad_(self.learned)
+            values = self.divergence(
+                self._log_probabilities(student, tau), self._log_probabilities(teacher, tau)
+            )
+            wanted = [student, tau] if self.learned else [student]
+            found: tuple[Tensor | None, ...] = ()
+            if values.requires_grad:
+                found = torch.autograd.grad(values.sum(), wanted, allow_unused=True)
+        by_logits, by_tau, *_ = (*found, None, None)
+        return (
+            values.detach(),
+            torch.zeros_like(student) if by_logits is None else by_logits,
+            torch.zeros_like(tau) if by_tau is None else by_tau,
+        )
+
+    def _log_probabilities(self, logits: Tensor, tau: Tensor) -> Tensor:
+        if self.transform is not None:
+            logits = self.transform(logits)
+        # A logit of -inf has no gradient: 0 by way of the temperature too, and not 0 times inf.
+        ruled_out = logits <= logits.detach().amax(-1, keepdim=True) + FLOOR
+        logits = logits.masked_fill(ruled_out, FLOOR) / tau.unsqueeze(-1)
+        return logits.log_softmax(-1).masked_fill(ruled_out, FLOOR)
+
+
+def traced(divergence: Divergence, choice: Choice | None) -> Traced | None:
+    """Return what a choice needs in the place of the usual blocks; None where these will do."""
+    if choice is None:
+        return None
+    learned = choice.temperature is not None and choice.temperature.requires_grad
+    if not learned and choice.transform is None:
+        return None
+    return Traced(divergence, choice.transform, learned)
