@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from adakd.adaptive import adaptive
 from adakd.config import (
+    Baseline,
     Config,
     Hub,
     Jsonl,
@@ -30,6 +31,7 @@ from adakd.config import (
 )
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
+from adakd.policies import Policy, policy
 from adakd.registry import Registry, Spec, load_plugins
 
 METHOD_VERSION = 3
@@ -50,6 +52,7 @@ class Cell(Config):
     role: Role
     seed: int
     divergence: str | None = None
+    """The label of its baseline: a divergence, with a data policy where it has one."""
     arm: str = PLAIN
     key: str
     """Hash of all that decides its weights."""
@@ -117,10 +120,16 @@ class Plan(Config):
         """The cell of the teacher."""
         return next(cell for cell in self.cells if cell.role == "teacher")
 
-    def parts(self, cell: Cell) -> tuple[Spec | None, Spec | None]:
-        """Return the divergence and the adaptive method of a cell; None where it has none."""
-        specs = {str(spec): spec for spec in self.suite.divergences}
-        return specs.get(cell.divergence or ""), self.suite.arms.get(cell.arm)
+    def parts(self, cell: Cell) -> tuple[Baseline | None, Spec | None]:
+        """Return the baseline and the adaptive method of a cell; None where it has none."""
+        baselines = {str(baseline): baseline for baseline in self.suite.divergences}
+        return baselines.get(cell.divergence or ""), self.suite.arms.get(cell.arm)
+
+    def policy(self, cell: Cell) -> Policy:
+        """Return a new data policy for a training of a cell."""
+        baseline, _ = self.parts(cell)
+        made: Policy = policy.build(baseline.policy if baseline else Spec(name="offline"))
+        return made
 
 
 def plan(suite: Suite) -> Plan:
@@ -165,14 +174,17 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
         arm: {spec.name: _resolved(adaptive, spec, f"{suite.name!r}, arms.{arm}")}
         for arm, spec in suite.arms.items()
     }
-    for number, spec in enumerate(suite.divergences):
-        settings = _resolved(divergence, spec, f"{suite.name!r}, divergences.{number}")
+    for number, baseline in enumerate(suite.divergences):
+        where = f"{suite.name!r}, divergences.{number}"
+        spec, data = baseline.divergence, baseline.policy
+        settings = _resolved(divergence, spec, where)
         method = {"name": spec.name, "settings": settings, "plugins": plugins}
+        source = {"name": data.name, "settings": _resolved(policy, data, where)}
         for seed in suite.seeds:
             for arm, wrapper in ((PLAIN, None), *wrappers.items()):
                 parts = {**student, "divergence": method, "adaptive": wrapper}
-                parts["cache"] = suite.teacher.cache
-                cells.append(_cell("distilled", seed, parts, str(spec), arm))
+                parts |= {"cache": suite.teacher.cache, "policy": source}
+                cells.append(_cell("distilled", seed, parts, str(baseline), arm))
     return tuple(cells)
 
 

@@ -1,5 +1,6 @@
 """What the adaptive arm costs: interleaved steps of both arms on the same batches."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import median
 from typing import get_args
@@ -13,7 +14,7 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """One phase of a step in both arms: medians in milliseconds."""
+    """One phase of a step in both arms: medians in milliseconds, 0 where it did not happen."""
 
     phase: Phase
     plain: float
@@ -60,11 +61,17 @@ def _overhead(record: TimingRecord) -> Overhead:
         ratio=ratio_of_medians(after, before),
         plain=1000 * median(before),
         adaptive=1000 * median(after),
-        phases=tuple(_phase(phase, plain, adaptive) for phase in PHASES),
+        phases=tuple(_phase(p, plain, adaptive) for p in _phases((*plain, *adaptive))),
         pair_ratios=tuple(b / a for a, b in zip(before, after, strict=True)),
         peak_plain=_peak(plain),
         peak_adaptive=_peak(adaptive),
     )
+
+
+def _phases(steps: Iterable[TimedStep]) -> list[Phase]:
+    """Return the phases that any of the steps has, in their order."""
+    had = {phase for step in steps for phase in step.seconds}
+    return [phase for phase in PHASES if phase in had]
 
 
 def _phase(
