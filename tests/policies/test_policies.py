@@ -18,14 +18,17 @@ ROWS = [Example(number, [1, 2, number], [-100, -100, number]) for number in rang
 
 
 class Chance(Random):
-    """Random numbers whose next one is known."""
+    """Random numbers of which the first is known."""
 
-    def __init__(self, u: float) -> None:
+    getrandbits = Random.getrandbits  # or `sample` would take what `random` returns
+
+    def __init__(self, first: float) -> None:
         super().__init__(0)
-        self.u = u
+        self.first: float | None = first
 
     def random(self) -> float:
-        return self.u
+        known, self.first = self.first, None
+        return super().random() if known is None else known
 
 
 class Student:
