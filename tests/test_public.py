@@ -62,7 +62,11 @@ def test_every_public_part_has_a_docstring(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["adakd", "adakd.adaptive", "adakd.divergences", "adakd.judging", "adakd.statistics"]
+    "package",
+    [
+        "adakd",
+        *(f"adakd.{p}" for p in ("adaptive", "divergences", "judging", "policies", "statistics")),
+    ],
 )
 def test_a_package_exports_what_it_says(package: str) -> None:
     module = importlib.import_module(package)

@@ -298,3 +298,48 @@ def test_both_arms_are_timed_on_one_generated_batch(shop, of, lmbda: float) -> N
         assert ("generation" in plain.seconds) == (lmbda == 1)
     assert record.divergence == f"reverse_kl, on_policy(max_new_tokens=6, lmbda={lmbda})"
     assert lmbda == 0 or record.tokens <= 4 * 6
+
+
+# --- what the teacher writes ------------------------------------------------------------------
+
+
+def test_sequence_level_learns_from_the_teachers_own_text_through_the_cache(shop, of, seen) -> None:
+    made = shop(row("sequence_level"), **{"timing.pairs": 0})
+    seen.clear()
+    for arm in ("none", "adakd"):
+        made.train(of(made, arm=arm))
+    (answers,) = made.lessons.answers
+    rows = made.encoded.examples
+    said = {tuple(rows[n].prompt + text) for n, text in answers.responses.items()}
+    assert not said & {tuple(row.input_ids) for row in rows}
+    for batch in seen:
+        lines = zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)
+        assert {tuple(ids[kept].tolist()) for ids, kept in lines} <= said
+        assert int(batch["number"].min()) >= len(rows)  # numbers of their own, for the cache
+    assert {example.number for example in made.cache.examples} == {
+        int(number) for batch in seen for number in batch["number"]
+    }
+
+
+def test_what_the_teacher_wrote_is_written_once_and_mended(shop, of) -> None:
+    made = shop(row("sequence_level"), **{"training.steps": 20})
+    (answers,) = made.lessons.answers
+
+    def stop(done: int) -> None:
+        if done == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        made.lessons.fill_answers(answers, stop)
+    whole = answers.file.read_text()
+    answers.file.write_text(whole[:-4])  # the last line is half there
+    (later,) = shop(row("sequence_level"), **{"training.steps": 20}).lessons.answers
+    assert len(later.responses) == 11
+    assert sum(map(len, later.missing)) == 29
+    made.lessons.fill_answers(later)
+    straight = shop(row("sequence_level"), "other", **{"training.steps": 20})
+    (other,) = straight.lessons.answers
+    straight.lessons.fill_answers(other)
+    assert later.responses == other.responses
+    (again,) = shop(row("sequence_level"), **{"training.steps": 20}).lessons.answers
+    assert not again.missing

@@ -1,4 +1,4 @@
-"""Two parts from outside: a divergence with a setting, and a judge that likes long answers."""
+"""Parts from outside: a divergence with a setting, a data policy, a judge that likes length."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,6 +9,7 @@ from pydantic import Field
 
 from adakd import divergence
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
+from adakd.policies import Decoding, Policy, Rows, Turn, policy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,17 @@ def scaled_reverse_kl(
         One value a token, of shape (...).
     """
     return factor * (student.exp() * (student - teacher)).sum(-1)
+
+
+@policy("every_other")
+class EveryOther(Policy):
+    """The student's own text in every other optimizer step."""
+
+    fresh = True
+
+    def __call__(self, rows: Rows, turn: Turn) -> Rows:
+        """Return the rows, or what the student makes of their prompts."""
+        return turn.write(rows, Decoding(max_new_tokens=4)) if turn.step % 2 else rows
 
 
 @judge_backend("longest")
