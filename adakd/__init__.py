@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from adakd.errors import AdakdError
     from adakd.loading import load_suite
     from adakd.planning import Cell, Plan, plan
+    from adakd.policies import Policy, policy
     from adakd.registry import Spec
     from adakd.reporting import write_report
     from adakd.results import Store
@@ -35,6 +36,7 @@ _HOMES = {
     "adakd.divergences": ("divergence",),
     "adakd.errors": ("AdakdError",),
     "adakd.planning": ("Cell", "Plan", "plan"),
+    "adakd.policies": ("Policy", "policy"),
     "adakd.registry": ("Spec",),
     "adakd.reporting": ("write_report",),
     "adakd.results": ("Store",),
@@ -55,6 +57,7 @@ __all__ = [
     "Loss",
     "Objective",
     "Plan",
+    "Policy",
     "Spec",
     "Store",
     "Suite",
@@ -69,6 +72,7 @@ __all__ = [
     "load_suite",
     "next_token_labels",
     "plan",
+    "policy",
     "run",
     "temperature",
     "write_report",

@@ -296,7 +296,9 @@ def bench(
 
 @app.command("ls")
 def list_(
-    kind: Annotated[str, typer.Argument(help="divergences, adaptive, suites, judges or tasks")],
+    kind: Annotated[
+        str, typer.Argument(help="divergences, policies, adaptive, suites, judges or tasks")
+    ],
     include: Annotated[
         Path | None, typer.Option(help="tasks: a folder of lm-eval task files of your own.")
     ] = None,
@@ -312,7 +314,7 @@ def list_(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="divergence, suite, judge or backend (of a judge)")],
+    kind: Annotated[str, typer.Argument(help="divergence, policy, suite, judge or backend")],
     name: Annotated[str, typer.Argument(help="The name; the file is made in this folder.")],
 ) -> None:
     """Start a part of your own from a file that works as it is."""

@@ -309,6 +309,41 @@ class Controls(Config):
 
 # --- the suite ------------------------------------------------------------------------------
 
+TAKEN = ("teacher", "untrained", "sft", "file", "plain", "reference", "all", "again")
+"""What a row cannot be labelled: tables and `adakd judge --against` mean something else by it."""
+
+
+class Baseline(Config):
+    """A row of the tables: a divergence, on the sequences that a data policy hands out."""
+
+    divergence: PartSpec
+    policy: PartSpec = Spec(name="offline")
+    label: Annotated[str, Field(min_length=1)] | None = None
+    """What tables call it; made of the two parts if not given."""
+
+    @model_validator(mode="after")
+    def _no_other_meaning(self) -> "Baseline":
+        if self.label in TAKEN:
+            raise ValueError(f"label: {self.label!r} has a meaning already: choose another")
+        return self
+
+    def __str__(self) -> str:
+        """Return the label, ``reverse_kl``, or ``reverse_kl, on_policy(lmbda=0.5)``."""
+        policy = "" if self.policy.name == "offline" else f", {self.policy}"
+        return self.label or f"{self.divergence}{policy}"
+
+
+def _baseline(value: Any) -> Any:
+    """Return a divergence alone, by name or with settings, as the baseline that it stands for."""
+    if isinstance(value, dict) and {"name", "policy"} <= value.keys():
+        raise ValueError("write the divergence's name as `divergence:` where there is a `policy:`")
+    alone = isinstance(value, str | Spec) or (isinstance(value, dict) and "name" in value)
+    return {"divergence": value} if alone else value
+
+
+BaselineSpec = Annotated[Baseline, BeforeValidator(_baseline)]
+"""A :class:`Baseline` in suite files, where a divergence is enough."""
+
 
 class Suite(Config):
     """What is compared with what: the whole content of a suite file."""
@@ -325,7 +360,7 @@ class Suite(Config):
     data: Data
     teacher: Teacher
     student: Student
-    divergences: tuple[PartSpec, ...] = Field(min_length=1)
+    divergences: tuple[BaselineSpec, ...] = Field(min_length=1)
     arms: dict[str, PartSpec] = {"adakd": Spec(name="adakd")}
     """Token-adaptive arms by name; the plain arm ``none`` is always there."""
     training: Training
@@ -337,7 +372,7 @@ class Suite(Config):
 
     @model_validator(mode="after")
     def _distinct(self) -> "Suite":
-        labels = [str(divergence) for divergence in self.divergences]
+        labels = [str(baseline) for baseline in self.divergences]
         named_values = [("divergences", label) for label in labels]
         named_values += [("seeds", str(seed)) for seed in self.seeds]
         for what, value in named_values:

@@ -12,9 +12,10 @@ from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.divergences import divergence
 from adakd.errors import UnknownName, did_you_mean
 from adakd.loading import read_yaml
+from adakd.policies import policy
 from adakd.registry import Registry, load_plugins
 
-KINDS = ("divergences", "adaptive", "suites", "judges", "tasks")
+KINDS = ("divergences", "policies", "adaptive", "suites", "judges", "tasks")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ def listing(kind: str, include: Path | None = None) -> list[Entry]:
     load_plugins()
     if kind == "divergences":
         return _parts(divergence)
+    if kind == "policies":
+        return _parts(policy)
     if kind == "adaptive":
         pieces: dict[str, Registry[Any]] = {
             "indicator": indicator,

@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 
 from adakd.adaptive import adaptive
 from adakd.config import (
+    Baseline,
     Config,
     Hub,
     Jsonl,
@@ -31,6 +32,7 @@ from adakd.config import (
 )
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
+from adakd.policies import Policy, policy
 from adakd.registry import Registry, Spec, load_plugins
 
 METHOD_VERSION = 3
@@ -53,6 +55,7 @@ class Cell(Config):
     role: Role
     seed: int
     divergence: str | None = None
+    """The label of its baseline: a divergence, with a data policy where it has one."""
     arm: str = PLAIN
     longer: Share = 0.0
     """Of the role ``longer``: the share of steps that it is trained for beyond its plain twin."""
@@ -132,10 +135,16 @@ class Plan(Config):
         """The cell of the teacher."""
         return next(cell for cell in self.cells if cell.role == "teacher")
 
-    def parts(self, cell: Cell) -> tuple[Spec | None, Spec | None]:
-        """Return the divergence and the adaptive method of a cell; None where it has none."""
-        specs = {str(spec): spec for spec in self.suite.divergences}
-        return specs.get(cell.divergence or ""), self.suite.arms.get(cell.arm)
+    def parts(self, cell: Cell) -> tuple[Baseline | None, Spec | None]:
+        """Return the baseline and the adaptive method of a cell; None where it has none."""
+        baselines = {str(baseline): baseline for baseline in self.suite.divergences}
+        return baselines.get(cell.divergence or ""), self.suite.arms.get(cell.arm)
+
+    def policy(self, cell: Cell) -> Policy:
+        """Return a new data policy for a training of a cell."""
+        baseline, _ = self.parts(cell)
+        made: Policy = policy.build(baseline.policy if baseline else Spec(name="offline"))
+        return made
 
 
 def plan(suite: Suite) -> Plan:
@@ -179,7 +188,7 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
     teacher = {"teacher": _model(suite.teacher.base), "sft": sft, "data": _data_digest(suite)}
     untrained = {**teacher, "student": _model(suite.student)}
     student = {**untrained, "training": _deciding(suite.training)}
-    taught = {**student, "cache": suite.teacher.cache}
+    learned = {**student, "cache": suite.teacher.cache}
     first = suite.seeds[0]
     cells = [
         _cell("teacher", first, teacher),
@@ -192,16 +201,20 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
         arm: {spec.name: _resolved(adaptive, spec, f"{suite.name!r}, arms.{arm}")}
         for arm, spec in suite.arms.items()
     }
-    for number, spec in enumerate(suite.divergences):
-        settings = _resolved(divergence, spec, f"{suite.name!r}, divergences.{number}")
+    for number, baseline in enumerate(suite.divergences):
+        where = f"{suite.name!r}, divergences.{number}"
+        spec, data = baseline.divergence, baseline.policy
+        settings = _resolved(divergence, spec, where)
         method = {"name": spec.name, "settings": settings, "plugins": plugins}
+        source = {"name": data.name, "settings": _resolved(policy, data, where)}
+        taught = {**learned, "divergence": method, "policy": source}
         for seed in suite.seeds:
             for arm, wrapper in ((PLAIN, None), *wrappers.items()):
-                parts = {**taught, "divergence": method, "adaptive": wrapper}
-                cells.append(_cell("distilled", seed, parts, str(spec), arm))
+                parts = {**taught, "adaptive": wrapper}
+                cells.append(_cell("distilled", seed, parts, str(baseline), arm))
             if longer := suite.controls.longer:
-                parts = {**taught, "divergence": method, "longer": longer}
-                cells.append(_cell("longer", seed, parts, str(spec), longer=longer))
+                parts = {**taught, "longer": longer}
+                cells.append(_cell("longer", seed, parts, str(baseline), longer=longer))
     return tuple(cells)
 
 

@@ -12,8 +12,9 @@ from adakd.planning import Cell
 
 SCHEMA = 1
 Share = Annotated[float, Field(ge=0, le=1)]
-Phase = Literal["teacher", "student", "loss", "backward", "optimizer"]
-"""The parts of a training step: teacher forward, student forward, loss, backward, optimizer."""
+Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
+"""The parts of a training step: teacher forward, student forward, loss, backward, optimizer. Before
+them comes what a data policy asks of the student, writing and validating, in steps that have it."""
 
 
 class RunRecord(Config):
@@ -46,9 +47,11 @@ class TeachingRecord(Config):
     reason: str = ""
     """Why they are not."""
     sequences: int
-    """What the students learn from: each is read once where states are kept."""
+    """What the students learn from, as far as it is known before a training: each is read once
+    where states are kept."""
     readings: int
-    """Sequences that all trainings take together: so many are read where none are kept."""
+    """Sequences that all trainings on these take together: so many are read where none are kept.
+    Where nothing is kept, those of all trainings."""
     tokens: int = 0
     """Labels whose states are kept."""
     size: int = 0

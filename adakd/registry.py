@@ -118,12 +118,14 @@ class Registry(Mapping[str, Part], Generic[Part]):
 def _settings_model(part: Any, name: str) -> type[BaseModel]:
     parameters = inspect.signature(part).parameters.values()
     keywords = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-    owner: Any = vars(part)["__init__"] if isinstance(part, type) else part
+    owner: Any = part
+    if isinstance(part, type):
+        owner = next(vars(of)["__init__"] for of in part.__mro__ if "__init__" in vars(of))
     wanted = inspect.get_annotations(owner)
     # Only the settings' annotations are evaluated: tensors may be named under TYPE_CHECKING alone.
     hints = get_type_hints(
         type(name, (), {"__annotations__": {p.name: wanted.get(p.name, Any) for p in keywords}}),
-        globalns=owner.__globals__,
+        globalns=getattr(owner, "__globals__", {}),
         include_extras=True,
     )
     fields: dict[str, Any] = {

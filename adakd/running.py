@@ -70,7 +70,7 @@ def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> 
     if store.get(TrainingRecord, cell.key) is not None:
         return
     if cell.has_teacher:
-        _teach(workshop, store, progress)
+        _teach(cell, workshop, store, progress)
     with progress.stage(f"train {cell}", workshop.steps(cell)) as show:
         record = workshop.train(cell, show)
     store.add(record)
@@ -78,12 +78,19 @@ def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> 
         progress.note(f"[red]failed[/red] {cell}: {record.reason}")
 
 
-def _teach(workshop: Workshop, store: Store, progress: Progress) -> None:
-    """Let the teacher read what the students learn from, once for all of them.
+def _teach(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> None:
+    """Let the teacher write and read what the students learn from, once for all of them.
 
     Raises:
         AdakdError: it was read before, and cannot be had in the same way.
     """
+    for answers in workshop.lessons.answers:
+        if answers.missing:
+            with progress.stage("teacher writes", len(answers.missing)) as show:
+                workshop.lessons.fill_answers(answers, show)
+    if workshop.lessons.is_fresh(cell):
+        progress.note(f"the teacher reads every batch anew: {cell} makes sequences in training")
+        return
     known = store.get(TeachingRecord, workshop.plan.teaching_key)
     if known is not None and known.cache == "off":
         workshop.cache = known.reason  # as for the students before
@@ -153,7 +160,7 @@ def _time(
     for plain, adaptive in once.values() if timing.pairs else ():
         if timing_key(adaptive, timing) in store:
             continue
-        _teach(workshop, store, progress)
+        _teach(plain, workshop, store, progress)
         steps = timing.warmup + timing.pairs
         with progress.stage(f"time {adaptive.method}", steps) as show:
             record = measure_overhead(workshop, plain, adaptive, show)

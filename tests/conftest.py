@@ -32,6 +32,7 @@ from adakd.config import Suite
 from adakd.divergences import divergence
 from adakd.judging import judge_backend
 from adakd.loading import load_suite
+from adakd.policies import policy
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported first
@@ -143,7 +144,7 @@ def make_suite(suite_file: WriteSuite) -> MakeSuite:
 @pytest.fixture(autouse=True)
 def _plugins_of_one_test() -> Iterator[None]:
     """Forget the parts that a test registers."""
-    registries = (divergence, adaptive, focus, indicator, temperature, judge_backend)
+    registries = (divergence, policy, adaptive, focus, indicator, temperature, judge_backend)
     before = [dict(registry._parts) for registry in registries]
     modules = set(sys.modules)
     yield

@@ -222,6 +222,7 @@ def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
     ("kind", "expected"),
     [
         ("divergences", ["reverse_kl", "skew_reverse_kl", "lam=0.1"]),
+        ("policies", ["offline", "on_policy", "lmbda=0.5", "replay", "sequence_level"]),
         ("adaptive", ["adakd", "indicator=hellinger"]),
         ("suites", ["smoke", "smollm2-dolly"]),
         ("judges", ["rule", "openai", "local"]),
@@ -235,7 +236,7 @@ def test_ls(adakd: Adakd, kind: str, expected: list[str]) -> None:
 
 
 def test_ls_says_something_of_everything(adakd: Adakd) -> None:
-    for kind in ("divergences", "adaptive", "suites", "judges"):
+    for kind in ("divergences", "policies", "adaptive", "suites", "judges"):
         for line in adakd("ls", kind).out.splitlines():
             assert len(line.split()) >= 3, line
 
@@ -279,6 +280,15 @@ def test_a_new_divergence_serves_a_suite(adakd: Adakd, here: Path, suite_file) -
     adakd("new", "divergence", "mine")
     suite = suite_file({"plugins": ["./mine.py"], "divergences": [{"name": "mine", "mix": 0.3}]})
     assert "mine(mix=0.3) + adakd" in adakd("plan", suite).out
+
+
+def test_a_new_policy_serves_a_suite(adakd: Adakd, here: Path, suite_file) -> None:
+    assert adakd("new", "policy", "my-own").out.strip() == "made my_own.py"
+    row = {"divergence": "reverse_kl", "policy": {"name": "my_own", "start": 0.3}, "label": "mine"}
+    changes = {"plugins": ["./my_own.py"], "divergences": [row], "timing.pairs": 0, "judges": []}
+    done = adakd("run", suite_file(changes))
+    assert (done.code, done.err) == (0, "")
+    assert "mine + adakd" in done.out
 
 
 def test_a_new_suite_plans(adakd: Adakd, here: Path) -> None:

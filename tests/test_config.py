@@ -105,6 +105,9 @@ def test_an_unknown_field(suite_file, changes: dict[str, Any], field: str, neare
         ({"seeds": [1, 1]}, ["seeds: 1", "twice"]),
         ({"divergences": ["reverse_kl", {"name": "reverse_kl"}]}, ["reverse_kl", "twice"]),
         ({"divergences": [3]}, ["divergences.0"]),
+        ({"divergences": [{"name": "a", "policy": "b"}]}, ["`divergence:` where there is"]),
+        ({"divergences": [{"divergence": "a", "label": "sft"}]}, ["'sft' has a meaning"]),
+        ({"divergences": [{"divergence": "a", "polcy": "b"}]}, ["did you mean 'policy'?"]),
         ({"arms": {"none": "adakd"}}, ["'none' is the plain arm"]),
         ({"data.train.kind": "generatd"}, ["data.train", "generatd", "'generated'"]),
         ({"data": ...}, ["data: missing"]),
@@ -131,6 +134,10 @@ def test_every_mistake_is_named_at_once(suite_file) -> None:
     ("changes", "expected"),
     [
         ({"divergences": ["revers_kl"]}, "unknown divergence 'revers_kl'; did you mean 'reverse_"),
+        (
+            {"divergences": [{"divergence": "todi", "policy": "onpolicy"}]},
+            "did you mean 'on_policy'",
+        ),
         ({"arms": {"a": "adakt"}}, "unknown adaptive method 'adakt'; did you mean 'adakd'?"),
         (
             {"arms": {"a": {"name": "adakd", "indicator": "helinger"}}},

@@ -267,6 +267,28 @@ def test_a_divergences_setting_changes_the_key(make_suite) -> None:
     assert one.key != other.key
 
 
+def test_rows_may_share_a_divergence_and_differ_in_policy(make_suite) -> None:
+    gkd = {"divergence": "reverse_kl", "policy": {"name": "on_policy", "lmbda": 0.5}}
+    alone = keys(plan(make_suite()))
+    both = plan(make_suite({"divergences": ["reverse_kl", gkd]}))
+    assert alone.items() < keys(both).items()
+    methods = {cell.method for cell in both.cells if cell.role == "distilled"}
+    label = "reverse_kl, on_policy(lmbda=0.5)"
+    assert methods == {"reverse_kl", "reverse_kl + adakd", label, f"{label} + adakd"}
+    assert [both.policy(cell).fresh for cell in both.cells[-4:]] == [False, False, True, True]
+
+
+def test_a_policys_settings_decide_the_key_and_its_label_does_not(make_suite) -> None:
+    def key(**row: Any) -> str:
+        return plan(make_suite({"divergences": [{"divergence": "todi", **row}]})).cells[-1].key
+
+    offline = key()
+    assert offline == key(policy="offline", label="mine")
+    gkd = key(policy="on_policy")
+    assert gkd == key(policy={"name": "on_policy", "lmbda": 0.5, "top_k": 0}, label="gkd")
+    assert len({offline, gkd, key(policy={"name": "on_policy", "lmbda": 0.4})}) == 3
+
+
 def test_data_may_move_but_not_change(make_suite, tmp_path: Path) -> None:
     def planned(file: Path, **rest: Any) -> dict[str, str]:
         return keys(plan(make_suite({"data.train": jsonl(file, **rest)})))

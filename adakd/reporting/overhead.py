@@ -13,7 +13,7 @@ PHASES: tuple[Phase, ...] = get_args(Phase)
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """One phase of a step in both arms: medians in milliseconds."""
+    """One phase of a step in both arms: medians in milliseconds, 0 where it did not happen."""
 
     phase: Phase
     plain: float
@@ -71,7 +71,12 @@ def _overhead(record: TimingRecord) -> Overhead:
 
 
 def _phases(plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]) -> tuple[PhaseTime, ...]:
-    times = {phase: (_seconds(plain, phase), _seconds(adaptive, phase)) for phase in PHASES}
+    had = {phase for step in (*plain, *adaptive) for phase in step.seconds}
+    times = {
+        phase: (_seconds(plain, phase), _seconds(adaptive, phase))
+        for phase in PHASES
+        if phase in had
+    }
     medians = {phase: (median(b), median(a)) for phase, (b, a) in times.items()}
     wholes = [sum(both[arm] for both in medians.values()) or 1.0 for arm in (0, 1)]
     return tuple(

@@ -37,7 +37,7 @@ MODES = {
     "unknown": "nothing is recorded of how it was asked",
 }
 """What a judge's mode means."""
-PHASE_COLOURS: dict[Phase, str] = dict(zip(PHASES, ("s0", "s3", "s1", "s4", "s2"), strict=True))
+_PHASE_COLOURS = dict(zip(PHASES, ("s5", "s0", "s3", "s1", "s4", "s2"), strict=True))
 
 
 def arm_name(arm: str) -> str:
@@ -117,6 +117,12 @@ def overhead(row: Overhead) -> str:
     return f"{sentence}."
 
 
+def phase_colours(rows: Sequence[Overhead]) -> dict[Phase, str]:
+    """Return the colour of each phase that any of the rows has."""
+    had = {part.phase for row in rows for part in row.phases}
+    return {phase: colour for phase, colour in _PHASE_COLOURS.items() if phase in had}
+
+
 def phase_parts(row: Overhead, arm: str) -> list[tuple[str, str, float]]:
     """Return the parts of a bar of phases: class, label and milliseconds."""
     names = {"loss": "loss-phase"}
@@ -128,9 +134,10 @@ def teaching(record: TeachingRecord) -> str:
     sequences, readings = (
         text.counted(count, "sequence") for count in (record.sequences, record.readings)
     )
-    asked = f"all trainings together take {readings}"
     if record.cache == "off":
-        return f"reads every batch anew, since {record.reason}; {asked}"
+        why = f"since {record.reason}"
+        return f"reads every batch anew, {why}; all trainings together take {readings}"
+    asked = f"all trainings on them together take {readings}"
     kept = f"{text.counted(record.tokens, 'label')} are kept as {record.cache}"
     return (
         f"read each of {sequences} once; {asked}. Hidden states of {kept}, {text.size(record.size)}"

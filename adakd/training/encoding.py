@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from adakd.config import Data
+from adakd.config import Data, Training
 from adakd.data import Row, prompt_of
 from adakd.errors import AdakdError
 from adakd.training.objective import IGNORED
@@ -20,7 +20,8 @@ class Example:
     """One training sequence."""
 
     number: int
-    """Its place among all training sequences."""
+    """Its place among all training sequences. Of one made during the training: ``-1 - number`` of
+    the row whose prompt it has."""
     input_ids: list[int]
     labels: list[int]
     """Unshifted; -100 in the prompt."""
@@ -29,6 +30,16 @@ class Example:
     def counted(self) -> int:
         """Labels that count: what comes before the first token is nobody's to predict."""
         return sum(label != IGNORED for label in self.labels[1:])
+
+    @property
+    def prompt(self) -> list[int]:
+        """The tokens in front of the response."""
+        return self.input_ids[: self.labels.count(IGNORED)]
+
+    def answered(self, response: list[int], number: int) -> "Example":
+        """Return the same prompt with another response."""
+        prompt = self.prompt
+        return Example(number, prompt + response, [IGNORED] * len(prompt) + response)
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,17 @@ class ByLength(Sampler[int]):
             chance.shuffle(steps)
             for step in (*steps, short):
                 yield from step
+
+
+def row_order(examples: Sequence[Example], training: Training, seed: int) -> ByLength:
+    """Return the order in which a training takes its rows."""
+    return ByLength(examples, training.sequences * world_size(), seed, training.length_pool)
+
+
+def world_size() -> int:
+    """Return the number of processes that train together."""
+    distributed = torch.distributed
+    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def _cut(rows: list[int], size: int) -> list[list[int]]:

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from adakd.config import Training
 from adakd.planning import PLAIN, Cell, timing_key
 from adakd.records import Phase, TimedStep, TimingRecord
 from adakd.training import models
-from adakd.training.encoding import Collator
+from adakd.training.encoding import Collator, row_order
 from adakd.training.learned import learned_parameters
 from adakd.training.objective import TokenObjective, next_token_labels
 from adakd.training.phases import Clock, peak_bytes, reset_peak
-from adakd.training.trainer import OnStep, distillation_loss, row_order
+from adakd.training.trainer import OnStep, distillation_loss
 from adakd.training.workshop import Workshop
 
 
@@ -31,16 +30,20 @@ def measure_overhead(
     """Return the interleaved steps of a pair.
 
     The adaptive arm runs as at the start of its training, with every token kept: the most that
-    it can cost.
+    it can cost. A data policy runs as at the start of the training too, before each pair of steps,
+    on the student that both share; what it hands out goes to both arms, and so do its seconds.
     """
     training, timing = workshop.suite.training, workshop.suite.timing
-    stepper = _Stepper(workshop, plain)
+    stepper, feed = _Stepper(workshop, plain), workshop.lessons.feed(plain, training)
     arms = {cell.arm: stepper.objective(cell) for cell in (plain, adaptive)}
-    batches = _batches(workshop, training, timing.warmup + timing.pairs)
+    batches: list[Mapping[str, Tensor]] = []
     seconds: list[dict[str, dict[Phase, float]]] = []
-    for number, batch in enumerate(batches):
+    for number, given in enumerate(_batches(workshop, plain, timing.warmup + timing.pairs)):
+        clock = Clock()
+        batches += feed([given], number, stepper.student, clock)
+        before = clock.take()
         order = list(arms) if number % 2 == 0 else list(arms)[::-1]
-        seconds.append({arm: stepper.step(arms[arm], batch) for arm in order})
+        seconds.append({arm: before | stepper.step(arms[arm], batches[-1]) for arm in order})
         on_step(number + 1)
     largest = max(batches, key=lambda batch: batch["input_ids"].numel())
     peaks = {arm: stepper.peak(objective, largest) for arm, objective in arms.items()}
@@ -62,9 +65,10 @@ def measure_overhead(
     )
 
 
-def _batches(workshop: Workshop, training: Training, count: int) -> list[dict[str, Tensor]]:
-    """Return batches as a training with the first seed meets them."""
-    examples, size = workshop.encoded.examples, training.batch_size
+def _batches(workshop: Workshop, cell: Cell, count: int) -> list[dict[str, Tensor]]:
+    """Return the data set's batches as a training with the first seed meets them."""
+    training = workshop.suite.training
+    examples, size = workshop.lessons.encoded(cell).examples, training.batch_size
     collate = Collator(workshop.tokenizer.pad_token_id)
     order = list(row_order(examples, training, workshop.suite.seeds[0]))
     picked = [
@@ -81,7 +85,7 @@ class _Stepper:
         self.workshop = workshop
         self.training = workshop.suite.training
         self.student = models.place(workshop.trainable(cell, self.training)).train()
-        self.teacher = workshop.teaching
+        self.teacher = workshop.teaching_of(cell)
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
 

@@ -1,7 +1,8 @@
 """One training: transformers' Trainer with the distillation objective in its loss."""
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from adakd.disk import writing
 from adakd.errors import NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.records import Step
-from adakd.training.encoding import ByLength, Collator, Encoded, Example
+from adakd.training.encoding import Encoded, row_order, world_size
+from adakd.training.feeding import Feed
 from adakd.training.heads import Hidden
 from adakd.training.learned import learned_parameters, load_state, newest_checkpoint, save_state
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
@@ -27,6 +29,8 @@ OnStep = Callable[[int], None]
 """Called after each optimizer step with the number of steps done."""
 Teacher = Callable[[Batch, Tensor], Tensor | Hidden]
 """Of a batch and its counted positions: what a teacher says there, as :func:`response` does."""
+POLICY = "policy.json"
+"""Written into a checkpoint before the objective's state: that of the data policy."""
 
 
 def distillation_loss(
@@ -73,6 +77,7 @@ class DistillationTrainer(Trainer):
     Args:
         objective: the loss.
         order: the order of the rows.
+        feed: what becomes of them before the student meets them.
         teacher: what teaches, see :func:`distillation_loss`; None to learn from labels.
         on_step: called after each optimizer step.
         options: those of ``transformers.Trainer``.
@@ -83,13 +88,14 @@ class DistillationTrainer(Trainer):
         *,
         objective: TokenObjective,
         order: Sampler[int],
+        feed: Feed,
         teacher: Teacher | None = None,
         on_step: OnStep = lambda _: None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.objective: TokenObjective = objective
-        self.order, self.teacher, self.on_step = order, teacher, on_step
+        self.order, self.feed, self.teacher, self.on_step = order, feed, teacher, on_step
         self.clock = Clock()
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
@@ -97,6 +103,12 @@ class DistillationTrainer(Trainer):
         self._backward_done = 0.0
         self.remove_callback(PrinterCallback)
         self.add_callback(_OptimizerPhase(self))
+
+    def get_batch_samples(self, *args: Any) -> tuple[list[Any], Any]:
+        """Return a step's micro-batches as the data policy hands them out, and their labels."""
+        batches, _ = super().get_batch_samples(*args)
+        batches = self.feed(batches, self.state.global_step, self.model, self.clock)
+        return batches, self._get_num_items_in_batch(batches, self.args.device)
 
     def compute_loss(
         self,
@@ -156,6 +168,7 @@ class DistillationTrainer(Trainer):
         super()._save_checkpoint(model, trial)
         if self.args.should_save:
             folder = Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")
+            (folder / POLICY).write_text(json.dumps(self.feed.policy.state_dict()))
             save_state(self.objective, folder)
 
 
@@ -187,7 +200,7 @@ def fit(
     teacher: Teacher | None,
     objective: TokenObjective,
     encoded: Encoded,
-    pad: int,
+    feed: Feed,
     training: Training,
     seed: int,
     folder: Path,
@@ -200,7 +213,7 @@ def fit(
         teacher: see :class:`DistillationTrainer`.
         objective: the loss.
         encoded: the training sequences.
-        pad: the id of the padding token.
+        feed: the data policy at work on them.
         training: the settings.
         seed: decides the data order and dropout.
         folder: keeps the checkpoints; the caller removes it once the model is saved.
@@ -218,14 +231,16 @@ def fit(
         teacher=teacher,
         objective=objective,
         order=row_order(encoded.examples, training, seed),
+        feed=feed,
         on_step=on_step,
         args=_arguments(training, len(encoded.examples), seed, folder),
         train_dataset=encoded.examples,
-        data_collator=Collator(pad),
+        data_collator=feed.collate,
     )
     checkpoint = newest_checkpoint(folder)
     if checkpoint is not None:
         load_state(objective, checkpoint)
+        feed.policy.load_state_dict(json.loads((checkpoint / POLICY).read_text()))
     failure = None
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -235,11 +250,6 @@ def fit(
         failure = error
     history = [entry for entry in trainer.state.log_history if "loss" in entry]
     return tuple(_step(entry) for entry in history), failure
-
-
-def row_order(examples: Sequence[Example], training: Training, seed: int) -> ByLength:
-    """Return the order in which a training takes its rows."""
-    return ByLength(examples, training.sequences * world_size(), seed, training.length_pool)
 
 
 def _arguments(training: Training, rows: int, seed: int, folder: Path) -> TrainingArguments:
@@ -273,12 +283,6 @@ def _arguments(training: Training, rows: int, seed: int, folder: Path) -> Traini
     # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
-
-
-def world_size() -> int:
-    """Return the number of processes that train together."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def _step(entry: Mapping[str, Any]) -> Step:

@@ -3,8 +3,7 @@
 import copy
 import shutil
 import time
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,16 @@ from adakd.config import Pretrained, Pruned, Scratch, Training
 from adakd.data import prompt_of, read_rows
 from adakd.disk import lack_of_room
 from adakd.errors import AdakdError, NonFiniteLoss
-from adakd.planning import Cell, Plan, digest, total_steps, training_of
+from adakd.planning import Cell, Plan, digest, training_of
 from adakd.progress import Show
 from adakd.records import Step, TeachingRecord, TrainingRecord
 from adakd.training import models
 from adakd.training.cache import TeacherCache
-from adakd.training.encoding import Encoded, Example, encode
+from adakd.training.encoding import Encoded, encode, world_size
+from adakd.training.lessons import Lessons
 from adakd.training.objective import Objective, SupervisedObjective, TokenObjective
 from adakd.training.responses import head_of
-from adakd.training.trainer import OnStep, Teacher, fit, live, row_order, world_size
+from adakd.training.trainer import OnStep, Teacher, fit, live
 
 
 class Workshop:
@@ -48,15 +48,22 @@ class Workshop:
 
     @cached_property
     def encoded(self) -> Encoded:
-        """The training sequences."""
+        """The sequences of the data set."""
         rows = read_rows(self.suite.data.train, self.suite)
         return encode(rows, self.tokenizer, self.suite.data)
 
     @cached_property
+    def lessons(self) -> Lessons:
+        """What each cell learns from."""
+        load = partial(self.load, self.plan.teacher)
+        return Lessons(self.plan, self.encoded, self.tokenizer, self.folder, load)
+
+    @cached_property
     def teacher(self) -> Any:
         """The trained teacher, frozen, on the training device, in the training precision."""
-        dtype = models.DTYPES[self.suite.training.precision]
-        return models.place(self._whole_teacher, dtype).requires_grad_(False).eval()
+        dtype, model = models.DTYPES[self.suite.training.precision], self._whole_teacher
+        del self._whole_teacher  # placed, it is another one: who needs it whole loads it again
+        return models.place(model, dtype).requires_grad_(False).eval()
 
     @cached_property
     def cache(self) -> TeacherCache | str:
@@ -70,7 +77,9 @@ class Workshop:
         head = head_of(model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
         if isinstance(head, str):
             return f"its head cannot be taken from it, {head}"
-        examples, dtype = self._read_in_training(), models.DTYPES[mode]
+        examples, dtype = self.lessons.read_by_teacher(), models.DTYPES[mode]
+        if not examples:
+            return "every data policy of the suite makes its sequences in training"
         sequences = [(example.number, example.input_ids, example.labels) for example in examples]
         key = digest(models.weights_digest(model), sequences, mode, training.batch_size)
         width = head.weight.shape[-1]
@@ -104,13 +113,20 @@ class Workshop:
         assert isinstance(base, Pruned)
         return models.prune(self.load(self.plan.teacher), base)
 
+    def teaching_of(self, cell: Cell) -> Teacher:
+        """Return what a cell learns from: the teacher itself where nothing could be kept."""
+        return live(self.teacher) if self.lessons.is_fresh(cell) else self.teaching
+
     def teaching_record(self, seconds: float) -> TeachingRecord:
         """Return how the teacher's part is had; `seconds` is what filling the cache took."""
-        per_step, cells = self.suite.training.sequences, self.plan.cells
-        readings = sum(self.steps(cell) * per_step for cell in cells if cell.has_teacher)
+        per_step, lessons = self.suite.training.sequences, self.lessons
+        cells = [cell for cell in self.plan.cells if cell.has_teacher]
         key, cache = self.plan.teaching_key, self.cache
+        if not isinstance(cache, str):
+            cells = [cell for cell in cells if not lessons.is_fresh(cell)]
+        readings = sum(self.steps(cell) * per_step for cell in cells)
         if isinstance(cache, str):
-            sequences = len(self._read_in_training())
+            sequences = len(lessons.read_by_teacher())
             return TeachingRecord(
                 key=key, cache="off", reason=cache, sequences=sequences, readings=readings
             )
@@ -127,24 +143,6 @@ class Workshop:
     @cached_property
     def _whole_teacher(self) -> Any:
         return self.load(self.plan.teacher)
-
-    def _read_in_training(self) -> list[Example]:
-        """Return the sequences that any distilled student meets, or the overhead's measurement."""
-        examples, seeds = self.encoded.examples, self.suite.seeds
-        counts = dict.fromkeys(seeds, 0)
-        for cell in self.plan.cells:
-            if cell.has_teacher:
-                rows = self.steps(cell) * self.suite.training.sequences
-                counts[cell.seed] = max(counts[cell.seed], rows)
-        timing, training = self.suite.timing, self.suite.training
-        timed = (timing.warmup + timing.pairs) * training.batch_size if timing.pairs else 0
-        counts[seeds[0]] = max(counts[seeds[0]], timed)
-        met = {
-            number
-            for seed, count in counts.items()
-            for number in islice(row_order(examples, training, seed), count)
-        }
-        return [example for example in examples if example.number in met]
 
     # --- one cell ---------------------------------------------------------------------------
 
@@ -193,17 +191,17 @@ class Workshop:
 
     def steps(self, cell: Cell) -> int:
         """Return the optimizer steps of a cell."""
-        training = training_of(cell, self.suite)
-        return 0 if training is None else total_steps(training, len(self.encoded.examples))
+        return self.lessons.steps(cell)
 
     def objective(self, cell: Cell, student: Any) -> TokenObjective:
         """Return the loss that a cell's `student` is trained with, at its start."""
-        divergence, adaptive = self.plan.parts(cell)
-        if divergence is None:
+        baseline, adaptive = self.plan.parts(cell)
+        if baseline is None:
             return SupervisedObjective()
-        theirs = self.teaching.width if isinstance(self.teaching, TeacherCache) else None
-        widths = _width(student), theirs or _width(self.teacher)
-        return Objective(divergence, adaptive, total_steps=self.steps(cell), widths=widths)
+        teaching, steps = self.teaching_of(cell), self.steps(cell)
+        theirs = teaching.width if isinstance(teaching, TeacherCache) else _width(self.teacher)
+        widths = _width(student), theirs
+        return Objective(baseline.divergence, adaptive, total_steps=steps, widths=widths)
 
     def train(self, cell: Cell, on_step: OnStep = lambda _: None) -> TrainingRecord:
         """Train a cell from its last checkpoint, save its model and return its record.
@@ -229,7 +227,7 @@ class Workshop:
             seconds=time.perf_counter() - start,
             parameters=_count(model),
             trainable=_count(model, trainable=True),
-            rows=len(self.encoded.examples),
+            rows=self.lessons.rows(cell),
             left_out=self.encoded.left_out,
         )
 
@@ -246,10 +244,10 @@ class Workshop:
         objective = self.objective(cell, model)
         return fit(
             model=model,
-            teacher=self.teaching if objective.needs_teacher else None,
+            teacher=self.teaching_of(cell) if objective.needs_teacher else None,
             objective=objective,
-            encoded=self.encoded,
-            pad=self.tokenizer.pad_token_id,
+            encoded=self.lessons.encoded(cell),
+            feed=self.lessons.feed(cell, training),
             training=training,
             seed=cell.seed,
             folder=checkpoints,

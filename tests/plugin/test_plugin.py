@@ -62,7 +62,10 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
     (tmp_path / "long.yaml").write_text("kind: longest\nmargin: 0\n")
     suite = suite_file(
         {
-            "divergences": [{"name": "scaled_reverse_kl", "factor": 3}],
+            "divergences": [
+                {"name": "scaled_reverse_kl", "factor": 3},
+                {"divergence": "scaled_reverse_kl", "policy": "every_other"},
+            ],
             "judges": [str(tmp_path / "long.yaml")],
             "arms": {"adakd": "adakd", "surest": {"name": "surest", "power": 2}},
             "timing.pairs": 0,
@@ -76,6 +79,9 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
     assert trained["scaled_reverse_kl(factor=3)"] == "done"
     assert trained["scaled_reverse_kl(factor=3) + adakd"] == "done"
     assert trained["scaled_reverse_kl(factor=3) + surest"] == "done"
+    trainings = {t.cell.method: t for t in store.of(TrainingRecord)}
+    written = trainings["scaled_reverse_kl, every_other + adakd"].steps
+    assert ["generation" in step.seconds for step in written] == [False, True, False, True]
     verdicts = store.of(VerdictRecord)
     assert [verdict for verdict in verdicts if verdict.reason.endswith(" letters")]
     assert {verdict.judge.partition("@")[0] for verdict in verdicts} == {"long"}

@@ -173,7 +173,7 @@ def test_the_page_reads_as_it_did(page):
     [
         (
             {"cache": "fp16", "tokens": 2000, "size": 3 << 20},
-            "read each of 90 sequences once; all trainings together take 1,080 sequences. "
+            "read each of 90 sequences once; all trainings on them together take 1,080 sequences. "
             "Hidden states of 2,000 labels are kept as fp16, 3 MiB",
         ),
         (

@@ -1,4 +1,4 @@
-"""Parts from outside: a divergence, an adaptive method, and a judge that likes long answers."""
+"""Parts from outside: a divergence, an adaptive method, a data policy, a judge of length."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -10,6 +10,7 @@ from pydantic import Field
 from adakd import divergence
 from adakd.adaptive import Adaptive, Choice, adaptive
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
+from adakd.policies import Decoding, Policy, Rows, Turn, policy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,17 @@ class Surest(Adaptive):
         """Keep all tokens, weighed."""
         keep = scores.new_ones(len(scores)).nonzero().squeeze(-1)
         return Choice(score=scores, keep=keep, weight=scores**self.power)
+
+
+@policy("every_other")
+class EveryOther(Policy):
+    """The student's own text in every other optimizer step."""
+
+    fresh = True
+
+    def __call__(self, rows: Rows, turn: Turn) -> Rows:
+        """Return the rows, or what the student makes of their prompts."""
+        return turn.write(rows, Decoding(max_new_tokens=4)) if turn.step % 2 else rows
 
 
 @judge_backend("longest")

@@ -1,0 +1,22 @@
+"""Data policies: whose responses a student learns from, whatever the divergence.
+
+Importing this package imports no torch: a suite is checked without it.
+"""
+
+from adakd.policies.offline import Offline
+from adakd.policies.on_policy import OnPolicy
+from adakd.policies.parts import Decoding, Policy, Rows, Turn, policy
+from adakd.policies.replay import Replay
+from adakd.policies.sequence_level import SequenceLevel
+
+__all__ = [
+    "Decoding",
+    "Offline",
+    "OnPolicy",
+    "Policy",
+    "Replay",
+    "Rows",
+    "SequenceLevel",
+    "Turn",
+    "policy",
+]

@@ -1,0 +1,41 @@
+"""Learning from what the student itself writes."""
+
+from adakd.policies.parts import (
+    Decoding,
+    NewTokens,
+    Policy,
+    Rows,
+    Share,
+    Temperature,
+    TopK,
+    TopP,
+    Turn,
+    policy,
+)
+
+
+@policy("on_policy")
+class OnPolicy(Policy):
+    """GKD: with probability `lmbda` the student answers a batch's prompts, and learns from that.
+
+    The probability is per micro-batch. At 0 it is the data set, bit for bit.
+
+    References:
+        `On-Policy Distillation of Language Models <https://arxiv.org/abs/2306.13649>`_, 2023.
+    """
+
+    def __init__(
+        self,
+        *,
+        lmbda: Share = 0.5,
+        temperature: Temperature = 1.0,
+        top_p: TopP = 1.0,
+        top_k: TopK = 0,
+        max_new_tokens: NewTokens | None = None,
+    ) -> None:
+        self.lmbda, self.fresh = lmbda, lmbda > 0
+        self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)
+
+    def __call__(self, rows: Rows, turn: Turn, /) -> Rows:
+        """Return the rows, or the student's answers to their prompts."""
+        return turn.write(rows, self.decoding) if turn.chance.random() < self.lmbda else rows

@@ -1,0 +1,153 @@
+"""What models write: their own distribution, ended where it ends, and nothing else disturbed."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from adakd.config import Lora
+from adakd.policies import Decoding
+from adakd.training.encoding import Example
+from adakd.training.generating import Writer
+from adakd.training.models import with_adapters
+from adakd.training.objective import IGNORED
+
+END, PAD, VOCABULARY = 0, 1, 12
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        attention_dropout=0.5,
+        initializer_range=0.7,
+    )
+    made = LlamaForCausalLM(config)
+    made.generation_config.repetition_penalty = 9.0  # as some published models have it
+    made.generation_config.eos_token_id = 5
+    return made.train()
+
+
+def rows(*lengths: int) -> list[Example]:
+    made = []
+    for number, length in enumerate(lengths):
+        prompt = [2 + (3 * number + 7 * place) % 10 for place in range(length)]
+        made.append(Example(number, [*prompt, 3], [IGNORED] * length + [3]))
+    return made
+
+
+def said(answers: list[Example]) -> list[list[int]]:
+    return [answer.input_ids[len(answer.prompt) :] for answer in answers]
+
+
+WRITE = Writer(end=END, pad=PAD, max_tokens=20)
+
+
+def greedy(model: Any, prompt: list[int], room: int) -> list[int]:
+    """The likeliest continuation without a cache, padding or a batch."""
+    ids = list(prompt)
+    with torch.no_grad():
+        while len(ids) < len(prompt) + room:
+            ids.append(int(model(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == END:
+                break
+    return ids[len(prompt) :]
+
+
+def test_the_likeliest_text_is_that_of_one_row_without_cache_and_padding(model: Any) -> None:
+    given = rows(3, 9, 6, 17, 2)
+    answers = WRITE(model, given, Decoding(temperature=0), "now")
+    model.eval()
+    assert said(answers) == [greedy(model, row.prompt, 20 - len(row.prompt)) for row in given]
+    model.train()
+    assert [answer.number for answer in answers] == [-1, -2, -3, -4, -5]
+    assert [answer.prompt for answer in answers] == [row.prompt for row in given]
+    assert all(len(answer.labels) == len(answer.input_ids) for answer in answers)
+
+
+def test_samples_are_drawn_from_the_models_distribution(model: Any) -> None:
+    (row,) = rows(4)
+    many = [Example(number, row.input_ids, row.labels) for number in range(4000)]
+    model.eval()
+    with torch.no_grad():
+        logits = model(torch.tensor([row.prompt])).logits[0, -1]
+    model.train()
+    for decoding in (
+        Decoding(max_new_tokens=1),
+        Decoding(temperature=0.5, max_new_tokens=1),
+        Decoding(top_k=3, max_new_tokens=1),
+        Decoding(top_p=0.6, max_new_tokens=1),
+    ):
+        scores = logits / decoding.temperature
+        order = scores.argsort(descending=True)
+        before = scores.softmax(-1)[order].cumsum(-1) - scores.softmax(-1)[order]
+        out = order[(before >= decoding.top_p) | (torch.arange(12) >= (decoding.top_k or 12))]
+        expected = scores.index_fill(0, out, -torch.inf).softmax(-1)
+        drawn = Counter(answer[0] for answer in said(WRITE(model, many, decoding, "now")))
+        for token, share in enumerate(expected.tolist()):
+            # 5 standard errors
+            assert abs(drawn[token] / 4000 - share) <= 5 * (share * (1 - share) / 4000) ** 0.5
+
+
+def test_an_answer_ends_with_its_end_or_where_no_more_fits(model: Any) -> None:
+    given = [row for row in rows(*[2 + n % 17 for n in range(120)])]
+    answers = WRITE(model, given, Decoding(), "now")
+    short = WRITE(model, given, Decoding(max_new_tokens=3), "now")
+    for row, answer, cut in zip(given, said(answers), said(short), strict=True):
+        room = 20 - len(row.prompt)
+        assert END not in answer[:-1]
+        assert answer[-1] == END or len(answer) == room
+        assert 1 <= len(answer) <= room
+        assert cut == answer[: min(3, room)]
+    assert {answer[-1] == END for answer in said(answers)} == {True, False}
+
+
+def test_padding_that_is_the_end_changes_nothing(model: Any) -> None:
+    given = rows(3, 9, 6, 17, 2)
+    other = Writer(end=END, pad=END, max_tokens=20)
+    assert said(other(model, given, Decoding(), "x")) == said(WRITE(model, given, Decoding(), "x"))
+
+
+def test_a_row_says_the_same_in_any_company(model: Any) -> None:
+    given = rows(5, 9, 12, 3)
+    together = said(WRITE(model, given, Decoding(), "now"))
+    alone = [said(WRITE(model, [row], Decoding(), "now"))[0] for row in given]
+    assert together == alone
+    assert together != said(WRITE(model, given, Decoding(), "later"))
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_it_leaves_everything_as_it_was(model: Any, lora: bool) -> None:
+    writer = with_adapters(model, Lora(r=2, dropout=0.5), 1).train() if lora else model
+    torch.manual_seed(3)
+    before, state = torch.get_rng_state(), torch.rand(3)
+    torch.manual_seed(3)
+    answers = WRITE(writer, rows(4, 6), Decoding(), "now")
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(torch.rand(3), state)
+    assert answers == WRITE(writer, rows(4, 6), Decoding(), "now")
+    assert all(module.training for module in writer.modules())
+    assert model.generation_config.repetition_penalty == 9.0
+    assert all(parameter.grad is None for parameter in writer.parameters())
+
+
+def test_each_token_is_read_once(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    lengths: list[int] = []
+    real = LlamaForCausalLM.forward
+
+    def forward(self: Any, *args: Any, **kwargs: Any) -> Any:
+        lengths.append(kwargs["input_ids"].shape[1])
+        return real(self, *args, **kwargs)
+
+    monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
+    answers = WRITE(model, rows(9, 4), Decoding(), "now")
+    assert lengths[0] == 9
+    assert set(lengths[1:]) == {1}
+    assert len(lengths) == max(map(len, said(answers)))
