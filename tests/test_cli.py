@@ -14,6 +14,7 @@ import pytest
 from adakd import cli as command_line
 from adakd.benching import Bench
 from adakd.judging import load_judge
+from adakd.listing import listing
 from adakd.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
 from adakd.results import Store
 
@@ -237,8 +238,11 @@ def test_ls(adakd: Adakd, kind: str, expected: list[str]) -> None:
 
 def test_ls_says_something_of_everything(adakd: Adakd) -> None:
     for kind in ("divergences", "policies", "adaptive", "suites", "judges"):
-        for line in adakd("ls", kind).out.splitlines():
-            assert len(line.split()) >= 3, line
+        shown = adakd("ls", kind).out
+        for row in listing(kind, None):
+            assert len(row.summary.split()) >= 2, row
+            assert row.name.strip() in shown
+            assert row.summary.split()[0] in shown
 
 
 def test_ls_shows_a_setting_without_a_default_and_brackets(adakd: Adakd) -> None:
