@@ -69,6 +69,8 @@ class PaperTable:
 
     table: str
     model: str | None
+    over: str | None
+    """The method that gains are counted from; None where it is the plain arm of each."""
     columns: tuple[str, ...]
     """Sets that both have, and the mean."""
     sets: tuple[str, ...]
@@ -124,6 +126,7 @@ def _table(index: Index, section: Published) -> PaperTable:
     return PaperTable(
         table=section.table,
         model=section.model,
+        over=section.over,
         columns=(*columns, "mean"),
         sets=tuple(task.name for task in ours),
         paper_sets=theirs,
