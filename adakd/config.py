@@ -320,6 +320,8 @@ class Baseline(Config):
     policy: PartSpec = Spec(name="offline")
     label: Annotated[str, Field(min_length=1)] | None = None
     """What tables call it; made of the two parts if not given."""
+    arms: tuple[str, ...] | None = None
+    """Which of the suite's arms it has beside the plain one; all of them if not given."""
 
     @model_validator(mode="after")
     def _no_other_meaning(self) -> "Baseline":
@@ -343,6 +345,19 @@ def _baseline(value: Any) -> Any:
 
 BaselineSpec = Annotated[Baseline, BeforeValidator(_baseline)]
 """A :class:`Baseline` in suite files, where a divergence is enough."""
+
+
+class Published(Config):
+    """A table of the AdaKD paper, which the report sets beside the run's own scores."""
+
+    table: str
+    """Its key in ``suites/paper/tables.json``."""
+    model: str | None = None
+    """Which part of it, such as ``qwen2-7b->1.5b``, where it has several."""
+    rows: dict[str, str] = Field(min_length=1)
+    """The published row of each of our methods, such as ``{"rkd + adakd": "rkd+adakd"}``."""
+    over: str | None = None
+    """Our method that gains are counted from; the plain arm of each divergence if not given."""
 
 
 class Suite(Config):
@@ -369,6 +384,13 @@ class Suite(Config):
     timing: Timing = Timing()
     judges: tuple[str, ...] = ()
     """Judges that every run asks: shipped names or paths."""
+    paper: tuple[Published, ...] = ()
+    """Published tables that the report sets beside ours."""
+
+    def arms_of(self, baseline: Baseline) -> dict[str, Spec]:
+        """Return the arms of a baseline by name, without the plain one."""
+        chosen = self.arms if baseline.arms is None else baseline.arms
+        return {arm: spec for arm, spec in self.arms.items() if arm in chosen}
 
     @model_validator(mode="after")
     def _distinct(self) -> "Suite":
@@ -380,6 +402,11 @@ class Suite(Config):
                 raise ValueError(f"{what}: {value} is given twice")
         if "none" in self.arms:
             raise ValueError("arms: 'none' is the plain arm, which is always there")
+        for number, baseline in enumerate(self.divergences):
+            for arm in set(baseline.arms or ()) - set(self.arms):
+                raise ValueError(
+                    f"divergences.{number}.arms: unknown arm {arm!r}{did_you_mean(arm, self.arms)}"
+                )
         return self
 
     @model_validator(mode="after")

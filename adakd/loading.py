@@ -16,18 +16,39 @@ from adakd.errors import AdakdError, did_you_mean
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     """Read a suite by shipped name or path, with ``a.b=value`` overrides.
 
-    A relative path in the file is relative to the file; an override whose value is an existing
-    path is taken from the working directory.
+    A suite that ``extends`` another one of its folder has all sections of that one which it does
+    not give itself. A relative path in the file is relative to the file; an override whose value
+    is an existing path is taken from the working directory.
 
     Raises:
         AdakdError: no such suite, or a field that is wrong, named with its file.
     """
     file = resources.find("suites", name)
-    content = read_yaml(file)
+    content = _extended(file)
     for override in overrides:
         apply_override(content, override)
     own_name = file.stem if file == Path(name) else name
     return validated(Suite, {"name": own_name, **content}, file)
+
+
+def _extended(file: Path, *before: Path) -> dict[str, Any]:
+    """Read a suite over those that it extends; a section that it gives replaces theirs whole.
+
+    Raises:
+        AdakdError: one of them is not there, is no mapping, or extends itself.
+    """
+    content = read_yaml(file)
+    base = content.pop("extends", None)
+    if base is None:
+        return content
+    other = file.with_name(f"{base}.yaml")
+    if not other.is_file():
+        known = sorted(path.stem for path in file.parent.glob("*.yaml"))
+        near = did_you_mean(str(base), known)
+        raise AdakdError(f"{file}: extends: no suite {base!r} in its folder{near}")
+    if other in (file, *before):
+        raise AdakdError(f"{file}: extends: {base!r} extends this suite in turn")
+    return {**_extended(other, file, *before), **content}
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

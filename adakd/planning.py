@@ -31,7 +31,8 @@ from adakd.config import (
     Training,
 )
 from adakd.divergences import divergence
-from adakd.errors import AdakdError
+from adakd.errors import AdakdError, did_you_mean
+from adakd.paper import published_rows
 from adakd.policies import Policy, policy
 from adakd.registry import Registry, Spec, load_plugins
 
@@ -161,7 +162,28 @@ def plan(suite: Suite) -> Plan:
             raise AdakdError(
                 f"suite {suite.name!r}: {twin.method} and {cell.method} are the same: leave one out"
             )
+    _check_paper(suite, {cell.method for cell in cells})
     return Plan(suite=suite, cells=cells, jobs=_jobs(suite, cells))
+
+
+def _check_paper(suite: Suite, methods: set[str]) -> None:
+    """Find out before any training whether the report can set published rows beside ours.
+
+    Raises:
+        AdakdError: a table, a row or a method that does not exist.
+    """
+    for number, section in enumerate(suite.paper):
+        where = f"suite {suite.name!r}, paper.{number}"
+        try:
+            published_rows(section)
+        except AdakdError as error:
+            raise type(error)(f"{where}: {error}") from None
+        for method in section.rows:
+            if method not in methods:
+                raise AdakdError(f"{where}: no method {method!r}{did_you_mean(method, methods)}")
+        if section.over is not None and section.over not in section.rows:
+            near = did_you_mean(section.over, section.rows)
+            raise AdakdError(f"{where}: over: no row {section.over!r}{near}")
 
 
 def training_of(cell: Cell, suite: Suite) -> Training | None:
@@ -209,7 +231,8 @@ def _cells(suite: Suite) -> tuple[Cell, ...]:
         source = {"name": data.name, "settings": _resolved(policy, data, where)}
         taught = {**learned, "divergence": method, "policy": source}
         for seed in suite.seeds:
-            for arm, wrapper in ((PLAIN, None), *wrappers.items()):
+            for arm in (PLAIN, *suite.arms_of(baseline)):
+                wrapper = wrappers.get(arm)
                 parts = {**taught, "adaptive": wrapper}
                 cells.append(_cell("distilled", seed, parts, str(baseline), arm))
             if longer := suite.controls.longer:

@@ -10,6 +10,10 @@ ROOT = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent
 """The folder that holds ``suites/``, ``judges/`` and ``templates/``."""
 
 
+PUBLISHED = ROOT / "suites" / "paper" / "tables.json"
+"""The scores that the AdaKD paper reports."""
+
+
 def benchmarks() -> Path:
     """Return the folder of the benchmarks, which in a checkout stand among the tests."""
     return ROOT / "bench" if ROOT == _PACKAGED else ROOT / "tests" / "bench"

@@ -6,6 +6,7 @@ from zipfile import ZipFile
 
 SHIPPED = (
     "suites/smoke.yaml",
+    "suites/paper/tables.json",
     "judges/rule.yaml",
     "templates/new/suite.yaml",
     "bench/bench.ini",

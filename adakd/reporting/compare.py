@@ -62,12 +62,14 @@ def answer(index: Index) -> Answer:
     return Answer(overall, _worded(single), _noise(index, sets))
 
 
-def versus(index: Index, pairs: Sequence[tuple[Method, Method]]) -> tuple[Comparison, ...]:
-    """Compare each first method of `pairs` with the second, pooled over the instruction sets.
+def versus(
+    index: Index, pairs: Sequence[tuple[Method, Method]], sets: Sequence[TaskInfo] | None = None
+) -> tuple[Comparison, ...]:
+    """Compare each first method of `pairs` with the second, pooled over instruction sets.
 
-    The rows are one family for Holm's adjustment.
+    The rows are one family for Holm's adjustment. All sets count if none are given.
     """
-    sets = index.of_sort("answers")
+    sets = index.of_sort("answers") if sets is None else sets
     return _worded([_comparison(index, on, off, sets, None) for on, off in pairs if sets])
 
 

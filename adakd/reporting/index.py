@@ -169,7 +169,7 @@ def _expected(suite: Suite) -> Iterator[tuple[Method, int]]:
     if suite.controls.sft:
         yield from ((Method("sft"), seed) for seed in suite.seeds)
     for spec in suite.divergences:
-        for arm in (PLAIN, *suite.arms):
+        for arm in (PLAIN, *suite.arms_of(spec)):
             yield from ((Method("distilled", str(spec), arm), seed) for seed in suite.seeds)
         if longer := suite.controls.longer:
             method = Method("longer", str(spec), longer=longer)

@@ -17,7 +17,7 @@ from adakd.errors import AdakdError
 from adakd.judging.pairs import ALL, REFERENCE
 from adakd.planning import PLAIN
 from adakd.records import RunRecord, TeachingRecord
-from adakd.reporting import benchmarks, equal_time, svg, text, wording
+from adakd.reporting import benchmarks, equal_time, paper, svg, text, wording
 from adakd.reporting.agreement import METRIC
 from adakd.reporting.answers import Look, looks
 from adakd.reporting.benchmarks import Benchmarks
@@ -28,6 +28,7 @@ from adakd.reporting.index import Gap, Index, Method, index
 from adakd.reporting.items import browser
 from adakd.reporting.judging import Judging, judging
 from adakd.reporting.overhead import Overhead, overheads
+from adakd.reporting.paper import PaperTable, paper_tables
 from adakd.reporting.samples import Example, examples
 from adakd.reporting.tables import ScoreTable, score_table
 from adakd.reporting.trainings import Trained, trainings
@@ -60,6 +61,8 @@ class View:
     tasks: ScoreTable
     unscored: int
     """Item scores that could not be computed, over all tables."""
+    paper: tuple[PaperTable, ...]
+    """Published tables beside ours, where the suite names any."""
     looks: tuple[Look, ...]
     judging: Judging
     overheads: tuple[Overhead, ...]
@@ -131,6 +134,7 @@ def view(store: Store, order: Index, judged: Verdicts) -> View:
         sets=sets,
         tasks=score_table(order, order.of_sort("choice", "task")),
         unscored=sum(record.unscored for records in order.scores.values() for record in records),
+        paper=paper_tables(order),
         looks=looks(order),
         judging=judging(store, order, judged),
         overheads=overheads(store),
@@ -155,7 +159,7 @@ def _environment() -> Environment:
     environment.filters |= {name: getattr(text, name) for name in names}
     environment.filters["groupby_kept"] = _grouped
     environment.globals |= {"svg": svg, "text": text, "say": wording}
-    environment.globals |= {"bench": benchmarks, "equal": equal_time}
+    environment.globals |= {"bench": benchmarks, "equal": equal_time, "beside": paper}
     environment.globals |= {"PLAIN": PLAIN, "ALL": ALL, "REFERENCE": REFERENCE}
     environment.globals |= {"CASES": KNOWN, "METRIC": METRIC}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

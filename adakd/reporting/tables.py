@@ -42,13 +42,36 @@ class ScoreTable:
     """What the ± varies: training seeds where there are several, else sampling seeds."""
     seeds: int
     """How many of them."""
+    samplings: int
+    """Sampling seeds of each training; 0 where nothing is sampled."""
     best: tuple[float | None, ...]
     """The best mean of the distilled students in each column; None where all are equal."""
+
+    @property
+    def varied(self) -> str:
+        """What varies behind each field, such as ``mean ± std over 3 training seeds``."""
+        samplings = text.counted(self.samplings, "sampling seed")
+        if self.spread == "sampling" and self.seeds > 1:
+            return f"mean ± std over {samplings} of one training seed"
+        each = {0: "", 1: ", one sampling seed"}.get(self.samplings, f", {samplings} averaged")
+        if self.seeds > 1:
+            return f"mean ± std over {text.counted(self.seeds, 'training seed')}{each}"
+        return f"one training seed{each}"
+
+    @property
+    def paired(self) -> str:
+        """What differences of two rows are paired over, besides items."""
+        trainings = self.seeds if self.spread == "training" else 1
+        each = (
+            f", each at {text.counted(self.samplings, 'sampling seed')}" if self.samplings else ""
+        )
+        return f"paired over {text.counted(trainings, 'training seed')}{each}"
 
 
 def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) -> ScoreTable:
     """Return a table of all methods on `tasks`, with the mean over them where asked."""
-    spread, seeds = _spread(index, tasks)
+    samplings = _samplings(index, tasks)
+    spread, seeds = _spread(index, samplings)
     with_mean = average and len(tasks) > 1
     rows = tuple(
         (
@@ -70,6 +93,7 @@ def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) 
         rows=rows,
         spread=spread,
         seeds=seeds,
+        samplings=samplings,
         best=tuple(best),
     )
 
@@ -86,9 +110,8 @@ def summary_table(store: Store) -> Table:
     sets, others = order.of_sort("answers"), order.of_sort("choice", "task")
     tables = [score_table(order, sets, average=True), score_table(order, others)]
     shown = [table for table in tables if table.columns]
-    spreads = {text.counted(t.seeds, f"{t.spread} seed"): None for t in shown if t.seeds > 1}
-    over = f" ± std over {' and '.join(spreads)}" if spreads else ", one seed"
-    result = Table(title=f"mean{over}" if shown else "no scores")
+    varied = dict.fromkeys(table.varied for table in shown)
+    result = Table(title="; ".join(varied) if shown else "no scores")
     result.add_column("method")
     for table in shown:
         for column, unit in zip(table.columns, table.units, strict=True):
@@ -105,17 +128,20 @@ def _field(score: Score) -> str:
     return f"{score.mean:.2f}{spread}{'*' if score.status == 'partial' else ''}"
 
 
-def _spread(index: Index, tasks: Sequence[TaskInfo]) -> tuple[Spread, int]:
+def _spread(index: Index, samplings: int) -> tuple[Spread, int]:
     """Return which seeds vary, and how many: training seeds where there are several."""
-    if len(index.seeds) > 1:
+    if len(index.seeds) > 1 or not samplings:
         return "training", len(index.seeds)
+    return "sampling", samplings
+
+
+def _samplings(index: Index, tasks: Sequence[TaskInfo]) -> int:
+    """Return how many sampling seeds the scores of `tasks` have."""
     names = {task.name for task in tasks}
-    samplings = {
+    seeds = {
         r.sampling_seed for (_, _, name), rs in index.scores.items() if name in names for r in rs
     }
-    if samplings <= {None}:
-        return "training", len(index.seeds)
-    return "sampling", len(samplings)
+    return len(seeds - {None})
 
 
 def _score(index: Index, method: Method, tasks: Sequence[TaskInfo], spread: Spread) -> Score:

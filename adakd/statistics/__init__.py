@@ -14,6 +14,7 @@ from adakd.statistics.differences import (
     pooled_difference,
 )
 from adakd.statistics.families import Word, holm, sign_flip_floor, word
+from adakd.statistics.orders import OrderAgreement, order_agreement
 from adakd.statistics.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.statistics.rates import POINTS, PairResult, WinRate, win_rate
 from adakd.statistics.ratios import Ratio, ratio_of_medians, wilson
@@ -28,6 +29,7 @@ __all__ = [
     "Array",
     "Difference",
     "Game",
+    "OrderAgreement",
     "PairResult",
     "Ranked",
     "Ranking",
@@ -41,6 +43,7 @@ __all__ = [
     "gap_closed",
     "holm",
     "krippendorff_alpha",
+    "order_agreement",
     "paired_difference",
     "pooled_difference",
     "ratio_of_medians",

@@ -14,6 +14,17 @@ def test_a_complete_run_has_no_gaps(made_store):
     assert [task.name for task in order.tasks] == ["dolly", "self-inst", "dolly-choice", "arc_easy"]
 
 
+def test_arms_that_a_baseline_does_not_have_are_no_gaps(made_store):
+    store = made_store(arms=("adakd", "egad"), failed=None)
+    (run,) = store.of(RunRecord)
+    divergences = [{"divergence": "forward_kl", "arms": ["egad"]}]
+    suite = {**run.suite, "divergences": divergences}
+    store.add(run.model_copy(update={"suite": suite, "wanted": ()}))
+    assert [str(method) for method, _ in index(store).expected[5::3]] == [
+        "forward_kl", "forward_kl + egad",
+    ]  # fmt: skip
+
+
 def test_a_failed_cell_is_named_with_its_reason_and_step(made_store):
     (gap,) = index(made_store()).gaps()
     assert gap.what == "forward_kl + adakd, seed 30"

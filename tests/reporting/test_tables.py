@@ -52,6 +52,35 @@ def test_spread_is_over_sampling_seeds_where_there_is_one_training_seed(made_sto
     assert found.std == pytest.approx(stdev(teacher[:3]))
 
 
+@pytest.mark.parametrize(
+    ("seeds", "samplings", "varied", "paired"),
+    [
+        (
+            (10, 20, 30), (1, 2), "mean ± std over 3 training seeds, 2 sampling seeds averaged",
+            "paired over 3 training seeds, each at 2 sampling seeds",
+        ),
+        (
+            (10, 20), (1,), "mean ± std over 2 training seeds, one sampling seed",
+            "paired over 2 training seeds, each at 1 sampling seed",
+        ),
+        (
+            (10,), (1, 2), "mean ± std over 2 sampling seeds of one training seed",
+            "paired over 1 training seed, each at 2 sampling seeds",
+        ),
+        (
+            (10,), (1,), "one training seed, one sampling seed",
+            "paired over 1 training seed, each at 1 sampling seed",
+        ),
+        ((10,), (None,), "one training seed", "paired over 1 training seed"),
+    ],
+)  # fmt: skip
+def test_a_table_says_which_seeds_vary(made_store, seeds, samplings, varied, paired):
+    order = index(made_store(seeds=seeds, samplings=tuple(s or 0 for s in samplings), failed=None))
+    sets = order.of_sort("answers" if samplings != (None,) else "choice")
+    table = score_table(order, sets)
+    assert (table.varied, table.paired) == (varied, paired)
+
+
 def test_the_mean_of_the_sets_is_the_last_column(made_store):
     order = index(made_store())
     table = score_table(order, order.of_sort("answers"), average=True)
@@ -90,6 +119,6 @@ def test_the_terminal_table_shows_every_method_and_failure(made_store):
     console = Console(width=200, record=True, file=StringIO())
     console.print(summary_table(made_store(seeds=(10,), failed=("reverse_kl", "adakd", 10))))
     text = console.export_text()
-    assert "mean ± std over 2 sampling" in text
+    assert "mean ± std over 2 sampling seeds of one training seed" in " ".join(text.split())
     assert "reverse_kl + adakd" in text
     assert "failed" in text

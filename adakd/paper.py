@@ -1,0 +1,83 @@
+"""The scores that the AdaKD paper reports, by table and row."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from adakd import resources
+from adakd.config import Published
+from adakd.errors import AdakdError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published ROUGE-L × 100."""
+
+    mean: float
+    std: float | None = None
+    """Over five sampling seeds; None where none is reported."""
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """A method as a table of the paper has it."""
+
+    name: str
+    sets: Mapping[str, Figure]
+    average: float
+    """Over the table's sets, as printed."""
+
+
+@cache
+def _tables() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(resources.PUBLISHED.read_text(encoding="utf-8"))
+    return {name: table for name, table in content.items() if _has_scores(table)}
+
+
+def _has_scores(table: Any) -> bool:
+    """Tell tables of ROUGE-L from others (win rates) and from what is no table."""
+    return isinstance(table, dict) or (isinstance(table, list) and "avg" in table[0])
+
+
+def published_table(table: str, model: str | None = None) -> dict[str, PublishedRow]:
+    """Return a published table by its rows' names, in the paper's order.
+
+    Args:
+        table: its key in ``suites/paper/tables.json``.
+        model: which part of it, where it has several.
+
+    Raises:
+        AdakdError: no such table, or no such part of it.
+    """
+    tables = _tables()
+    if table not in tables:
+        raise AdakdError(f"no published table {table!r}{did_you_mean(table, tables)}")
+    rows = tables[table]
+    parts = list(rows) if isinstance(rows, dict) else []
+    if (model or None) not in (parts or [None]):
+        near = did_you_mean(model or "", parts) if parts else "; it has one part: leave model out"
+        raise AdakdError(f"published table {table!r}: no model {model!r}{near}")
+    return {row["method"]: _row(row) for row in (rows[model] if parts else rows)}
+
+
+def _row(row: Mapping[str, Any]) -> PublishedRow:
+    plain = {name: value for name, value in row.items() if name not in ("method", "avg", "scores")}
+    sets = {name: Figure(**value) for name, value in row.get("scores", {}).items()}
+    sets |= {name: Figure(value) for name, value in plain.items()}
+    return PublishedRow(row["method"], sets, row["avg"])
+
+
+def published_rows(section: Published) -> dict[str, PublishedRow]:
+    """Return the published row of each of our methods that a suite names.
+
+    Raises:
+        AdakdError: the table has no such row.
+    """
+    rows = published_table(section.table, section.model)
+    for name in section.rows.values():
+        if name not in rows:
+            near = did_you_mean(name, rows)
+            raise AdakdError(f"published table {section.table!r}: no row {name!r}{near}")
+    return {method: rows[name] for method, name in section.rows.items()}
