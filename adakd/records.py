@@ -153,7 +153,7 @@ class DiagnosticRecord(Diagnosis):
     cell: Cell
     step: int
     text: tuple[MarkedToken, ...]
-    """The beginning of the micro-batch's first response."""
+    """The beginning of the micro-batch's last response, which is its longest."""
     hardest: tuple[MarkedToken, ...]
     """Of all tokens of the micro-batch."""
     easiest: tuple[MarkedToken, ...]

@@ -262,8 +262,8 @@ class Watch:
         def remembering(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
             loss = objective(student, teacher, labels)
             if teacher is not None and len(labels):
-                first = int((next_token_labels(batch["labels"])[0] != IGNORED).sum())
-                self._look = lambda: self.see(step, student, teacher, labels, loss.choice, first)
+                last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
+                self._look = lambda: self.see(step, student, teacher, labels, loss.choice, last)
             return loss
 
         return remembering
@@ -281,9 +281,9 @@ class Watch:
         teacher: Response,
         labels: Tensor,
         choice: Choice | None,
-        first: int,
+        last: int,
     ) -> None:
-        """Diagnose a micro-batch whose first response has `first` tokens, and keep the record."""
+        """Diagnose a micro-batch whose last response has `last` tokens, and keep the record."""
         difficulty, found = diagnose(student, teacher, labels, self.divergence, choice)
         order = difficulty.sort(descending=True, stable=True).indices
 
@@ -300,7 +300,7 @@ class Watch:
                 key=digest("diagnostic", self.cell.key, step),
                 cell=self.cell,
                 step=step,
-                text=marked(range(min(first, LONGEST))),
+                text=marked(range(len(labels))[len(labels) - last :][:LONGEST]),
                 hardest=marked(order[:LISTED].tolist()),
                 easiest=marked(order.flip(0)[:LISTED].tolist()),
             )

@@ -182,11 +182,12 @@ def test_only_distilled_students_are_looked_at(make_suite, workshop, of) -> None
     assert seen == []
 
 
-def test_a_look_tells_of_the_first_response_and_the_extremes(make_suite, workshop, of) -> None:
+def test_a_look_tells_of_a_whole_response_and_the_extremes(make_suite, workshop, of) -> None:
     shop = workshop(make_suite({"diagnostics": {"every": 4}}))
     shop.train(of(shop, "teacher"))
     seen = list[DiagnosticRecord]()
     record = shop.train(of(shop, arm="adakd"), keep=seen.append)
+    answers = [tokens(one, shop) for one in shop.encoded.examples]
     for one, step in zip(seen, (record.steps[0], record.steps[3]), strict=True):
         assert one.kept / one.tokens == pytest.approx(step.kept_ratio)
         assert sum(group.tokens for group in one.gradient.values()) == one.tokens
@@ -194,7 +195,6 @@ def test_a_look_tells_of_the_first_response_and_the_extremes(make_suite, worksho
         halves = [sum(half.before.counts) for half in one.entropy.values()]
         assert sum(halves) == sum(one.temperature.counts) == one.kept
         said = "".join(token.text for token in one.text)
-        answers = [tokens(one, shop) for one in shop.encoded.examples]
         assert said in answers
         assert min(token.difficulty for token in one.hardest) >= max(
             token.difficulty for token in one.easiest
