@@ -297,6 +297,14 @@ class Timing(Config):
     warmup: int = Field(default=2, ge=0)
 
 
+class Diagnostics(Config):
+    """A look inside the distilled students' trainings, for the report; it changes nothing there."""
+
+    every: int = Field(default=0, ge=0)
+    """Steps from one look to the next; the first and the last step are always looked at. 0 looks
+    at none."""
+
+
 class Controls(Config):
     """What stands beside the distilled students in every table."""
 
@@ -382,6 +390,7 @@ class Suite(Config):
     evaluation: Evaluation
     controls: Controls = Controls()
     timing: Timing = Timing()
+    diagnostics: Diagnostics = Diagnostics()
     judges: tuple[str, ...] = ()
     """Judges that every run asks: shipped names or paths."""
     paper: tuple[Published, ...] = ()

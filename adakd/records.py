@@ -94,6 +94,71 @@ class TrainingRecord(Config):
     """Rows whose prompt was too long or whose response was empty."""
 
 
+class Histogram(Config):
+    """Counts in bins of equal width; one bin without width where all values are the same."""
+
+    low: float
+    high: float
+    counts: tuple[NonNegativeInt, ...]
+
+
+class Entropies(Config):
+    """The student's entropy in nats at some tokens."""
+
+    before: Histogram
+    """At temperature 1."""
+    after: Histogram
+    """As the loss has it: at the temperatures that it gives."""
+
+
+class GroupGradient(Config):
+    """The part of a group of tokens in the gradient by the student's logits."""
+
+    tokens: int
+    share: float | None
+    """Its norm over the sum of the groups' norms; None where no token has a gradient."""
+    sft: float | None
+    """Cosine with the gradient of the cross-entropy of the same tokens; None without a gradient."""
+    whole: float | None
+    """Cosine with the gradient of all tokens."""
+
+
+class MarkedToken(Config):
+    """A token and how hard it is: Hellinger distance of student and teacher, 0 to 1."""
+
+    text: str
+    difficulty: float
+
+
+class Diagnosis(Config):
+    """What the tokens of a micro-batch are like; how it is meant tells ``diagnose``."""
+
+    tokens: int
+    kept: int
+    temperature: Histogram
+    """Of the kept tokens."""
+    entropy: dict[Literal["hard", "easy"], Entropies]
+    """Of the harder and the easier half of the kept tokens."""
+    gradient: dict[Literal["hard", "mid", "easy"], GroupGradient]
+    """Of the thirds of all tokens."""
+
+
+class DiagnosticRecord(Diagnosis):
+    """A look inside a training: at the first micro-batch of a step, before the step is made."""
+
+    kind: Literal["diagnostic"] = "diagnostic"
+    schema_version: int = SCHEMA
+    key: str
+    """Hash of the cell's key and the step."""
+    cell: Cell
+    step: int
+    text: tuple[MarkedToken, ...]
+    """The beginning of the micro-batch's last response, which is its longest."""
+    hardest: tuple[MarkedToken, ...]
+    """Of all tokens of the micro-batch."""
+    easiest: tuple[MarkedToken, ...]
+
+
 class Item(Config):
     """One evaluated item."""
 
@@ -305,6 +370,7 @@ Record = (
     RunRecord
     | TeachingRecord
     | TrainingRecord
+    | DiagnosticRecord
     | ScoreRecord
     | ExampleRecord
     | TimingRecord

@@ -72,7 +72,7 @@ def _train(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> 
     if cell.has_teacher:
         _teach(cell, workshop, store, progress)
     with progress.stage(f"train {cell}", workshop.steps(cell)) as show:
-        record = workshop.train(cell, show)
+        record = workshop.train(cell, show, store.add)
     store.add(record)
     if record.reason:
         progress.note(f"[red]failed[/red] {cell}: {record.reason}")

@@ -17,12 +17,13 @@ from adakd.errors import AdakdError
 from adakd.judging.pairs import ALL, REFERENCE
 from adakd.planning import PLAIN
 from adakd.records import RunRecord, TeachingRecord
-from adakd.reporting import benchmarks, equal_time, paper, svg, text, wording
+from adakd.reporting import benchmarks, diagnostics, equal_time, paper, svg, text, wording
 from adakd.reporting.agreement import METRIC
 from adakd.reporting.answers import Look, looks
 from adakd.reporting.benchmarks import Benchmarks
 from adakd.reporting.compare import Answer, answer
 from adakd.reporting.curves import Curves, curves
+from adakd.reporting.diagnostics import Diagnosed, diagnosed
 from adakd.reporting.equal_time import EqualTime, equal_times
 from adakd.reporting.index import Gap, Index, Method, index
 from adakd.reporting.items import browser
@@ -71,6 +72,7 @@ class View:
     """From ``bench.json``, where the folder has it."""
     curves: tuple[Curves, ...]
     trainings: tuple[Trained, ...]
+    diagnosed: tuple[Diagnosed, ...]
     examples: tuple[Example, ...]
 
 
@@ -142,6 +144,7 @@ def view(store: Store, order: Index, judged: Verdicts) -> View:
         benchmarks=benchmarks.benchmarks(store.folder),
         curves=curves(order),
         trainings=trainings(order),
+        diagnosed=diagnosed(store, order),
         examples=examples(store, order, judged.records),
     )
 
@@ -159,7 +162,8 @@ def _environment() -> Environment:
     environment.filters |= {name: getattr(text, name) for name in names}
     environment.filters["groupby_kept"] = _grouped
     environment.globals |= {"svg": svg, "text": text, "say": wording}
-    environment.globals |= {"bench": benchmarks, "equal": equal_time, "beside": paper}
+    environment.globals |= {"bench": benchmarks, "equal": equal_time}
+    environment.globals |= {"beside": paper, "look": diagnostics}
     environment.globals |= {"PLAIN": PLAIN, "ALL": ALL, "REFERENCE": REFERENCE}
     environment.globals |= {"CASES": KNOWN, "METRIC": METRIC}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}

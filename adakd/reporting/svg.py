@@ -156,7 +156,9 @@ def _roomy(values: Sequence[float]) -> Scale:
     return _tight([min(values) - room, *values, max(values) + room])
 
 
-def _grid(horizontal: Scale, vertical: Scale, label: str) -> Iterable[Markup]:
+def _grid(
+    horizontal: Scale, vertical: Scale, label: str, names: Mapping[float, str] | None = None
+) -> Iterable[Markup]:
     for tick in vertical.ticks:
         y = _up(vertical, tick)
         yield _tag("line", "grid", x1=LEFT, x2=CHART_WIDTH - RIGHT, y1=y, y2=y)
@@ -166,7 +168,8 @@ def _grid(horizontal: Scale, vertical: Scale, label: str) -> Iterable[Markup]:
         yield _tag(
             "line", "axis", x1=x, x2=x, y1=CHART_HEIGHT - BOTTOM, y2=CHART_HEIGHT - BOTTOM + 4
         )
-        yield _text(x, CHART_HEIGHT - BOTTOM + 15, number(tick, horizontal.digits), "middle")
+        shown = names[tick] if names else number(tick, horizontal.digits)
+        yield _text(x, CHART_HEIGHT - BOTTOM + 15, shown, "middle")
     middle = (LEFT + CHART_WIDTH - RIGHT) / 2
     yield _text(middle, CHART_HEIGHT - 3, label, "middle")
 
@@ -217,6 +220,46 @@ def point_chart(marks: Sequence[Mark], across: str, label: str) -> Markup:
             '<circle class="series-dot {}" cx="{}" cy="{}" r="5"><title>{}</title></circle>'
         )
         parts.append(dot.format(mark.css, x, y, mark.label))
+    return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
+
+
+# --- upright bars ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Column:
+    """A bar that stands on 0, or hangs from it."""
+
+    css: str
+    label: str
+    left: float
+    right: float
+    height: float
+
+
+def column_chart(
+    columns: Sequence[Column], across: str, label: str, names: Mapping[float, str] | None = None
+) -> Markup:
+    """Draw bars, the later ones in front.
+
+    Args:
+        columns: at least one.
+        across: what the horizontal axis shows.
+        label: what the picture says, for readers who do not see it.
+        names: what stands below the axis, by place; numbers if not given.
+    """
+    edges = [edge for column in columns for edge in (column.left, column.right)]
+    horizontal = _tight(edges)
+    if names:
+        horizontal = Scale(min(edges), max(edges), tuple(names), 0)
+    vertical = scale([column.height for column in columns], include=0.0)
+    parts, ground = [*_grid(horizontal, vertical, across, names)], _up(vertical, 0)
+    for column in columns:
+        left, right = (_across(horizontal, x) for x in (column.left, column.right))
+        top, bottom = sorted((ground, _up(vertical, column.height)))
+        box = Markup('<rect class="column {}" x="{}" y="{}" width="{}" height="{}">')
+        box = box.format(column.css, left, top, round(right - left, 1), round(bottom - top, 1))
+        parts.append(box + Markup("<title>{}</title></rect>").format(column.label))
     return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
 
 

@@ -17,6 +17,7 @@ from adakd.disk import writing
 from adakd.errors import NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.records import Step
+from adakd.training.diagnosing import Compute, Watch
 from adakd.training.encoding import Encoded, row_order, world_size
 from adakd.training.feeding import Feed
 from adakd.training.heads import Hidden
@@ -36,7 +37,7 @@ POLICY = "policy.json"
 def distillation_loss(
     student: Any,
     teacher: Teacher | None,
-    objective: TokenObjective,
+    objective: Compute,
     batch: Batch,
     clock: Clock,
 ) -> Loss:
@@ -80,6 +81,7 @@ class DistillationTrainer(Trainer):
         feed: what becomes of them before the student meets them.
         teacher: what teaches, see :func:`distillation_loss`; None to learn from labels.
         on_step: called after each optimizer step.
+        watch: looks at some of the steps; None at none.
         options: those of ``transformers.Trainer``.
     """
 
@@ -91,11 +93,13 @@ class DistillationTrainer(Trainer):
         feed: Feed,
         teacher: Teacher | None = None,
         on_step: OnStep = lambda _: None,
+        watch: Watch | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.objective: TokenObjective = objective
         self.order, self.feed, self.teacher, self.on_step = order, feed, teacher, on_step
+        self.watch = watch
         self.clock = Clock()
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
@@ -118,7 +122,10 @@ class DistillationTrainer(Trainer):
         num_items_in_batch: Any = None,
     ) -> Any:
         """Return this micro-batch's share of the mean over all response tokens of the step."""
-        result = distillation_loss(model, self.teacher, self.objective, inputs, self.clock)
+        objective: Compute = self.objective
+        if self.watch and not self._losses and self.is_world_process_zero():
+            objective = self.watch.over(objective, inputs, self.state.global_step + 1)
+        result = distillation_loss(model, self.teacher, objective, inputs, self.clock)
         if not result.loss.isfinite():
             raise NonFiniteLoss(self.state.global_step + 1)
         self._losses.append(result)
@@ -130,11 +137,13 @@ class DistillationTrainer(Trainer):
         """Run forward and backward; what the clock has not counted yet is the backward."""
         start, counted = now(), sum(self.clock.seconds.values())
         loss = super().training_step(*args, **kwargs)
-        self._backward_done = now()
         forward = sum(self.clock.seconds.values()) - counted
         seconds = self.clock.seconds
-        spent = self._backward_done - start - forward
+        spent = now() - start - forward
         seconds["backward"] = seconds.get("backward", 0.0) + spent
+        if self.watch:
+            self.watch.look()
+        self._backward_done = now()
         return loss
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -205,6 +214,7 @@ def fit(
     seed: int,
     folder: Path,
     on_step: OnStep = lambda _: None,
+    watch: Watch | None = None,
 ) -> tuple[tuple[Step, ...], NonFiniteLoss | None]:
     """Train `model` in place; goes on from the newest checkpoint.
 
@@ -218,6 +228,7 @@ def fit(
         seed: decides the data order and dropout.
         folder: keeps the checkpoints; the caller removes it once the model is saved.
         on_step: called after each optimizer step.
+        watch: see :class:`DistillationTrainer`.
 
     Returns:
         The steps done, and what ended the training before its time: a loss or a gradient that
@@ -233,6 +244,7 @@ def fit(
         order=row_order(encoded.examples, training, seed),
         feed=feed,
         on_step=on_step,
+        watch=watch,
         args=_arguments(training, len(encoded.examples), seed, folder),
         train_dataset=encoded.examples,
         data_collator=feed.collate,

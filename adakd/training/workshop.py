@@ -3,6 +3,7 @@
 import copy
 import shutil
 import time
+from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,18 @@ from adakd.disk import lack_of_room
 from adakd.errors import AdakdError, NonFiniteLoss
 from adakd.planning import Cell, Plan, digest, training_of
 from adakd.progress import Show
-from adakd.records import Step, TeachingRecord, TrainingRecord
+from adakd.records import DiagnosticRecord, Step, TeachingRecord, TrainingRecord
 from adakd.training import models
 from adakd.training.cache import TeacherCache
+from adakd.training.diagnosing import Watch
 from adakd.training.encoding import Encoded, encode, world_size
 from adakd.training.lessons import Lessons
 from adakd.training.objective import Objective, SupervisedObjective, TokenObjective
 from adakd.training.responses import head_of
 from adakd.training.trainer import OnStep, Teacher, fit, live
+
+Keep = Callable[[DiagnosticRecord], None]
+"""Takes what a look inside a training has shown."""
 
 
 class Workshop:
@@ -203,10 +208,13 @@ class Workshop:
         widths = _width(student), theirs
         return Objective(baseline.divergence, adaptive, total_steps=steps, widths=widths)
 
-    def train(self, cell: Cell, on_step: OnStep = lambda _: None) -> TrainingRecord:
+    def train(
+        self, cell: Cell, on_step: OnStep = lambda _: None, keep: Keep = lambda _: None
+    ) -> TrainingRecord:
         """Train a cell from its last checkpoint, save its model and return its record.
 
-        A loss that is not finite ends the training and is recorded, with its step.
+        A loss that is not finite ends the training and is recorded, with its step. Diagnostics go
+        to `keep` at once.
         """
         training, start = training_of(cell, self.suite), time.perf_counter()
         if training is None:
@@ -214,7 +222,7 @@ class Workshop:
         shutil.rmtree(self.home(cell), ignore_errors=True)  # saved, but killed before its record
         model = self.trainable(cell, training)
         checkpoints = self.home(cell).with_name("checkpoints")
-        steps, failure = self._fit(cell, model, training, checkpoints, on_step)
+        steps, failure = self._fit(cell, model, training, checkpoints, on_step, keep)
         if failure is None:
             models.save(model, self.tokenizer, self.home(cell))
         shutil.rmtree(checkpoints, ignore_errors=True)
@@ -239,7 +247,13 @@ class Workshop:
         return models.with_adapters(model, training.lora, cell.seed)
 
     def _fit(
-        self, cell: Cell, model: Any, training: Training, checkpoints: Path, on_step: OnStep
+        self,
+        cell: Cell,
+        model: Any,
+        training: Training,
+        checkpoints: Path,
+        on_step: OnStep,
+        keep: Keep,
     ) -> tuple[tuple[Step, ...], NonFiniteLoss | None]:
         objective = self.objective(cell, model)
         return fit(
@@ -252,7 +266,15 @@ class Workshop:
             seed=cell.seed,
             folder=checkpoints,
             on_step=on_step,
+            watch=self._watch(cell, objective, keep),
         )
+
+    def _watch(self, cell: Cell, objective: TokenObjective, keep: Keep) -> Watch | None:
+        every = self.suite.diagnostics.every
+        if not every or cell.role != "distilled" or not isinstance(objective, Objective):
+            return None
+        steps = self.steps(cell)
+        return Watch(every, steps, cell, objective.divergence, self.tokenizer, keep)
 
 
 def _width(model: Any) -> int:

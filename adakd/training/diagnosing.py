@@ -1,0 +1,317 @@
+"""A look inside a training: what the tokens of one micro-batch are like, and who moves the student.
+
+Nothing here takes part in the training: no random number is drawn, no weight or gradient touched.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from adakd.adaptive import Choice
+from adakd.adaptive.indicators import hellinger
+from adakd.divergences import Divergence, Pair
+from adakd.planning import Cell, digest
+from adakd.records import (
+    Diagnosis,
+    DiagnosticRecord,
+    Entropies,
+    GroupGradient,
+    Histogram,
+    MarkedToken,
+)
+from adakd.training.blocks import (
+    DEVICE_BYTES,
+    DivergenceTerm,
+    Kept,
+    Rows,
+    cross_entropy,
+    working_dtype,
+)
+from adakd.training.heads import Hidden
+from adakd.training.objective import IGNORED, Loss, next_token_labels
+from adakd.training.rows import loss_rows
+from adakd.training.sources import source
+from adakd.training.traced import traced
+
+BINS = 24
+"""Of a histogram."""
+LONGEST = 160
+"""Tokens of the response that is shown."""
+LISTED = 8
+"""Hardest and easiest tokens that are named."""
+
+Response = Tensor | Hidden
+Compute = Callable[[Response, Response | None, Tensor], Loss]
+"""An objective, as it is called."""
+
+
+def diagnose(
+    student: Response,
+    teacher: Response,
+    labels: Tensor,
+    divergence: Divergence,
+    choice: Choice | None = None,
+) -> tuple[Tensor, Diagnosis]:
+    r"""Return how hard N tokens are, ``(N,)``, and what a loss makes of them.
+
+    Hard is the Hellinger distance of the two models at temperature 1, in all arms. Entropies are of
+    the tokens that the loss keeps, hard ones being above the lower median of these. Gradients are
+    those by the student's logits, :math:`g_i` of token i, in thirds of all tokens G:
+
+    .. math::
+        share = \frac{|g_G|}{\sum_{G'} |g_{G'}|}, \quad
+        sft = \frac{g_G \cdot s_G}{|g_G| |s_G|}, \quad
+        whole = \frac{g_G \cdot g}{|g_G| |g|} = \frac{|g_G|}{|g|}
+
+    with the gradient :math:`s_i` of the cross-entropy to the label. The official analysis has the
+    same, but for its groups and for the loss: it leaves out temperatures and the choice of tokens.
+
+    Args:
+        student: logits ``(N, V)`` or what they are made of, N at least 1.
+        teacher: the same, of V words or more.
+        labels: ``(N,)``, all of which count.
+        divergence: what the loss takes of each token.
+        choice: what an adaptive method chose; None keeps all tokens as they are. A loss of hidden
+            states plays no part here.
+    """
+    with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
+        columns = _measure(student, teacher, labels, divergence, choice)
+    difficulty, before, after, by_loss, by_label, product = columns.cpu().unbind(-1)
+    keep = torch.arange(len(labels)) if choice is None else choice.keep.cpu()
+    temperature = torch.ones(len(keep))
+    if choice is not None and choice.temperature is not None:
+        temperature = choice.temperature.detach().float().cpu()
+    return difficulty, Diagnosis(
+        tokens=len(labels),
+        kept=len(keep),
+        temperature=histogram(temperature),
+        entropy=entropies(difficulty[keep], before[keep], after[keep]),
+        gradient=gradients(difficulty, by_loss, by_label, product),
+    )
+
+
+def histogram(values: Tensor, low: float | None = None, high: float | None = None) -> Histogram:
+    """Count values ``(N,)`` in bins of equal width; in one bin where all are the same.
+
+    Args:
+        values: any number of them.
+        low: where the first bin begins; the least value if not given.
+        high: where the last one ends; the largest value if not given.
+    """
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    if high <= low:
+        return Histogram(low=low, high=low, counts=(len(values),))
+    counts = torch.histc(values.double(), BINS, low, high)
+    return Histogram(low=low, high=high, counts=tuple(int(count) for count in counts))
+
+
+def entropies(difficulty: Tensor, before: Tensor, after: Tensor) -> dict[str, Entropies]:
+    """Return the histograms of both halves of the kept tokens, all over the same bins."""
+    hard = difficulty > difficulty.median()
+    both = torch.cat([before, after])
+    ends = float(both.min()), float(both.max())
+    return {
+        name: Entropies(before=histogram(before[half], *ends), after=histogram(after[half], *ends))
+        for name, half in (("hard", hard), ("easy", ~hard))
+    }
+
+
+def gradients(
+    difficulty: Tensor, by_loss: Tensor, by_label: Tensor, product: Tensor
+) -> dict[str, GroupGradient]:
+    r"""Return the share and the directions of each third of the tokens.
+
+    Args:
+        difficulty: of N tokens, ``(N,)``; among equals the first is the hardest.
+        by_loss: :math:`|g_i|^2`.
+        by_label: :math:`|s_i|^2`.
+        product: :math:`g_i \cdot s_i`.
+    """
+    order = difficulty.sort(descending=True, stable=True).indices
+    groups = dict(zip(("hard", "mid", "easy"), order.tensor_split(3), strict=True))
+    norms = {name: math.sqrt(by_loss[of].sum()) for name, of in groups.items()}
+    total, whole = sum(norms.values()), math.sqrt(by_loss.sum())
+    return {
+        name: GroupGradient(
+            tokens=len(of),
+            share=_over(norms[name], total),
+            sft=_over(float(product[of].sum()), norms[name] * math.sqrt(by_label[of].sum())),
+            whole=_over(norms[name], whole) if norms[name] else None,
+        )
+        for name, of in groups.items()
+    }
+
+
+def _over(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _measure(
+    student: Response,
+    teacher: Response,
+    labels: Tensor,
+    divergence: Divergence,
+    choice: Choice | None,
+) -> Tensor:
+    """Return six numbers a token, ``(N, 6)``: as :func:`diagnose` takes them apart."""
+    ours, theirs = source(student, None), source(teacher, None, student.shape[-1])
+    dtype, count = working_dtype(ours.dtype, theirs.dtype), len(labels)
+    tau, factor = _spread(choice, count, labels.device, dtype)
+    step, found = max(1, DEVICE_BYTES // (student.shape[-1] * dtype.itemsize)), []
+    for start in range(0, count, step):
+        at = torch.arange(start, min(start + step, count), device=labels.device)
+        kept = Kept(
+            student=Rows(ours.rows(at).block(slice(None), dtype)),
+            teacher=Rows(theirs.rows(at).block(slice(None), dtype)),
+            labels=labels[at],
+            temperature=None if tau is None else tau[at],
+            factor=factor[at],
+        )
+        found.append(_block(kept, divergence, choice))
+    return torch.cat(found)
+
+
+def _spread(
+    choice: Choice | None, count: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor]:
+    """Return temperature, None where it is 1, and factor of all tokens; 0 for those not kept."""
+    factor = torch.ones(count, device=device, dtype=dtype)
+    if choice is None:
+        return None, factor
+    factor.zero_()[choice.keep] = 1
+    if choice.weight is not None:
+        factor[choice.keep] = choice.weight.detach().to(dtype)
+    if choice.temperature is None:
+        return None, factor
+    tau = torch.ones_like(factor)
+    tau[choice.keep] = choice.temperature.detach().to(dtype)
+    return tau, factor * tau.square()
+
+
+def _block(kept: Kept, divergence: Divergence, choice: Choice | None) -> Tensor:
+    """Return six numbers for each token of a block, ``(B, 6)``."""
+    assert kept.teacher is not None  # as a divergence needs
+    student, teacher, labels = kept.student.logits, kept.teacher.logits, kept.labels
+    by_loss, trace = torch.empty_like(student), traced(divergence, choice)
+    if trace is None:
+        loss_rows(DivergenceTerm(divergence), kept, Rows(by_loss))
+    else:
+        trace.rows(kept, Rows(by_loss))
+    pair = Pair(student, teacher)
+    difficulty = hellinger(pair.log_q, pair.log_p, labels)
+    by_label = cross_entropy(pair, labels, True)[1]
+    assert by_label is not None  # it was asked for
+    tempered = student
+    if choice is not None and choice.transform is not None:
+        tempered = choice.transform(student)
+    if kept.temperature is not None:
+        tempered = tempered / kept.temperature.unsqueeze(-1)
+    columns = (
+        difficulty,
+        _entropy(student),
+        _entropy(tempered),
+        by_loss.square().sum(-1),
+        by_label.square().sum(-1),
+        (by_loss * by_label).sum(-1),
+    )
+    return torch.stack(columns, -1)
+
+
+def _entropy(logits: Tensor) -> Tensor:
+    by_word: Tensor = torch.special.entr(logits.softmax(-1))
+    return by_word.sum(-1)
+
+
+# --- beside a training --------------------------------------------------------------------------
+
+
+class Watch:
+    """Looks at the first micro-batch of the first step, of the last and of every k-th.
+
+    Args:
+        every: k.
+        steps: optimizer steps of the training.
+        cell: what is trained.
+        divergence: of its loss.
+        tokenizer: for the text of tokens.
+        keep: gets what was seen.
+    """
+
+    def __init__(
+        self,
+        every: int,
+        steps: int,
+        cell: Cell,
+        divergence: Divergence,
+        tokenizer: Any,
+        keep: Callable[[DiagnosticRecord], None],
+    ) -> None:
+        self.every, self.steps, self.cell = every, steps, cell
+        self.divergence, self.tokenizer, self.keep = divergence, tokenizer, keep
+        self._look: Callable[[], None] | None = None
+
+    def over(self, objective: Compute, batch: Mapping[str, Tensor], step: int) -> Compute:
+        """Return an objective that also remembers what it is given, in a step to be looked at."""
+        if step not in (1, self.steps) and step % self.every:
+            return objective
+
+        def remembering(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
+            loss = objective(student, teacher, labels)
+            if teacher is not None and len(labels):
+                last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
+                self._look = lambda: self.see(step, student, teacher, labels, loss.choice, last)
+            return loss
+
+        return remembering
+
+    def look(self) -> None:
+        """Diagnose what was remembered, if anything: between the phases that are timed."""
+        look, self._look = self._look, None
+        if look is not None:
+            look()
+
+    def see(
+        self,
+        step: int,
+        student: Response,
+        teacher: Response,
+        labels: Tensor,
+        choice: Choice | None,
+        last: int,
+    ) -> None:
+        """Diagnose a micro-batch whose last response has `last` tokens, and keep the record."""
+        difficulty, found = diagnose(student, teacher, labels, self.divergence, choice)
+        order = difficulty.sort(descending=True, stable=True).indices
+
+        def marked(places: Sequence[int]) -> tuple[MarkedToken, ...]:
+            ids = [int(labels[place]) for place in places]
+            texts = token_texts(ids, self.tokenizer)
+            hard = [round(float(difficulty[place]), 4) for place in places]
+            pairs = zip(texts, hard, strict=True)
+            return tuple(MarkedToken(text=text, difficulty=value) for text, value in pairs)
+
+        self.keep(
+            DiagnosticRecord(
+                **dict(found),
+                key=digest("diagnostic", self.cell.key, step),
+                cell=self.cell,
+                step=step,
+                text=marked(range(len(labels))[len(labels) - last :][:LONGEST]),
+                hardest=marked(order[:LISTED].tolist()),
+                easiest=marked(order.flip(0)[:LISTED].tolist()),
+            )
+        )
+
+
+def token_texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
+    """Return the text of each token by itself, with the space that it may begin with."""
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))
+    texts = [tokenizer.decode([token]) for token in ids]
+    return [
+        f" {text}" if str(piece).startswith("\u2581") and not text.startswith(" ") else text
+        for piece, text in zip(pieces, texts, strict=True)
+    ]

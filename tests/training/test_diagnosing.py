@@ -1,0 +1,230 @@
+"""A look inside a training: numbers by hand, autograd's gradients, and a training left alone."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from adakd.adaptive import Choice
+from adakd.divergences.kl import forward_kl
+from adakd.records import Diagnosis, DiagnosticRecord
+from adakd.registry import Spec
+from adakd.results import Store
+from adakd.training import diagnosing
+from adakd.training.diagnosing import diagnose, histogram, token_texts
+from adakd.training.heads import Head, Hidden
+from adakd.training.objective import Objective
+
+TEACHER = torch.tensor([[0.4, 0.2, 0.2, 0.2], [0.25] * 4, [0.7, 0.1, 0.1, 0.1]]).log()
+"""Against a student who finds all four words as likely: mid, easy and hard."""
+UNIFORM = torch.zeros(3, 4)
+
+
+# --- by hand ----------------------------------------------------------------------------------
+
+
+def test_a_histogram_counts_every_value_once() -> None:
+    counted = histogram(torch.tensor([0.0, 0.01, 12.0, 24.0]), 0, 24)
+    assert (counted.counts[0], counted.counts[12], counted.counts[23]) == (2, 1, 1)
+    assert sum(counted.counts) == 4
+    assert len(counted.counts) == diagnosing.BINS
+
+
+def test_a_histogram_of_one_value_is_one_bin() -> None:
+    same = histogram(torch.ones(5))
+    assert (same.low, same.high, same.counts) == (1, 1, (5,))
+
+
+def test_gradients_of_four_words() -> None:
+    r"""Forward KL's are q - p, the labels' q - onehot.
+
+    Hard, label 0: (-.45, .15, .15, .15) and (-.75, .25, .25, .25), of one direction. Mid, label 1:
+    (-.15, .05, .05, .05) and (.25, -.75, .25, .25), whose cosine is -.05 / sqrt(.03 * .75).
+    """
+    difficulty, found = diagnose(UNIFORM, TEACHER, torch.tensor([1, 2, 0]), forward_kl)
+    assert difficulty.argsort().tolist() == [1, 0, 2]
+    hard, mid, easy = (found.gradient[name] for name in ("hard", "mid", "easy"))
+    assert [group.tokens for group in (hard, mid, easy)] == [1, 1, 1]
+    assert [hard.share, mid.share] == pytest.approx([0.75, 0.25])
+    assert [hard.sft, mid.sft] == pytest.approx([1, -1 / 3])
+    assert [hard.whole, mid.whole] == pytest.approx([math.sqrt(0.9), math.sqrt(0.1)])
+    assert easy.share == pytest.approx(0, abs=1e-6)
+
+
+def test_tokens_that_are_left_out_have_no_gradient() -> None:
+    choice = Choice(score=torch.zeros(3), keep=torch.tensor([0, 2]))
+    _, found = diagnose(UNIFORM, TEACHER, torch.tensor([1, 2, 0]), forward_kl, choice)
+    easy = found.gradient["easy"]
+    assert (easy.share, easy.sft, easy.whole) == (0, None, None)
+    assert (found.tokens, found.kept) == (3, 2)
+
+
+def test_entropy_before_and_after_temperature() -> None:
+    """Of odds of 3 to 1; at temperature 1/2 they are 9 to 1. The harder half is cooled alone."""
+    student = torch.tensor([[math.log(3), 0, -math.inf, -math.inf]]).expand(2, 4)
+    teacher = torch.tensor([[0.75, 0.25, 1e-9, 1e-9], [0.05, 0.95, 1e-9, 1e-9]]).log()
+    choice = Choice(
+        score=torch.zeros(2), keep=torch.tensor([0, 1]), temperature=torch.tensor([1.0, 0.5])
+    )
+    _, found = diagnose(student, teacher, torch.tensor([0, 0]), forward_kl, choice)
+    warm = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    cold = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
+    hard, easy = found.entropy["hard"], found.entropy["easy"]
+    for one in (hard.before, hard.after, easy.before, easy.after):
+        assert (one.low, one.high) == pytest.approx((cold, warm))
+        assert sum(one.counts) == 1
+    assert (hard.before.counts[-1], hard.after.counts[0]) == (1, 1)
+    assert (easy.before.counts[-1], easy.after.counts[-1]) == (1, 1)
+    assert (found.temperature.low, found.temperature.high) == (0.5, 1)
+
+
+def test_a_single_token_is_easy_and_in_the_first_third() -> None:
+    _, found = diagnose(UNIFORM[:1], TEACHER[:1], torch.tensor([0]), forward_kl)
+    assert sum(found.entropy["hard"].before.counts) == 0
+    assert sum(found.entropy["easy"].before.counts) == 1
+    assert (found.gradient["hard"].share, found.gradient["easy"].share) == (1, 0)
+
+
+# --- against autograd -------------------------------------------------------------------------
+
+FIXED = {"name": "adakd", "focus": {"name": "fixed", "ratio": 0.6}}
+ARMS: list[Any] = [
+    None,
+    FIXED,
+    {**FIXED, "temperature": "zscore"},
+    {**FIXED, "temperature": {"name": "ctkd", "start": 0.7}},
+    {"name": "egad", "features": False},
+]
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: str(arm and (arm["name"], *arm.values())))
+@pytest.mark.parametrize("rows", [2, 100])
+def test_gradients_are_those_of_the_loss_by_the_logits(
+    monkeypatch: pytest.MonkeyPatch, arm: Any, rows: int
+) -> None:
+    """In blocks of two tokens as in one."""
+    monkeypatch.setattr(diagnosing, "DEVICE_BYTES", rows * 8 * 9)
+    draw = torch.Generator().manual_seed(3)
+    student, teacher = torch.randn(2, 11, 9, generator=draw, dtype=torch.float64).mul(2).unbind()
+    labels = torch.randint(9, (11,), generator=draw)
+    student.requires_grad_()
+    spec = None if arm is None else Spec(**arm)
+    objective = Objective("reverse_kl", spec, total_steps=10)
+    loss = objective(student, teacher, labels)
+    (by_loss,) = torch.autograd.grad(loss.loss, student)
+    (by_label,) = torch.autograd.grad(torch.nn.functional.cross_entropy(student, labels), student)
+    difficulty, found = diagnose(student, teacher, labels, objective.divergence, loss.choice)
+    order, expected = difficulty.argsort(descending=True).tolist(), {}
+    for name, of in (("hard", order[:4]), ("mid", order[4:8]), ("easy", order[8:])):
+        ours, theirs = torch.zeros_like(by_loss), torch.zeros_like(by_label)
+        ours[of], theirs[of] = by_loss[of], by_label[of]
+        expected[name] = ours, theirs
+    total = sum(float(ours.norm()) for ours, _ in expected.values())
+    for name, (ours, theirs) in expected.items():
+        group = found.gradient[name]
+        assert group.share == pytest.approx(float(ours.norm()) / total, abs=1e-12)
+        if ours.norm() > 0:
+            assert group.sft == pytest.approx(cosine(ours, theirs))
+            assert group.whole == pytest.approx(cosine(ours, by_loss))
+        else:
+            assert (group.sft, group.whole) == (None, None)
+
+
+def cosine(one: Tensor, other: Tensor) -> float:
+    return float(torch.nn.functional.cosine_similarity(one.flatten(), other.flatten(), dim=0))
+
+
+def test_hidden_states_say_what_their_logits_say() -> None:
+    draw = torch.Generator().manual_seed(4)
+    states, weight = torch.randn(7, 3, generator=draw), torch.randn(5, 3, generator=draw)
+    theirs, labels = torch.randn(7, 5, generator=draw), torch.arange(7) % 5
+    hidden = Hidden(states.requires_grad_(), Head(weight.requires_grad_()))
+    one = diagnose(hidden, theirs, labels, forward_kl)
+    other = diagnose((states @ weight.T).detach(), theirs, labels, forward_kl)
+    assert torch.allclose(one[0], other[0])
+    assert one[1].gradient["hard"].sft == pytest.approx(other[1].gradient["hard"].sft)
+    assert states.grad is weight.grad is None
+
+
+# --- in a training ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arm", ["none", "adakd", "ctkd"])
+def test_looking_changes_no_weight(make_suite, workshop, of, arm: str) -> None:
+    """Not a bit, dropout and micro-batches included; and no key, so that it costs nothing anew."""
+    changes = {
+        "arms": {"adakd": "adakd", "ctkd": {"name": "adakd", "temperature": "ctkd"}},
+        "training.gradient_accumulation": 2,
+        "student.config.attention_dropout": 0.2,
+    }
+    trained, seen = [], list[DiagnosticRecord]()
+    for every in (0, 3):
+        shop = workshop(make_suite({**changes, "diagnostics": {"every": every}}), f"run{every}")
+        shop.train(of(shop, "teacher"))
+        steps = shop.train(of(shop, arm=arm), keep=seen.append).steps
+        said = [step.model_dump(exclude={"seconds"}) for step in steps]
+        trained.append((of(shop, arm=arm).key, shop.load(of(shop, arm=arm)).state_dict(), said))
+    (key, plain, steps), (its_key, watched, its_steps) = trained
+    assert (key, steps) == (its_key, its_steps)
+    assert all(torch.equal(value, watched[name]) for name, value in plain.items())
+    assert [record.step for record in seen] == [1, 3, 4]
+    assert len({record.key for record in seen}) == 3
+    assert {record.cell.key for record in seen} == {key}
+
+
+def test_only_distilled_students_are_looked_at(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite({"diagnostics": {"every": 1}}))
+    seen = list[DiagnosticRecord]()
+    for role in ("teacher", "sft"):
+        shop.train(of(shop, role), keep=seen.append)
+    assert seen == []
+
+
+def test_a_look_tells_of_a_whole_response_and_the_extremes(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite({"diagnostics": {"every": 4}}))
+    shop.train(of(shop, "teacher"))
+    seen = list[DiagnosticRecord]()
+    record = shop.train(of(shop, arm="adakd"), keep=seen.append)
+    answers = [tokens(one, shop) for one in shop.encoded.examples]
+    for one, step in zip(seen, (record.steps[0], record.steps[3]), strict=True):
+        assert one.kept / one.tokens == pytest.approx(step.kept_ratio)
+        assert sum(group.tokens for group in one.gradient.values()) == one.tokens
+        assert sum(group.share or 0 for group in one.gradient.values()) == pytest.approx(1)
+        halves = [sum(half.before.counts) for half in one.entropy.values()]
+        assert sum(halves) == sum(one.temperature.counts) == one.kept
+        said = "".join(token.text for token in one.text)
+        assert said in answers
+        assert min(token.difficulty for token in one.hardest) >= max(
+            token.difficulty for token in one.easiest
+        )
+        assert all(0 <= token.difficulty <= 1 for token in (*one.text, *one.hardest))
+
+
+def tokens(example: Any, shop: Any) -> str:
+    response = [label for label in example.labels if label >= 0]
+    return str(shop.tokenizer.decode(response))
+
+
+def test_records_survive_the_store(make_suite, workshop, of, tmp_path) -> None:
+    shop = workshop(make_suite({"diagnostics": {"every": 4}}))
+    shop.train(of(shop, "teacher"))
+    store = Store(tmp_path / "kept")
+    seen = list[DiagnosticRecord]()
+    shop.train(of(shop), keep=lambda record: (seen.append(record), store.add(record)))
+    assert Store(tmp_path / "kept").of(DiagnosticRecord) == seen
+    assert isinstance(seen[0], Diagnosis)
+
+
+def test_a_token_keeps_the_space_it_begins_with(tokenizer) -> None:
+    class Pieces:
+        def convert_ids_to_tokens(self, ids: list[int]) -> list[str]:
+            return [["\u2581the", "re"][number] for number in ids]
+
+        def decode(self, ids: list[int]) -> str:
+            return ["the", "re"][ids[0]]
+
+    assert token_texts([0, 1], Pieces()) == [" the", "re"]
+    ids = tokenizer("which word comes first")["input_ids"]
+    assert "".join(token_texts(ids, tokenizer)) == tokenizer.decode(ids)
