@@ -3,15 +3,14 @@
 Every record carries the schema's version and the key of what it tells of.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from adakd.config import Config
+from adakd.config import Config, Share
 from adakd.planning import Cell
 
 SCHEMA = 1
-Share = Annotated[float, Field(ge=0, le=1)]
 Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
 """The parts of a training step: teacher forward, student forward, loss, backward, optimizer. Before
 them comes what a data policy asks of the student, writing and validating, in steps that have it."""

@@ -95,11 +95,12 @@ class Lessons:
 
     def fill_answers(self, answers: TeacherAnswers, show: Show = lambda _: None) -> None:
         """Let the teacher write what is missing, in float32, but for a cache in bfloat16."""
-        teacher = models.place(self.load_teacher(), self._teacher_dtype).eval()
+        teacher = models.place(self.load_teacher(), self.teacher_dtype).eval()
         answers.fill(teacher, show)
 
     @property
-    def _teacher_dtype(self) -> torch.dtype:
+    def teacher_dtype(self) -> torch.dtype:
+        """What the teacher computes in where its work is kept: float32, or as its cache is."""
         return torch.bfloat16 if self.suite.teacher.cache == "bf16" else torch.float32
 
     def _rewritings(self) -> list[Decoding]:
@@ -130,7 +131,7 @@ class Lessons:
             prompts = [row.prompt for row in self.whole.examples]
             key = digest(weights, prompts, decoding, writer.end, writer.max_tokens)
             self._answers[decoding] = TeacherAnswers(
-                file=self.folder / "answers" / f"{digest(key, str(self._teacher_dtype))}.jsonl",
+                file=self.folder / "answers" / f"{digest(key, str(self.teacher_dtype))}.jsonl",
                 rows=self._asked(decoding),
                 batch_size=self.suite.training.batch_size,
                 writer=writer,

@@ -98,8 +98,7 @@ class Workshop:
     def fill_cache(self, show: Show = lambda _: None) -> None:
         """Let the teacher read what the cache lacks: in float32, but for a cache in bfloat16."""
         assert isinstance(self.cache, TeacherCache)
-        dtype = torch.bfloat16 if self.cache.dtype == torch.bfloat16 else torch.float32
-        model = models.place(self._whole_teacher, dtype).eval()
+        model = models.place(self._whole_teacher, self.lessons.teacher_dtype).eval()
         self.cache.fill(model, self.tokenizer.pad_token_id, show)
 
     @cached_property
