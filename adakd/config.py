@@ -303,6 +303,9 @@ class Diagnostics(Config):
     every: int = Field(default=0, ge=0)
     """Steps from one look to the next; the first and the last step are always looked at. 0 looks
     at none."""
+    layer: int | None = None
+    """Number of a decoder layer of the student, from 0 or, backwards, from -1: the gradient by its
+    trained parameters is taken apart too. That takes six backward passes down to it a look."""
 
 
 class Controls(Config):

@@ -11,7 +11,7 @@ from adakd.config import Config, Share
 from adakd.planning import Cell
 
 SCHEMA = 1
-Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
+Phase = Literal["generation", "teacher", "student", "loss", "look", "backward", "optimizer"]
 """The parts of a training step: teacher forward, student forward, loss, backward, optimizer. Before
 them comes what a data policy asks of the student, writing and validating, in steps that have it."""
 
@@ -111,7 +111,7 @@ class Entropies(Config):
 
 
 class GroupGradient(Config):
-    """The part of a group of tokens in the gradient by the student's logits."""
+    """The part of a group of tokens in a gradient."""
 
     tokens: int
     share: float | None
@@ -139,7 +139,9 @@ class Diagnosis(Config):
     entropy: dict[Literal["hard", "easy"], Entropies]
     """Of the harder and the easier half of the kept tokens."""
     gradient: dict[Literal["hard", "mid", "easy"], GroupGradient]
-    """Of the thirds of all tokens."""
+    """Of the thirds of all tokens, by the student's logits."""
+    layer_gradient: dict[Literal["hard", "mid", "easy"], GroupGradient] | None = None
+    """Of the same, by the parameters of a layer."""
 
 
 class DiagnosticRecord(Diagnosis):
@@ -151,6 +153,8 @@ class DiagnosticRecord(Diagnosis):
     """Hash of the cell's key and the step."""
     cell: Cell
     step: int
+    layer: int | None = None
+    """Number, from 0, of the decoder layer of ``layer_gradient``."""
     text: tuple[MarkedToken, ...]
     """The beginning of the micro-batch's last response, which is its longest."""
     hardest: tuple[MarkedToken, ...]

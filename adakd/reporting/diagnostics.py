@@ -1,7 +1,8 @@
 """Looks inside trainings: one training of each method, at its start and at its end."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from adakd.records import DiagnosticRecord, GroupGradient, Histogram
 from adakd.reporting import text
@@ -94,7 +95,17 @@ def pictures(one: Diagnosed) -> Iterator[Picture]:
             title = f"Student entropy, {half} half ({name})"
             yield Picture(title, "nats", columns)
     for name, record in one.ends:
-        yield _gradient(f"Gradient by the logits ({name})", record)
+        yield _gradient(f"Gradient by the logits ({name})", record.gradient)
+    for name, record in one.ends:
+        if record.layer_gradient is not None:
+            title = f"Gradient by layer {record.layer}'s parameters ({name})"
+            yield _gradient(title, record.layer_gradient)
+
+
+def has_layer(looks: Iterable[Diagnosed]) -> bool:
+    """Tell whether gradients by a layer's parameters were taken anywhere."""
+    ends = (record for one in looks for _, record in one.ends)
+    return any(record.layer_gradient is not None for record in ends)
 
 
 def constant_temperature(one: Diagnosed) -> str:
@@ -121,13 +132,13 @@ def _columns(histogram: Histogram, css: str, what: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _gradient(title: str, record: DiagnosticRecord) -> Picture:
+def _gradient(title: str, gradient: Mapping[Any, GroupGradient]) -> Picture:
     """Return the bars of the three groups side by side, for each measure."""
     columns, names = [], {}
     for place, (field, measure) in enumerate(MEASURES.items()):
         names[place + 0.5] = measure
         for number, (group, css) in enumerate(GROUPS.items()):
-            value = getattr(_group(record, group), field)
+            value = getattr(gradient[group], field)
             label = f"{group} tokens, {measure}: {text.number(value)}"
             left = place + 0.14 + 0.24 * number
             columns.append(Column(css, label, left, left + 0.22, value or 0.0))

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from adakd.adaptive import Choice
 from adakd.adaptive.indicators import hellinger
+from adakd.config import Diagnostics
 from adakd.divergences import Divergence, Pair
 from adakd.planning import Cell, digest
 from adakd.records import (
@@ -31,7 +33,9 @@ from adakd.training.blocks import (
     working_dtype,
 )
 from adakd.training.heads import Hidden
+from adakd.training.models import trained_layer
 from adakd.training.objective import IGNORED, Loss, next_token_labels
+from adakd.training.phases import Clock
 from adakd.training.rows import loss_rows
 from adakd.training.sources import source
 from adakd.training.traced import traced
@@ -54,6 +58,7 @@ def diagnose(
     labels: Tensor,
     divergence: Divergence,
     choice: Choice | None = None,
+    layer: Sequence[Parameter] = (),
 ) -> tuple[Tensor, Diagnosis]:
     r"""Return how hard N tokens are, ``(N,)``, and what a loss makes of them.
 
@@ -68,6 +73,8 @@ def diagnose(
 
     with the gradient :math:`s_i` of the cross-entropy to the label. The official analysis has the
     same, but for its groups and for the loss: it leaves out temperatures and the choice of tokens.
+    The gradients by the parameters of a layer are those by the logits led back to it, summed over
+    the tokens of a group; these sums need not be orthogonal.
 
     Args:
         student: logits ``(N, V)`` or what they are made of, N at least 1.
@@ -76,9 +83,14 @@ def diagnose(
         divergence: what the loss takes of each token.
         choice: what an adaptive method chose; None keeps all tokens as they are. A loss of hidden
             states plays no part here.
+        layer: parameters in front of the student's response, whose graph is kept; none to leave
+            them out.
     """
     with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
-        columns = _measure(student, teacher, labels, divergence, choice)
+        columns, back = _measure(student, teacher, labels, divergence, choice, bool(layer))
+    by_layer = None
+    if back is not None:
+        by_layer = layer_gradients(student, layer, columns[:, 0], back)
     difficulty, before, after, by_loss, by_label, product = columns.cpu().unbind(-1)
     keep = torch.arange(len(labels)) if choice is None else choice.keep.cpu()
     temperature = torch.ones(len(keep))
@@ -90,6 +102,7 @@ def diagnose(
         temperature=histogram(temperature),
         entropy=entropies(difficulty[keep], before[keep], after[keep]),
         gradient=gradients(difficulty, by_loss, by_label, product),
+        layer_gradient=by_layer,
     )
 
 
@@ -131,8 +144,7 @@ def gradients(
         by_label: :math:`|s_i|^2`.
         product: :math:`g_i \cdot s_i`.
     """
-    order = difficulty.sort(descending=True, stable=True).indices
-    groups = dict(zip(("hard", "mid", "easy"), order.tensor_split(3), strict=True))
+    groups = thirds(difficulty)
     norms = {name: math.sqrt(by_loss[of].sum()) for name, of in groups.items()}
     total, whole = sum(norms.values()), math.sqrt(by_loss.sum())
     return {
@@ -146,6 +158,59 @@ def gradients(
     }
 
 
+def thirds(difficulty: Tensor) -> dict[str, Tensor]:
+    """Return which of N tokens are hard, mid and easy; among equals the first is the hardest."""
+    order = difficulty.sort(descending=True, stable=True).indices
+    return dict(zip(("hard", "mid", "easy"), order.tensor_split(3), strict=True))
+
+
+def layer_gradients(
+    student: Response, layer: Sequence[Parameter], difficulty: Tensor, back: Tensor
+) -> dict[str, GroupGradient]:
+    """Return the share and the directions of each third of the tokens, by a layer's parameters.
+
+    Args:
+        student: of N tokens, with the graph that leads back to the layer; it is kept.
+        layer: the parameters, P numbers in all.
+        difficulty: ``(N,)``.
+        back: gradients of the loss and of the cross-entropy by the student's hidden states, or by
+            its logits where it has no others, ``(2, N, d)``.
+    """
+    response = student.states if isinstance(student, Hidden) else student
+
+    def by_layer(rows: Tensor, of: Tensor) -> Tensor:
+        part = torch.zeros_like(rows).index_copy(0, of, rows[of]).to(response.dtype)
+        found = torch.autograd.grad(
+            response, layer, part, retain_graph=True, materialize_grads=True
+        )
+        return torch.cat([one.flatten().double() for one in found])
+
+    groups = thirds(difficulty)
+    by_loss, by_label = (
+        {name: by_layer(rows, of) for name, of in groups.items()} for rows in _unit(back)
+    )
+    norms = {name: float(part.norm()) for name, part in by_loss.items()}
+    total, whole = sum(norms.values()), torch.stack(list(by_loss.values())).sum(0)
+    return {
+        name: GroupGradient(
+            tokens=len(of),
+            share=_over(norms[name], total),
+            sft=_cosine(by_loss[name], by_label[name]),
+            whole=_cosine(by_loss[name], whole),
+        )
+        for name, of in groups.items()
+    }
+
+
+def _unit(back: Tensor) -> Tensor:
+    """Return both gradients with 1 as their largest number, which 16 bits hold on the way back."""
+    return back / back.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(back.dtype).tiny)
+
+
+def _cosine(one: Tensor, other: Tensor) -> float | None:
+    return _over(float(one @ other), float(one.norm() * other.norm()))
+
+
 def _over(part: float, whole: float) -> float | None:
     return part / whole if whole else None
 
@@ -156,12 +221,18 @@ def _measure(
     labels: Tensor,
     divergence: Divergence,
     choice: Choice | None,
-) -> Tensor:
-    """Return six numbers a token, ``(N, 6)``: as :func:`diagnose` takes them apart."""
+    led_back: bool,
+) -> tuple[Tensor, Tensor | None]:
+    """Return six numbers a token, ``(N, 6)``: as :func:`diagnose` takes them apart.
+
+    With them, if asked, both gradients of each token led back to what the student's logits are
+    made of: ``(2, N, d)``.
+    """
     ours, theirs = source(student, None), source(teacher, None, student.shape[-1])
     dtype, count = working_dtype(ours.dtype, theirs.dtype), len(labels)
     tau, factor = _spread(choice, count, labels.device, dtype)
     step, found = max(1, DEVICE_BYTES // (student.shape[-1] * dtype.itemsize)), []
+    back = []
     for start in range(0, count, step):
         at = torch.arange(start, min(start + step, count), device=labels.device)
         kept = Kept(
@@ -171,8 +242,23 @@ def _measure(
             temperature=None if tau is None else tau[at],
             factor=factor[at],
         )
-        found.append(_block(kept, divergence, choice))
-    return torch.cat(found)
+        columns, by_logits = _block(kept, divergence, choice)
+        found.append(columns)
+        if led_back:
+            back.append(_led_back(student, at, by_logits))
+    return torch.cat(found), torch.cat(back, 1) if led_back else None
+
+
+def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Tensor:
+    """Return gradients by the logits at some tokens as those by the states these are made of."""
+    if isinstance(student, Tensor):
+        return torch.stack(tuple(by_logits))
+    dtype, device = by_logits[0].dtype, by_logits[0].device
+    with torch.enable_grad():
+        states = student.states.detach()[at].to(dtype).requires_grad_()
+        logits = student.head.to(device, dtype).logits(states)
+    parts = [torch.autograd.grad(logits, states, g, retain_graph=True)[0] for g in by_logits]
+    return torch.stack(parts)
 
 
 def _spread(
@@ -192,8 +278,10 @@ def _spread(
     return tau, factor * tau.square()
 
 
-def _block(kept: Kept, divergence: Divergence, choice: Choice | None) -> Tensor:
-    """Return six numbers for each token of a block, ``(B, 6)``."""
+def _block(
+    kept: Kept, divergence: Divergence, choice: Choice | None
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return six numbers for each token of a block, ``(B, 6)``, and the gradients ``(B, V)``."""
     assert kept.teacher is not None  # as a divergence needs
     student, teacher, labels = kept.student.logits, kept.teacher.logits, kept.labels
     by_loss, trace = torch.empty_like(student), traced(divergence, choice)
@@ -218,7 +306,7 @@ def _block(kept: Kept, divergence: Divergence, choice: Choice | None) -> Tensor:
         by_label.square().sum(-1),
         (by_loss * by_label).sum(-1),
     )
-    return torch.stack(columns, -1)
+    return torch.stack(columns, -1), (by_loss, by_label)
 
 
 def _entropy(logits: Tensor) -> Tensor:
@@ -233,9 +321,10 @@ class Watch:
     """Looks at the first micro-batch of the first step, of the last and of every k-th.
 
     Args:
-        every: k.
+        settings: k, and the layer to take gradients by, if any.
         steps: optimizer steps of the training.
         cell: what is trained.
+        student: its model.
         divergence: of its loss.
         tokenizer: for the text of tokens.
         keep: gets what was seen.
@@ -243,16 +332,21 @@ class Watch:
 
     def __init__(
         self,
-        every: int,
+        settings: Diagnostics,
         steps: int,
         cell: Cell,
+        student: Any,
         divergence: Divergence,
         tokenizer: Any,
         keep: Callable[[DiagnosticRecord], None],
     ) -> None:
-        self.every, self.steps, self.cell = every, steps, cell
+        self.every, self.steps, self.cell = settings.every, steps, cell
         self.divergence, self.tokenizer, self.keep = divergence, tokenizer, keep
         self._look: Callable[[], None] | None = None
+        self._layer: int | None = None
+        self._parameters: Sequence[Parameter] = ()
+        if settings.layer is not None:
+            self._layer, self._parameters = trained_layer(student, settings.layer)
 
     def over(self, objective: Compute, batch: Mapping[str, Tensor], step: int) -> Compute:
         """Return an objective that also remembers what it is given, in a step to be looked at."""
@@ -268,11 +362,12 @@ class Watch:
 
         return remembering
 
-    def look(self) -> None:
-        """Diagnose what was remembered, if anything: between the phases that are timed."""
+    def look(self, clock: Clock) -> None:
+        """Diagnose what was remembered, if anything; the graph of its loss has to be there yet."""
         look, self._look = self._look, None
         if look is not None:
-            look()
+            with clock.phase("look"):
+                look()
 
     def see(
         self,
@@ -284,7 +379,8 @@ class Watch:
         last: int,
     ) -> None:
         """Diagnose a micro-batch whose last response has `last` tokens, and keep the record."""
-        difficulty, found = diagnose(student, teacher, labels, self.divergence, choice)
+        divergence, layer = self.divergence, self._parameters
+        difficulty, found = diagnose(student, teacher, labels, divergence, choice, layer)
         order = difficulty.sort(descending=True, stable=True).indices
 
         def marked(places: Sequence[int]) -> tuple[MarkedToken, ...]:
@@ -300,6 +396,7 @@ class Watch:
                 key=digest("diagnostic", self.cell.key, step),
                 cell=self.cell,
                 step=step,
+                layer=self._layer,
                 text=marked(range(len(labels))[len(labels) - last :][:LONGEST]),
                 hardest=marked(order[:LISTED].tolist()),
                 easiest=marked(order.flip(0)[:LISTED].tolist()),

@@ -140,7 +140,8 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
             f"{len(layers) - 1}, and one must be left"
         )
     student = copy.deepcopy(teacher)
-    kept = [layer for i, layer in enumerate(_layers(student)[1]) if i not in base.drop_layers]
+    stack = enumerate(student.get_submodule(name).children())
+    kept = [layer for i, layer in stack if i not in base.drop_layers]
     for index, layer in enumerate(kept):
         for module in layer.modules():
             if "layer_idx" in vars(module):  # its place in the key-value cache
@@ -203,13 +204,32 @@ def weights_digest(model: torch.nn.Module) -> str:
     return content.hexdigest()[:16]
 
 
-def _layers(model: PreTrainedModel) -> tuple[str, torch.nn.ModuleList]:
+def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter, ...]]:
+    """Return the number from 0 of a decoder layer, and its parameters that are trained.
+
+    A negative number counts from the last one.
+
+    Raises:
+        AdakdError: the model has no such layer, or nothing of it is trained.
+    """
+    _, layers = _layers(model)
+    if not -len(layers) <= layer < len(layers):
+        raise AdakdError(
+            f"diagnostics.layer: {layer}; the student has layers 0 to {len(layers) - 1}"
+        )
+    trained = tuple(part for part in layers[layer].parameters() if part.requires_grad)
+    if not trained:
+        raise AdakdError(f"diagnostics.layer: nothing of layer {layer} is trained")
+    return layer % len(layers), trained
+
+
+def _layers(model: Any) -> tuple[str, torch.nn.ModuleList]:
     """Return the stack of decoder layers with its name in the model."""
     count = model.config.get_text_config().num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return name, module
-    raise AdakdError(f"student.drop_layers: no stack of {count} layers in {type(model).__name__}")
+    raise AdakdError(f"no stack of {count} layers in {type(model).__name__}")
 
 
 def _location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:

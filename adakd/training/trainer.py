@@ -126,6 +126,8 @@ class DistillationTrainer(Trainer):
         if self.watch and not self._losses and self.is_world_process_zero():
             objective = self.watch.over(objective, inputs, self.state.global_step + 1)
         result = distillation_loss(model, self.teacher, objective, inputs, self.clock)
+        if self.watch:
+            self.watch.look(self.clock)
         if not result.loss.isfinite():
             raise NonFiniteLoss(self.state.global_step + 1)
         self._losses.append(result)
@@ -141,8 +143,6 @@ class DistillationTrainer(Trainer):
         seconds = self.clock.seconds
         spent = now() - start - forward
         seconds["backward"] = seconds.get("backward", 0.0) + spent
-        if self.watch:
-            self.watch.look()
         self._backward_done = now()
         return loss
 

@@ -265,15 +265,17 @@ class Workshop:
             seed=cell.seed,
             folder=checkpoints,
             on_step=on_step,
-            watch=self._watch(cell, objective, keep),
+            watch=self._watch(cell, model, objective, keep),
         )
 
-    def _watch(self, cell: Cell, objective: TokenObjective, keep: Keep) -> Watch | None:
-        every = self.suite.diagnostics.every
-        if not every or cell.role != "distilled" or not isinstance(objective, Objective):
+    def _watch(
+        self, cell: Cell, student: Any, objective: TokenObjective, keep: Keep
+    ) -> Watch | None:
+        settings = self.suite.diagnostics
+        if not settings.every or cell.role != "distilled" or not isinstance(objective, Objective):
             return None
-        steps = self.steps(cell)
-        return Watch(every, steps, cell, objective.divergence, self.tokenizer, keep)
+        divergence, steps = objective.divergence, self.steps(cell)
+        return Watch(settings, steps, cell, student, divergence, self.tokenizer, keep)
 
 
 def _width(model: Any) -> int:

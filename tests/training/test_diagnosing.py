@@ -9,10 +9,12 @@ from torch import Tensor
 
 from adakd.adaptive import Choice
 from adakd.divergences.kl import forward_kl
+from adakd.errors import AdakdError
 from adakd.records import Diagnosis, DiagnosticRecord
 from adakd.registry import Spec
 from adakd.results import Store
 from adakd.training import diagnosing
+from adakd.training.blocks import Finish
 from adakd.training.diagnosing import diagnose, histogram, token_texts
 from adakd.training.heads import Head, Hidden
 from adakd.training.objective import Objective
@@ -228,3 +230,85 @@ def test_a_token_keeps_the_space_it_begins_with(tokenizer) -> None:
     assert token_texts([0, 1], Pieces()) == [" the", "re"]
     ids = tokenizer("which word comes first")["input_ids"]
     assert "".join(token_texts(ids, tokenizer)) == tokenizer.decode(ids)
+
+
+# --- by the parameters of a layer ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("softcap", [None, 2.0])
+@pytest.mark.parametrize("hidden", [False, True], ids=["logits", "hidden"])
+def test_gradients_by_a_layer_are_those_that_autograd_sums(
+    hidden: bool, softcap: float | None
+) -> None:
+    """Each group's own loss, led back through what the head does to the layer's states."""
+    draw = torch.Generator().manual_seed(5)
+    inputs, theirs = torch.randn(8, 3, generator=draw), torch.randn(8, 6, generator=draw)
+    layer = torch.nn.Linear(3, 4).requires_grad_()
+    unused = torch.nn.Parameter(torch.ones(2))
+    head = Head(torch.randn(6, 4, generator=draw), finish=Finish(1.5, softcap))
+    labels = torch.arange(8) % 6
+    states = layer(inputs).tanh()
+    student = Hidden(states, head) if hidden else head.logits(states)
+    spec = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.9})
+    objective = Objective("forward_kl", spec, total_steps=10)
+    result = objective(student, theirs, labels)
+    parameters = [*layer.parameters(), unused]
+    difficulty, found = diagnose(
+        student, theirs, labels, objective.divergence, result.choice, parameters
+    )
+    result.loss.backward()  # the graph is still there
+    assert layer.weight.grad is not None
+
+    logits = head.logits(layer(inputs).tanh())
+    again = objective(logits, theirs, labels)
+    by_logits = [
+        torch.autograd.grad(loss, logits, retain_graph=True)[0]
+        for loss in (again.loss, torch.nn.functional.cross_entropy(logits, labels))
+    ]
+
+    def of_group(rows: Tensor, of: list[int]) -> Tensor:
+        part = torch.zeros_like(rows)
+        part[of] = rows[of]
+        both = torch.autograd.grad(logits, [*layer.parameters()], part, retain_graph=True)
+        return torch.cat([one.flatten() for one in both])
+
+    order = difficulty.argsort(descending=True).tolist()
+    groups = {"hard": order[:3], "mid": order[3:6], "easy": order[6:]}
+    ours, sft = ({n: of_group(g, of) for n, of in groups.items()} for g in by_logits)
+    total, whole = sum(float(g.norm()) for g in ours.values()), torch.stack([*ours.values()]).sum(0)
+    assert found.layer_gradient is not None
+    for name, group in found.layer_gradient.items():
+        assert group.share == pytest.approx(float(ours[name].norm()) / total, rel=1e-4)
+        assert group.sft == pytest.approx(cosine(ours[name], sft[name]), rel=1e-4, abs=1e-5)
+        assert group.whole == pytest.approx(cosine(ours[name], whole), rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"training.gradient_checkpointing": True}, {"training.lora": {"r": 2}}]
+)
+def test_a_layer_is_looked_at_in_a_training_that_does_not_notice(
+    make_suite, workshop, of, changes: dict[str, Any]
+) -> None:
+    """With dropout, checkpointing of activations or adapters."""
+    changes |= {"student.config.attention_dropout": 0.2}
+    trained, seen = [], list[DiagnosticRecord]()
+    for looks in ({"every": 0}, {"every": 2, "layer": -1}):
+        shop = workshop(make_suite({**changes, "diagnostics": looks}), f"run{len(trained)}")
+        shop.train(of(shop, "teacher"))
+        shop.train(of(shop, arm="adakd"), keep=seen.append)
+        trained.append(shop.load(of(shop, arm="adakd")).state_dict())
+    assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
+    layers = shop.load(of(shop, arm="adakd")).config.num_hidden_layers
+    assert {record.layer for record in seen} == {layers - 1}
+    for record in seen:
+        assert record.layer_gradient is not None
+        shares = [group.share for group in record.layer_gradient.values()]
+        assert sum(share or 0 for share in shares) == pytest.approx(1)
+        assert record.layer_gradient != record.gradient
+
+
+def test_a_layer_that_is_not_there_is_named(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite({"diagnostics": {"every": 2, "layer": 7}}))
+    shop.train(of(shop, "teacher"))
+    with pytest.raises(AdakdError, match=r"diagnostics.layer: 7; the student has layers 0 to"):
+        shop.train(of(shop))
