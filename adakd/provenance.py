@@ -4,14 +4,21 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from adakd.adaptive.parts import adaptive
+from adakd.config import Suite
+from adakd.divergences.registry import divergence
 from adakd.planning import Plan, digest
-from adakd.records import RunRecord
+from adakd.policies.parts import policy
+from adakd.records import PartRecord, RunRecord
+from adakd.registry import Registry, Spec
 from adakd.training.phases import memory_total
 
 PACKAGES = (
@@ -36,11 +43,30 @@ def run_record(plan: Plan) -> RunRecord:
         command=" ".join(["adakd", *sys.argv[1:]]),
         suite=content,
         suite_digest=digest(content),
+        parts=tuple(part_records(plan.suite)),
         wanted=plan.keys,
         versions=versions(),
         hardware=hardware(),
         commit=commit(),
     )
+
+
+def part_records(suite: Suite) -> Iterator[PartRecord]:
+    """Yield the parts of a suite's rows and arms, defaults filled in."""
+
+    def record(of: str, registry: Registry[Any], spec: Spec) -> PartRecord:
+        settings = {
+            key: str(value) if isinstance(value, Spec) else value
+            for key, value in registry.resolve(spec).items()
+        }
+        sort, name = registry.kind, spec.name
+        return PartRecord(of=of, sort=sort, name=name, settings=settings, ours=registry.ours(name))
+
+    for baseline in suite.divergences:
+        yield record(str(baseline), divergence, baseline.divergence)
+        yield record(str(baseline), policy, baseline.policy)
+    for arm, spec in suite.arms.items():
+        yield record(arm, adaptive, spec)
 
 
 def versions() -> dict[str, str]:

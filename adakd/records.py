@@ -11,9 +11,22 @@ from adakd.config import Config, Share
 from adakd.planning import Cell
 
 SCHEMA = 1
-Phase = Literal["generation", "teacher", "student", "loss", "look", "backward", "optimizer"]
+Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
 """The parts of a training step: teacher forward, student forward, loss, backward, optimizer. Before
 them comes what a data policy asks of the student, writing and validating, in steps that have it."""
+
+
+class PartRecord(Config):
+    """A part of some rows of the tables, with every setting that it had."""
+
+    of: str
+    """The label of a divergence's rows, or an arm."""
+    sort: str
+    """What the part is, such as ``divergence``."""
+    name: str
+    settings: dict[str, Any]
+    ours: tuple[str, ...] = ()
+    """Settings for whose values no paper is the source."""
 
 
 class RunRecord(Config):
@@ -28,6 +41,8 @@ class RunRecord(Config):
     suite: dict[str, Any]
     """The suite as resolved, overrides included."""
     suite_digest: str
+    parts: tuple[PartRecord, ...] = ()
+    """What the rows and arms of the suite are."""
     wanted: tuple[str, ...]
     """Keys of the cells, scores and timings of this run; others are of earlier settings."""
     versions: dict[str, str]

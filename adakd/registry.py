@@ -23,6 +23,10 @@ P = TypeVar("P", bound=Callable[..., Any])
 ENTRY_POINT_GROUP = "adakd.plugins"
 
 
+class Ours:
+    """Marks a setting, ``Annotated[float, Ours]``, for whose value no paper is the source."""
+
+
 class Spec(BaseModel):
     """A part by name with its settings: ``reverse_kl`` or ``{name: skew_reverse_kl, lam: 0.2}``."""
 
@@ -86,6 +90,11 @@ class Registry(Mapping[str, Part], Generic[Part]):
     def settings(self, name: str) -> type[BaseModel]:
         """Return the model of the settings that the part `name` takes, from its signature."""
         return _settings_model(self[name], name)
+
+    def ours(self, name: str) -> tuple[str, ...]:
+        """Return the settings of the part `name` that are marked as :class:`Ours`."""
+        fields = self.settings(name).model_fields
+        return tuple(key for key, field in fields.items() if Ours in field.metadata)
 
     def resolve(self, spec: Spec) -> dict[str, Any]:
         """Return every setting of `spec`, defaults filled in.

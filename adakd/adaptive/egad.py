@@ -8,6 +8,7 @@ from pydantic import Field
 from adakd.adaptive.parts import Adaptive, Choice, adaptive
 from adakd.adaptive.temperatures import Finite, NotNegative, Positive, relative
 from adakd.errors import AdakdError
+from adakd.registry import Ours
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,11 +61,11 @@ class EGAD(Adaptive):
         curriculum: bool = True,
         temperature: bool = True,
         features: bool = True,
-        strength: NotNegative = 1.0,
-        c: Finite = 0.5,
-        base: Positive = 1.0,
-        quantile: Annotated[float, Field(ge=0, le=1)] = 0.5,
-        feature_weight: NotNegative = 1.0,
+        strength: Annotated[NotNegative, Ours] = 1.0,
+        c: Annotated[Finite, Ours] = 0.5,
+        base: Annotated[Positive, Ours] = 1.0,
+        quantile: Annotated[float, Field(ge=0, le=1), Ours] = 0.5,
+        feature_weight: Annotated[NotNegative, Ours] = 1.0,
     ) -> None:
         self.curriculum, self.temperature, self.features = curriculum, temperature, features
         self.strength, self.c, self.base = strength, c, base

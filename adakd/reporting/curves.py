@@ -1,15 +1,18 @@
 """Training curves: loss, kept ratio and temperature of every seed, thinned for the page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, isfinite
 from statistics import fmean
 
+from adakd.planning import PLAIN
 from adakd.records import Step
 from adakd.reporting.index import Index, Method
 
 POINTS = 100
 """Most points of a line; longer trainings are averaged over equal stretches of steps."""
+TOGETHER = 4
+"""Adaptive arms of a divergence that share charts; of more, each has the plain arm beside it."""
 
 MEASURES: dict[str, tuple[str, Callable[[Step], float]]] = {
     "loss": ("Loss", lambda step: step.loss),
@@ -40,7 +43,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Curves:
-    """The charts of one divergence, side by side."""
+    """The charts of one divergence, or of one of its arms, side by side."""
 
     name: str
     of_divergence: bool
@@ -49,7 +52,10 @@ class Curves:
 
 
 def curves(index: Index) -> tuple[Curves, ...]:
-    """Return the training curves by divergence, then those of the controls that were trained."""
+    """Return the training curves by divergence, then those of the controls that were trained.
+
+    Where a divergence has many adaptive arms, each of them stands alone with the plain one.
+    """
     groups: dict[str, list[Method]] = {}
     for method in index.methods:
         if method.longer:
@@ -57,10 +63,21 @@ def curves(index: Index) -> tuple[Curves, ...]:
         groups.setdefault(method.divergence or str(method), []).append(method)
     found = [
         Curves(name, methods[0].divergence is not None, _charts(index, methods))
-        for name, methods in groups.items()
+        for name, methods in _apart(groups)
     ]
     found.sort(key=lambda group: not group.of_divergence)
     return tuple(group for group in found if group.charts)
+
+
+def _apart(groups: Mapping[str, Sequence[Method]]) -> Iterator[tuple[str, Sequence[Method]]]:
+    for name, methods in groups.items():
+        plain = [method for method in methods if method.arm == PLAIN]
+        if len(methods) - len(plain) <= TOGETHER:
+            yield name, methods
+        else:
+            for method in methods:
+                if method.arm != PLAIN:
+                    yield str(method), [*plain, method]
 
 
 def _charts(index: Index, methods: Sequence[Method]) -> tuple[Chart, ...]:

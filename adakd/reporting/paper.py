@@ -207,7 +207,8 @@ def signs(table: PaperTable) -> str:
     told = sum(gain.is_separable for gain in same)
     said = f"The gain has the paper's sign in {len(same)} of {counted(len(signed_ones), 'row')}"
     if same:
-        said += f", and can be told from none in {told} of these {len(same)}"
+        of = f"of these {len(same)}" if len(same) > 1 else "of this one"
+        said += f"; {told} {of} can be told from no gain at all"
     without = len(gains) - len(signed_ones)
     rest = f"; {counted(without, 'row')} without a sign" if without else ""
     return f"{said}{rest}."

@@ -1,5 +1,6 @@
 """Numbers as the page writes them: one place for digits, signs and units."""
 
+from collections.abc import Sequence
 from math import isfinite
 
 from adakd.statistics import Ratio
@@ -78,6 +79,12 @@ def duration(seconds: float) -> str:
 def seconds(value: float) -> str:
     """Return seconds with the digits that a short time needs."""
     return number(value, 1 if value >= 10 else 2 if value >= 0.1 else 4)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def counted(count: int, thing: str) -> str:

@@ -6,7 +6,7 @@ import yaml
 
 from adakd.judging.pairs import ALL, REFERENCE, TWIN
 from adakd.planning import PLAIN
-from adakd.records import Outcome, Phase, TeachingRecord
+from adakd.records import Outcome, Phase, RunRecord, TeachingRecord
 from adakd.reporting import text
 from adakd.reporting.compare import Answer, Comparison
 from adakd.reporting.judging import Contest, Judging
@@ -16,13 +16,16 @@ from adakd.reporting.svg import Scale, scale
 from adakd.statistics import Ranking
 
 VERBS = {
-    "better": "is better than plain distillation",
-    "worse": "is worse than plain distillation",
-    "not separable": "cannot be told from plain distillation",
-    "failed": "has no result, for a failure,",
-    "missing": "has no result yet",
+    "better": ("is", "are", "better than plain distillation"),
+    "worse": ("is", "are", "worse than plain distillation"),
+    "not separable": ("cannot", "cannot", "be told from plain distillation"),
+    "failed": ("has", "have", "no result, for a failure,"),
+    "missing": ("has", "have", "no result yet"),
 }
-"""The words of a verdict, in the order in which they are told, as a sentence says them."""
+"""The words of a verdict, in the order in which they are told, as a sentence says them of one arm
+and of several."""
+FEW = 6
+"""Rows up to which each is told by itself."""
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
 """In the order in which a bar shows them: wins and losses at the two ends."""
 OUTCOME_COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
@@ -46,37 +49,52 @@ def arm_name(arm: str) -> str:
 
 
 def headlines(answer: Answer, costs: Sequence[Overhead]) -> list[str]:
-    """Return the answer as a few words for each arm, with what the arm costs."""
-    arms = dict.fromkeys(row.arm for row in answer.overall)
-    return [
-        f"{_headline(arm, [row for row in answer.overall if row.arm == arm])}"
-        f"{_cost([row.ratio.estimate for row in costs if row.arm == arm])}"
-        for arm in arms
-    ]
+    """Return the answer, a sentence for all arms of which the same is true, with their cost."""
+    words: dict[str, dict[str, str]] = {}
+    for row in answer.overall:
+        words.setdefault(row.arm, {})[row.divergence] = row.word
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for arm, by_divergence in words.items():
+        alike.setdefault(tuple(by_divergence.items()), []).append(arm)
+    return [f"{_headline(arms, dict(found))}{_cost(arms, costs)}" for found, arms in alike.items()]
 
 
-def _headline(arm: str, rows: Sequence[Comparison]) -> str:
-    by_word: dict[str, list[str]] = {word: [] for word in VERBS}
-    for row in rows:
-        by_word[row.word].append(row.divergence)
-    if len(rows) == 1:
-        (row,) = rows
-        return f"{arm_name(arm)} {VERBS[row.word]} under {row.divergence}."
-    better = len(by_word["better"])
-    start = f"{arm_name(arm)} is better than plain distillation under {better} of {len(rows)}"
+def _headline(arms: Sequence[str], words: Mapping[str, str]) -> str:
+    """Return what is true of some arms, by the word that they got under each divergence."""
+    start = text.listed([arm_name(arm) for arm in arms])
+    if len(words) == 1:
+        ((divergence, word),) = words.items()
+        one, several, rest = VERBS[word]
+        return f"{start} {several if len(arms) > 1 else one} {rest} under {divergence}."
+    by_word = {word: [of for of, its in words.items() if its == word] for word in VERBS}
     listed = [
-        f"{word.capitalize()}: {', '.join(names) if len(names) < len(rows) else 'all'}."
+        f"{word.capitalize()}: {', '.join(names) if len(names) < len(words) else 'all'}."
         for word, names in by_word.items()
         if names
     ]
-    return f"{start} divergences. {' '.join(listed)}"
+    start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
+    return f"{start} {len(by_word['better'])} of {len(words)} divergences. {' '.join(listed)}"
 
 
-def _cost(ratios: Sequence[float]) -> str:
+def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:
+    ratios = [row.ratio.estimate for row in costs if row.arm in arms]
     if not ratios:
         return ""
     ends = dict.fromkeys(text.number(end) for end in (min(ratios), max(ratios)))
-    return f" Its steps take {'–'.join(ends)}× as long."
+    return f" {'Their' if len(arms) > 1 else 'Its'} steps take {'–'.join(ends)}× as long."
+
+
+def own_constants(run: RunRecord | None) -> list[str]:
+    """Return which arms have settings for whose values no paper is the source."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for part in run.parts if run else ():
+        if part.ours:
+            alike.setdefault((part.name, part.ours), []).append(part.of)
+    return [
+        f"{text.listed(rows)}: what {part} takes for {text.listed(names)} is adakd's own choice "
+        "and no paper's. A result may hang on it."
+        for (part, names), rows in alike.items()
+    ]
 
 
 def by_unit(rows: Sequence[Comparison]) -> dict[str, dict[str, list[Comparison]]]:
@@ -284,9 +302,15 @@ def verdict_lines(judging: Judging) -> list[tuple[str, bool]]:
 
 
 def _judged(rows: Sequence[Contest]) -> str:
-    """Return the rows of one judge with their words."""
+    """Return the rows of one judge with their words; of many, count those not separable."""
     against = "plain" if rows[0].against == TWIN else str(rows[0].opponent)
-    return f"against {against}: {', '.join(map(_rated, rows))}"
+    few = len(rows) <= FEW
+    told = [row for row in rows if few or row.word != "not separable" or row.overall is None]
+    said = list(map(_rated, told))
+    if len(told) < len(rows):
+        others = "others" if told else "methods"
+        said.append(f"{len(rows) - len(told)} {others} not separable")
+    return f"against {against}: {', '.join(said)}"
 
 
 def _rated(row: Contest) -> str:

@@ -35,7 +35,6 @@ from adakd.training.blocks import (
 from adakd.training.heads import Hidden
 from adakd.training.models import trained_layer
 from adakd.training.objective import IGNORED, Loss, next_token_labels
-from adakd.training.phases import Clock
 from adakd.training.rows import loss_rows
 from adakd.training.sources import source
 from adakd.training.traced import traced
@@ -362,12 +361,11 @@ class Watch:
 
         return remembering
 
-    def look(self, clock: Clock) -> None:
+    def look(self) -> None:
         """Diagnose what was remembered, if anything; the graph of its loss has to be there yet."""
         look, self._look = self._look, None
         if look is not None:
-            with clock.phase("look"):
-                look()
+            look()
 
     def see(
         self,

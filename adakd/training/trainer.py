@@ -105,6 +105,7 @@ class DistillationTrainer(Trainer):
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
         self._losses: list[Loss] = []
         self._backward_done = 0.0
+        self._looking = 0.0
         self.remove_callback(PrinterCallback)
         self.add_callback(_OptimizerPhase(self))
 
@@ -127,7 +128,9 @@ class DistillationTrainer(Trainer):
             objective = self.watch.over(objective, inputs, self.state.global_step + 1)
         result = distillation_loss(model, self.teacher, objective, inputs, self.clock)
         if self.watch:
-            self.watch.look(self.clock)
+            start = now()
+            self.watch.look()
+            self._looking = now() - start
         if not result.loss.isfinite():
             raise NonFiniteLoss(self.state.global_step + 1)
         self._losses.append(result)
@@ -141,7 +144,7 @@ class DistillationTrainer(Trainer):
         loss = super().training_step(*args, **kwargs)
         forward = sum(self.clock.seconds.values()) - counted
         seconds = self.clock.seconds
-        spent = now() - start - forward
+        spent = now() - start - forward - self._looking
         seconds["backward"] = seconds.get("backward", 0.0) + spent
         self._backward_done = now()
         return loss

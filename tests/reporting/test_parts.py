@@ -77,6 +77,16 @@ def test_every_divergence_has_three_charts_of_both_arms(made_store):
     assert len(groups[0].charts[0].lines) == 6
 
 
+def test_of_many_arms_each_has_charts_with_the_plain_arm(made_store):
+    arms = ("adakd", "idts", "latf", "ctkd", "egad")
+    store = made_store(arms=arms, effects=(("reverse_kl", 0.0),), failed=None)
+    *groups, sft = curves(index(store))
+    assert [group.name for group in groups] == [f"reverse_kl + {arm}" for arm in arms]
+    for group, arm in zip(groups, arms, strict=True):
+        assert {line.arm for line in group.charts[0].lines} == {"none", arm}
+    assert sft.name == "sft"
+
+
 # --- samples --------------------------------------------------------------------------------
 
 

@@ -4,10 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from adakd.records import PartRecord, RunRecord
 from adakd.reporting.compare import answer
 from adakd.reporting.index import index
 from adakd.reporting.overhead import overheads
-from adakd.reporting.wording import by_unit, difference_axis, headlines, overhead
+from adakd.reporting.wording import (
+    by_unit,
+    difference_axis,
+    headlines,
+    overhead,
+    own_constants,
+)
 
 
 def test_the_headline_names_every_word_and_the_cost(made_store):
@@ -34,11 +41,45 @@ def test_the_headline_of_one_divergence(made_store, word, said):
     assert headlines(replace(found, overall=rows), ()) == [said]
 
 
-def test_every_arm_has_its_headline(made_store):
-    found = answer(index(made_store(arms=("adakd", "latf"), failed=None)))
-    first, second = headlines(found, ())
-    assert first.startswith("AdaKD is")
-    assert second.startswith("latf is")
+def test_arms_of_which_the_same_is_true_share_a_headline(made_store):
+    store = made_store(arms=("adakd", "latf"), failed=None)
+    found = answer(index(store))
+    (line,) = headlines(found, overheads(store))
+    assert line.startswith("AdaKD and latf are better than plain distillation under 1 of 3")
+    assert " Their steps take 1." in line
+    rows = tuple(
+        replace(row, word="worse" if row.arm == "latf" else row.word) for row in found.overall
+    )
+    first, second = headlines(replace(found, overall=rows), ())
+    assert first.startswith("AdaKD is better than plain distillation under 1 of 3")
+    assert second == (
+        "latf is better than plain distillation under 0 of 3 divergences. Worse: all."
+    )
+
+
+def test_arms_of_one_divergence_share_a_headline(made_store):
+    arms = ("adakd", "idts", "latf")
+    found = answer(index(made_store(arms=arms, effects=(("reverse_kl", 0.05),))))
+    words = {"adakd": "not separable", "idts": "better", "latf": "not separable"}
+    rows = tuple(replace(row, word=words[row.arm]) for row in found.overall)
+    assert headlines(replace(found, overall=rows), ()) == [
+        "AdaKD and latf cannot be told from plain distillation under reverse_kl.",
+        "idts is better than plain distillation under reverse_kl.",
+    ]
+
+
+def test_constants_without_a_source_are_named():
+    def part(of, name, ours):
+        return PartRecord(of=of, sort="adaptive method", name=name, settings={}, ours=ours)
+
+    parts = (part("adakd", "adakd", ()), part("egad", "egad", ("c", "base")))
+    run = RunRecord(
+        key="1", started="", command="", suite={}, suite_digest="", parts=parts, wanted=(),
+        versions={}, hardware={}, commit=None,
+    )  # fmt: skip
+    (line,) = own_constants(run)
+    assert line.startswith("egad: what egad takes for c and base is adakd's own choice")
+    assert own_constants(None) == []
 
 
 def test_overhead_in_one_sentence(made_store):

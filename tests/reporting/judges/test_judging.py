@@ -6,9 +6,11 @@ from typing import get_args
 import pytest
 
 from adakd.records import Record, StopRecord, VerdictRecord
+from adakd.reporting import wording
 from adakd.reporting.index import index
 from adakd.reporting.judging import judging
 from adakd.reporting.verdicts import verdicts
+from adakd.reporting.wording import verdict_lines
 from adakd.results import Store
 
 
@@ -241,3 +243,18 @@ def test_rows_against_all_are_a_family_of_their_own(ask, mind):
     assert [row.against for row in beside] == sorted(
         (row.against for row in beside), key=lambda against: against == "all"
     )
+
+
+def test_of_many_rows_those_that_are_not_separable_are_counted(ask, mind, monkeypatch):
+    store = ask(mind())
+    found = told(store)
+    ((every, _),) = verdict_lines(found)
+    assert every.count("not separable)") == sum(r.word == "not separable" for r in found.contests)
+    monkeypatch.setattr(wording, "FEW", 0)
+    first = found.contests[0]
+    better, same = replace(first, word="better"), replace(first, word="not separable")
+    ((some, _),) = verdict_lines(replace(found, contests=(better, same, same)))
+    assert some.endswith(", better), 2 others not separable.")
+    failed = replace(same, overall=None)
+    ((lost, _),) = verdict_lines(replace(found, contests=(failed, same, same)))
+    assert lost.endswith("failed, 2 others not separable.")
