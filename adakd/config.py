@@ -19,6 +19,7 @@ from pydantic import (
     model_validator,
 )
 
+from adakd.bounds import Share
 from adakd.errors import did_you_mean
 from adakd.registry import PartSpec, Spec, named
 
@@ -40,7 +41,6 @@ ModelName = Annotated[str, AfterValidator(_portable)]
 """A hub id, or a folder relative to the working directory."""
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """Letters, digits, ``.``, ``_`` and ``-``."""
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Config(BaseModel):

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from pydantic_core import to_jsonable_python
 
 from adakd.adaptive import adaptive
+from adakd.bounds import Share
 from adakd.config import (
     Baseline,
     Config,
@@ -24,7 +25,6 @@ from adakd.config import (
     Pretrained,
     Pruned,
     Scratch,
-    Share,
     Source,
     Suite,
     Timing,

@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from adakd.config import Config, Share
+from adakd.bounds import Share
+from adakd.config import Config
 from adakd.planning import Cell
 
 SCHEMA = 1

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
-
 from adakd.adaptive.parts import Adaptive, Choice, adaptive
-from adakd.adaptive.temperatures import Finite, NotNegative, Positive, relative
+from adakd.adaptive.temperatures import relative
+from adakd.bounds import Finite, NotNegative, Positive, Share
 from adakd.errors import AdakdError
 from adakd.registry import Ours
 
@@ -64,7 +63,7 @@ class EGAD(Adaptive):
         strength: Annotated[NotNegative, Ours] = 1.0,
         c: Annotated[Finite, Ours] = 0.5,
         base: Annotated[Positive, Ours] = 1.0,
-        quantile: Annotated[float, Field(ge=0, le=1), Ours] = 0.5,
+        quantile: Annotated[Share, Ours] = 0.5,
         feature_weight: Annotated[NotNegative, Ours] = 1.0,
     ) -> None:
         self.curriculum, self.temperature, self.features = curriculum, temperature, features

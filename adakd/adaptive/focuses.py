@@ -2,14 +2,10 @@
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any
-
-from pydantic import Field
+from typing import Any
 
 from adakd.adaptive.parts import Changing, focus
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Ratio = Annotated[float, Field(gt=0, le=1)]
+from adakd.bounds import Fraction, Share
 
 
 @focus("latf")
@@ -46,7 +42,7 @@ class LATF(Changing):
         beta: Share = 0.99,
         eps: Share = 0.05,
         delta: Share = 0.05,
-        floor: Ratio = 0.1,
+        floor: Fraction = 0.1,
     ) -> None:
         self.warmup, self.beta, self.eps, self.delta, self.floor = warmup, beta, eps, delta, floor
         self.ratio = 1.0
@@ -95,7 +91,7 @@ class FixedRatio(Changing):
         ratio: the share; 1 switches focusing off.
     """
 
-    def __init__(self, *, ratio: Ratio = 1.0) -> None:
+    def __init__(self, *, ratio: Fraction = 1.0) -> None:
         self.ratio = ratio
 
 
@@ -108,7 +104,7 @@ class Linear(Changing):
         end: the share after the last.
     """
 
-    def __init__(self, *, start: Ratio = 1.0, end: Ratio = 0.75) -> None:
+    def __init__(self, *, start: Fraction = 1.0, end: Fraction = 0.75) -> None:
         self.start, self.end = start, end
         self._total = 1
         self._step = 0
@@ -147,7 +143,7 @@ class Cosine(Linear):
         end: the share after the last.
     """
 
-    def __init__(self, *, start: Ratio = 1.0, end: Ratio = 0.75) -> None:
+    def __init__(self, *, start: Fraction = 1.0, end: Fraction = 0.75) -> None:
         super().__init__(start=start, end=end)
 
     def _bend(self, progress: float) -> float:

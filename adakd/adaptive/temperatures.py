@@ -2,19 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any
 
 from adakd.adaptive.parts import Temperature, Transform, temperature
+from adakd.bounds import Finite, Fraction, NotNegative, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 # Far below any score that counts: makes 0 / 0 a ratio of 1, and changes no other.
 TINY = 1e-30
@@ -147,7 +142,7 @@ class CTKD(Temperature):
         span: Positive = 2.0,
         start: Finite = 0.0,
         strength: NotNegative = 1.0,
-        rise: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        rise: Fraction = 1.0,
     ) -> None:
         import torch
 

@@ -1,9 +1,8 @@
 """Adaptive KL: forward where the head of the vocabulary is off, reverse where the tail is."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from adakd.bounds import Share
 from adakd.divergences.kl import forward_kl, reverse_kl
 from adakd.divergences.registry import derivative, divergence
 
@@ -18,9 +17,7 @@ at a fiftieth of the cost of a vocabulary."""
 
 
 @divergence("adaptive_kl")
-def adaptive_kl(
-    student: "Tensor", teacher: "Tensor", *, mu: Annotated[float, Field(ge=0, le=1)] = 0.5
-) -> "Tensor":
+def adaptive_kl(student: "Tensor", teacher: "Tensor", *, mu: Share = 0.5) -> "Tensor":
     r"""Weigh forward against reverse KL by where the two models differ.
 
     .. math:: D(p, q) = w\, KL(p, q) + (1 - w)\, KL(q, p), \quad

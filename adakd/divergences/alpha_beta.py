@@ -1,9 +1,8 @@
 """The alpha-beta divergence, a family that holds both KLs as limits."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from adakd.bounds import Finite
 from adakd.divergences.pair import LOG2_E, exp
 from adakd.divergences.registry import derivative, divergence, word_form
 
@@ -11,8 +10,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from adakd.divergences.pair import Pair
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 @divergence("alpha_beta")

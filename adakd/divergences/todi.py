@@ -1,9 +1,8 @@
 """ToDi: forward and reverse KL mixed anew for every word of the vocabulary."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from pydantic import Field
-
+from adakd.bounds import Positive
 from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
@@ -13,9 +12,7 @@ if TYPE_CHECKING:
 
 
 @divergence("todi")
-def todi(
-    student: "Tensor", teacher: "Tensor", *, temperature: Annotated[float, Field(gt=0)] = 1.0
-) -> "Tensor":
+def todi(student: "Tensor", teacher: "Tensor", *, temperature: Positive = 1.0) -> "Tensor":
     r"""Push up what the student finds too unlikely, push down what it finds too likely.
 
     .. math::

@@ -1,11 +1,11 @@
 """Learning from what the student itself writes."""
 
+from adakd.bounds import Share
 from adakd.policies.parts import (
     Decoding,
     NewTokens,
     Policy,
     Rows,
-    Share,
     Temperature,
     TopK,
     TopP,

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from adakd.bounds import Fraction, NotNegative
 from adakd.registry import Registry
 
 if TYPE_CHECKING:
     from adakd.training.encoding import Example
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Temperature = Annotated[float, Field(ge=0)]
+Temperature = NotNegative
 """Of sampling; at 0 the likeliest token is taken."""
-TopP = Annotated[float, Field(gt=0, le=1)]
+TopP = Fraction
 TopK = Annotated[int, Field(ge=0)]
 """0 takes all tokens."""
 NewTokens = Annotated[int, Field(gt=0)]

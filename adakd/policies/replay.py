@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from adakd.bounds import Fraction, NotNegative, Share
 from adakd.policies.parts import (
     Decoding,
     NewTokens,
     Policy,
     Rows,
-    Share,
     Temperature,
     TopK,
     TopP,
@@ -64,11 +64,11 @@ class Replay(Policy):
     def __init__(
         self,
         *,
-        eps: Annotated[float, Field(ge=0)] = 0.1,
+        eps: NotNegative = 0.1,
         rise_since: Literal["previous", "rise"] = "previous",
         threshold: Share = 0.0,
         capacity: Annotated[int, Field(gt=0)] = 1000,
-        validate_every: Annotated[float, Field(gt=0, le=1)] = 0.05,
+        validate_every: Fraction = 0.05,
         held_out: Annotated[int, Field(ge=0)] = 64,
         temperature: Temperature = 1.0,
         top_p: TopP = 1.0,
