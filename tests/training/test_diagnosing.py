@@ -176,6 +176,28 @@ def test_looking_changes_no_weight(make_suite, workshop, of, arm: str) -> None:
     assert {record.cell.key for record in seen} == {key}
 
 
+def test_a_broken_training_goes_on_with_its_looks(make_suite, workshop, of) -> None:
+    changes = {"training.save_every": 1, "diagnostics": {"every": 2, "layer": 0}}
+    whole, broken = list[DiagnosticRecord](), list[DiagnosticRecord]()
+    shop = workshop(make_suite(changes), "whole")
+    shop.train(of(shop, "teacher"))
+    shop.train(of(shop, arm="adakd"), keep=whole.append)
+
+    def killed(step: int) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    shop = workshop(make_suite(changes), "broken")
+    shop.train(of(shop, "teacher"))
+    with pytest.raises(KeyboardInterrupt):
+        shop.train(of(shop, arm="adakd"), killed, broken.append)
+    assert [record.step for record in broken] == [1, 2]
+    shop = workshop(make_suite(changes), "broken")
+    shop.train(of(shop, arm="adakd"), keep=broken.append)
+    assert broken == whole
+    assert [record.step for record in whole] == [1, 2, 4]
+
+
 def test_only_distilled_students_are_looked_at(make_suite, workshop, of) -> None:
     shop = workshop(make_suite({"diagnostics": {"every": 1}}))
     seen = list[DiagnosticRecord]()
