@@ -8,6 +8,7 @@ is measured by two steps more, since that begins with giving freed memory back, 
 from collections.abc import Mapping
 
 import torch
+from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor
 
 from adakd.planning import PLAIN, Cell, timing_key
@@ -85,6 +86,10 @@ class _Stepper:
         self.workshop = workshop
         self.training = workshop.suite.training
         self.student = models.place(workshop.trainable(cell, self.training)).train()
+        precision = models.DTYPES[self.training.precision]
+        if precision != torch.float32:  # of the student's forward alone, as in the Trainer
+            cast = torch.autocast(self.student.device.type, precision)
+            self.student.forward = convert_outputs_to_fp32(cast(self.student.forward))
         self.teacher = workshop.teaching_of(cell)
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
@@ -107,11 +112,7 @@ class _Stepper:
         """Return the seconds of the phases of a step."""
         clock = Clock()
         here = {key: value.to(self.student.device) for key, value in batch.items()}
-        precision = models.DTYPES[self.training.precision]
-        with torch.autocast(
-            self.student.device.type, precision, enabled=precision != torch.float32
-        ):
-            loss = distillation_loss(self.student, self.teacher, objective, here, clock).loss
+        loss = distillation_loss(self.student, self.teacher, objective, here, clock).loss
         with clock.phase("backward"):
             torch.autograd.backward(loss)
         with clock.phase("optimizer"):

@@ -64,6 +64,37 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
     assert all(torch.equal(batch["input_ids"], largest) for _, batch in memory)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("cache", ["fp16", "off"])
+def test_the_first_step_is_that_of_the_training(
+    make_suite, workshop, of, monkeypatch: pytest.MonkeyPatch, precision: str, cache: str
+) -> None:
+    """With the same loss, and so in the same precision and with the same teacher."""
+    losses, real = list[float](), timing.distillation_loss
+
+    def spy(*given: Any) -> Any:
+        result = real(*given)
+        losses.append(float(result.loss.detach()))
+        return result
+
+    monkeypatch.setattr(timing, "distillation_loss", spy)
+    shop = workshop(
+        make_suite(
+            {
+                "training.precision": precision,
+                "training.gradient_accumulation": 1,
+                "training.steps": 1,
+                "teacher.cache": cache,
+                "timing": {"pairs": 1, "warmup": 0},
+            }
+        )
+    )
+    shop.train(of(shop, "teacher"))
+    measure(shop, of)
+    (step,) = shop.train(of(shop)).steps
+    assert step.loss == pytest.approx(losses[0], rel=1e-6)
+
+
 def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
     record = measure(shop(2, 0), of)
     assert (record.divergence, record.arm) == ("reverse_kl", "adakd")
