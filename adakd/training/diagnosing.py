@@ -4,8 +4,7 @@ Nothing here takes part in the training: no random number is drawn, no weight or
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,17 +12,8 @@ from torch.nn import Parameter
 
 from adakd.adaptive import Choice
 from adakd.adaptive.indicators import hellinger
-from adakd.config import Diagnostics
 from adakd.divergences import Divergence, Pair
-from adakd.planning import Cell, digest
-from adakd.records import (
-    Diagnosis,
-    DiagnosticRecord,
-    Entropies,
-    GroupGradient,
-    Histogram,
-    MarkedToken,
-)
+from adakd.records import Diagnosis, Entropies, GroupGradient, Histogram
 from adakd.training.blocks import (
     DEVICE_BYTES,
     DivergenceTerm,
@@ -33,22 +23,14 @@ from adakd.training.blocks import (
     working_dtype,
 )
 from adakd.training.heads import Hidden
-from adakd.training.models import trained_layer
-from adakd.training.objective import IGNORED, Loss, next_token_labels
 from adakd.training.rows import loss_rows
 from adakd.training.sources import source
 from adakd.training.traced import traced
 
 BINS = 24
 """Of a histogram."""
-LONGEST = 160
-"""Tokens of the response that is shown."""
-LISTED = 8
-"""Hardest and easiest tokens that are named."""
 
 Response = Tensor | Hidden
-Compute = Callable[[Response, Response | None, Tensor], Loss]
-"""An objective, as it is called."""
 
 
 def diagnose(
@@ -311,102 +293,3 @@ def _block(
 def _entropy(logits: Tensor) -> Tensor:
     by_word: Tensor = torch.special.entr(logits.softmax(-1))
     return by_word.sum(-1)
-
-
-# --- beside a training --------------------------------------------------------------------------
-
-
-class Watch:
-    """Looks at the first micro-batch of the first step, of the last and of every k-th.
-
-    Args:
-        settings: k, and the layer to take gradients by, if any.
-        steps: optimizer steps of the training.
-        cell: what is trained.
-        student: its model.
-        divergence: of its loss.
-        tokenizer: for the text of tokens.
-        keep: gets what was seen.
-    """
-
-    def __init__(
-        self,
-        settings: Diagnostics,
-        steps: int,
-        cell: Cell,
-        student: Any,
-        divergence: Divergence,
-        tokenizer: Any,
-        keep: Callable[[DiagnosticRecord], None],
-    ) -> None:
-        self.every, self.steps, self.cell = settings.every, steps, cell
-        self.divergence, self.tokenizer, self.keep = divergence, tokenizer, keep
-        self._look: Callable[[], None] | None = None
-        self._layer: int | None = None
-        self._parameters: Sequence[Parameter] = ()
-        if settings.layer is not None:
-            self._layer, self._parameters = trained_layer(student, settings.layer)
-
-    def over(self, objective: Compute, batch: Mapping[str, Tensor], step: int) -> Compute:
-        """Return an objective that also remembers what it is given, in a step to be looked at."""
-        if step not in (1, self.steps) and step % self.every:
-            return objective
-
-        def remembering(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
-            loss = objective(student, teacher, labels)
-            if teacher is not None and len(labels):
-                last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
-                self._look = lambda: self.see(step, student, teacher, labels, loss.choice, last)
-            return loss
-
-        return remembering
-
-    def look(self) -> None:
-        """Diagnose what was remembered, if anything; the graph of its loss has to be there yet."""
-        look, self._look = self._look, None
-        if look is not None:
-            look()
-
-    def see(
-        self,
-        step: int,
-        student: Response,
-        teacher: Response,
-        labels: Tensor,
-        choice: Choice | None,
-        last: int,
-    ) -> None:
-        """Diagnose a micro-batch whose last response has `last` tokens, and keep the record."""
-        divergence, layer = self.divergence, self._parameters
-        difficulty, found = diagnose(student, teacher, labels, divergence, choice, layer)
-        order = difficulty.sort(descending=True, stable=True).indices
-
-        def marked(places: Sequence[int]) -> tuple[MarkedToken, ...]:
-            ids = [int(labels[place]) for place in places]
-            texts = token_texts(ids, self.tokenizer)
-            hard = [round(float(difficulty[place]), 4) for place in places]
-            pairs = zip(texts, hard, strict=True)
-            return tuple(MarkedToken(text=text, difficulty=value) for text, value in pairs)
-
-        self.keep(
-            DiagnosticRecord(
-                **dict(found),
-                key=digest("diagnostic", self.cell.key, step),
-                cell=self.cell,
-                step=step,
-                layer=self._layer,
-                text=marked(range(len(labels))[len(labels) - last :][:LONGEST]),
-                hardest=marked(order[:LISTED].tolist()),
-                easiest=marked(order.flip(0)[:LISTED].tolist()),
-            )
-        )
-
-
-def token_texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """Return the text of each token by itself, with the space that it may begin with."""
-    pieces = tokenizer.convert_ids_to_tokens(list(ids))
-    texts = [tokenizer.decode([token]) for token in ids]
-    return [
-        f" {text}" if str(piece).startswith("\u2581") and not text.startswith(" ") else text
-        for piece, text in zip(pieces, texts, strict=True)
-    ]

@@ -17,7 +17,6 @@ from adakd.disk import writing
 from adakd.errors import NonFiniteLoss
 from adakd.planning import total_steps
 from adakd.records import Step
-from adakd.training.diagnosing import Compute, Watch
 from adakd.training.encoding import Encoded, row_order, world_size
 from adakd.training.feeding import Feed
 from adakd.training.heads import Hidden
@@ -25,6 +24,7 @@ from adakd.training.learned import learned_parameters, load_state, newest_checkp
 from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
 from adakd.training.phases import Clock, now
 from adakd.training.responses import Batch, response
+from adakd.training.watching import Compute, Watch
 
 OnStep = Callable[[int], None]
 """Called after each optimizer step with the number of steps done."""

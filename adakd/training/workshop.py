@@ -21,12 +21,12 @@ from adakd.progress import Show
 from adakd.records import DiagnosticRecord, Step, TeachingRecord, TrainingRecord
 from adakd.training import models
 from adakd.training.cache import TeacherCache
-from adakd.training.diagnosing import Watch
 from adakd.training.encoding import Encoded, encode, world_size
 from adakd.training.lessons import Lessons
 from adakd.training.objective import Objective, SupervisedObjective, TokenObjective
 from adakd.training.responses import head_of
 from adakd.training.trainer import OnStep, Teacher, fit, live
+from adakd.training.watching import Watch
 
 Keep = Callable[[DiagnosticRecord], None]
 """Takes what a look inside a training has shown."""

@@ -15,9 +15,10 @@ from adakd.registry import Spec
 from adakd.results import Store
 from adakd.training import diagnosing
 from adakd.training.blocks import Finish
-from adakd.training.diagnosing import diagnose, histogram, token_texts
+from adakd.training.diagnosing import diagnose, histogram
 from adakd.training.heads import Head, Hidden
 from adakd.training.objective import Objective
+from adakd.training.watching import token_texts
 
 TEACHER = torch.tensor([[0.4, 0.2, 0.2, 0.2], [0.25] * 4, [0.7, 0.1, 0.1, 0.1]]).log()
 """Against a student who finds all four words as likely: mid, easy and hard."""
