@@ -81,3 +81,9 @@ def test_what_needs_no_model_waits_for_none(name: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "adakd", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "Usage: python -m adakd" in done.stdout
