@@ -132,7 +132,7 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
     Raises:
         AdakdError: the model has no such layer, or none would be left.
     """
-    name, layers = _layers(teacher)
+    name, layers = _layers(teacher, "student.drop_layers")
     wrong = sorted(layer for layer in base.drop_layers if not 0 <= layer < len(layers))
     if wrong or len(set(base.drop_layers)) == len(layers):
         raise AdakdError(
@@ -212,7 +212,7 @@ def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter
     Raises:
         AdakdError: the model has no such layer, or nothing of it is trained.
     """
-    _, layers = _layers(model)
+    _, layers = _layers(model, "diagnostics.layer")
     if not -len(layers) <= layer < len(layers):
         raise AdakdError(
             f"diagnostics.layer: {layer}; the student has layers 0 to {len(layers) - 1}"
@@ -223,13 +223,13 @@ def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter
     return layer % len(layers), trained
 
 
-def _layers(model: Any) -> tuple[str, torch.nn.ModuleList]:
+def _layers(model: Any, field: str) -> tuple[str, torch.nn.ModuleList]:
     """Return the stack of decoder layers with its name in the model."""
     count = model.config.get_text_config().num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
             return name, module
-    raise AdakdError(f"no stack of {count} layers in {type(model).__name__}")
+    raise AdakdError(f"{field}: no stack of {count} layers in {type(model).__name__}")
 
 
 def _location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
