@@ -109,6 +109,10 @@ class TrainingRecord(Config):
     """Rows whose prompt was too long or whose response was empty."""
 
 
+Half = Literal["hard", "easy"]
+Third = Literal["hard", "mid", "easy"]
+
+
 class Histogram(Config):
     """Counts in bins of equal width; one bin without width where all values are the same."""
 
@@ -152,11 +156,11 @@ class Diagnosis(Config):
     kept: int
     temperature: Histogram
     """Of the kept tokens."""
-    entropy: dict[Literal["hard", "easy"], Entropies]
+    entropy: dict[Half, Entropies]
     """Of the harder and the easier half of the kept tokens."""
-    gradient: dict[Literal["hard", "mid", "easy"], GroupGradient]
+    gradient: dict[Third, GroupGradient]
     """Of the thirds of all tokens, by the student's logits."""
-    layer_gradient: dict[Literal["hard", "mid", "easy"], GroupGradient] | None = None
+    layer_gradient: dict[Third, GroupGradient] | None = None
     """Of the same, by the parameters of a layer."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adakd.adaptive.parts import Adaptive, Choice, adaptive
+from adakd.adaptive.parts import Adaptive, Choice, Scheduled, adaptive
 from adakd.adaptive.temperatures import relative
 from adakd.bounds import Finite, NotNegative, Positive, Share
 from adakd.errors import AdakdError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @adaptive("egad")
-class EGAD(Adaptive):
+class EGAD(Scheduled, Adaptive):
     r"""Entropy-guided adaptive distillation around any divergence, in three parts.
 
     Each is driven by the teacher's entropy :math:`H_i = -\sum_v p_v \log p_v` at temperature 1, and
@@ -70,8 +70,6 @@ class EGAD(Adaptive):
         self.strength, self.c, self.base = strength, c, base
         self.quantile, self.feature_weight = quantile, feature_weight
         self.projection: Parameter | None = None
-        self._total = 1
-        self._step = 0
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return the teacher's entropy at each token of a block."""
@@ -83,7 +81,7 @@ class EGAD(Adaptive):
 
         place, weight = relative(scores), None
         if self.curriculum:
-            weight = (self.strength * (2 * self._step / self._total - 1) * place).exp()
+            weight = (self.strength * (2 * self.progress - 1) * place).exp()
             weight = weight / weight.mean()
         high = (scores > scores.quantile(self.quantile)).nonzero().squeeze(-1)
 
@@ -119,14 +117,6 @@ class EGAD(Adaptive):
         if self.features:
             self.projection = torch.nn.Parameter(torch.eye(teacher_width, student_width))
 
-    def begin(self, total_steps: int) -> None:
-        """Stretch the curriculum over `total_steps`."""
-        self._total = max(1, total_steps)
-
-    def update(self, loss: float) -> None:
-        """Count the step; the loss plays no part."""
-        self._step = min(self._step + 1, self._total)
-
     def parameters(self) -> "list[Parameter]":
         """Return the projection, where there is one."""
         return [] if self.projection is None else [self.projection]
@@ -134,10 +124,10 @@ class EGAD(Adaptive):
     def state_dict(self) -> dict[str, Any]:
         """Return the count of steps and the projection."""
         learned = None if self.projection is None else self.projection.detach()
-        return {"step": self._step, "projection": learned}
+        return {**super().state_dict(), "projection": learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        self._step = state["step"]
+        super().load_state_dict(state)
         if self.projection is not None:
             self.projection.data.copy_(state["projection"])

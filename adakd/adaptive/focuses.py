@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from adakd.adaptive.parts import Changing, focus
+from adakd.adaptive.parts import Changing, Scheduled, focus
 from adakd.bounds import Fraction, Share
 
 
@@ -96,7 +96,7 @@ class FixedRatio(Changing):
 
 
 @focus("linear")
-class Linear(Changing):
+class Linear(Scheduled):
     """Move the share from `start` to `end` in a straight line over the run.
 
     Args:
@@ -106,32 +106,14 @@ class Linear(Changing):
 
     def __init__(self, *, start: Fraction = 1.0, end: Fraction = 0.75) -> None:
         self.start, self.end = start, end
-        self._total = 1
-        self._step = 0
 
     @property
     def ratio(self) -> float:
         """The share in the coming step."""
-        return self.start + (self.end - self.start) * self._bend(self._step / self._total)
+        return self.start + (self.end - self.start) * self._bend(self.progress)
 
     def _bend(self, progress: float) -> float:
         return progress
-
-    def begin(self, total_steps: int) -> None:
-        """Stretch the schedule over `total_steps`."""
-        self._total = max(1, total_steps)
-
-    def update(self, loss: float) -> None:
-        """Count the step; the loss plays no part."""
-        self._step = min(self._step + 1, self._total)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the count of steps."""
-        return {"step": self._step}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        self._step = state["step"]
 
 
 @focus("cosine")

@@ -61,6 +61,33 @@ class Changing(Protocol):
         return
 
 
+class Scheduled(Changing):
+    """Counts the optimizer steps of a run, for what goes by the share that is done."""
+
+    _total, _step = 1, 0
+
+    @property
+    def progress(self) -> float:
+        """The share of the run that is done, from 0 to 1."""
+        return self._step / self._total
+
+    def begin(self, total_steps: int) -> None:
+        """Stretch the schedule over `total_steps`."""
+        self._total = max(1, total_steps)
+
+    def update(self, loss: float) -> None:
+        """Count the step; the loss plays no part."""
+        self._step = min(self._step + 1, self._total)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the count of steps."""
+        return {"step": self._step}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state."""
+        self._step = state["step"]
+
+
 class Adaptive(Changing, Protocol):
     """A token-adaptive method: wraps any divergence, and never knows which.
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adakd.adaptive.parts import Temperature, Transform, temperature
+from adakd.adaptive.parts import Scheduled, Temperature, Transform, temperature
 from adakd.bounds import Finite, Fraction, NotNegative, Positive
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class FixedTemperature(Temperature):
 
 
 @temperature("zscore")
-class Standardised(Temperature):
+class Standardised(FixedTemperature):
     r"""Logit standardisation: both models' logits lose their mean and their scale.
 
     .. math:: z_v \leftarrow \frac{z_v - mean(z)}{std(z)} \cdot \frac{1}{\tau}
@@ -84,17 +84,10 @@ class Standardised(Temperature):
         `Logit Standardization in Knowledge Distillation <https://arxiv.org/abs/2403.01427>`_, 2024.
     """
 
-    def __init__(self, *, value: Positive = 1.0) -> None:
-        self.value = value
-
     @property
     def transform(self) -> Transform:
         """What standardises logits of shape ``(B, V)``."""
         return standardise
-
-    def __call__(self, scores: "Tensor") -> "Tensor | None":
-        """Return `value` for each of the scores, or None where it is 1."""
-        return None if self.value == 1 else scores.new_full(scores.shape, self.value)
 
 
 def standardise(logits: "Tensor") -> "Tensor":
@@ -109,7 +102,7 @@ def standardise(logits: "Tensor") -> "Tensor":
 
 
 @temperature("ctkd")
-class CTKD(Temperature):
+class CTKD(Scheduled, Temperature):
     r"""Curriculum temperature: one temperature, learned against the student.
 
     .. math:: \tau = low + span \cdot \sigma(w)
@@ -148,8 +141,6 @@ class CTKD(Temperature):
 
         self.low, self.span, self.strength, self.rise = low, span, strength, rise
         self.weight = torch.nn.Parameter(torch.tensor(float(start)))
-        self._total = 1
-        self._step = 0
 
     def __call__(self, scores: "Tensor") -> "Tensor":
         """Return the temperature for each of the scores, with its gradient to be reversed."""
@@ -166,23 +157,15 @@ class CTKD(Temperature):
         done = min(1.0, self._step / (self.rise * self._total))
         return self.strength * (1 - math.cos(math.pi * done)) / 2
 
-    def begin(self, total_steps: int) -> None:
-        """Stretch the schedule over `total_steps`."""
-        self._total = max(1, total_steps)
-
-    def update(self, loss: float) -> None:
-        """Count the step; the loss plays no part."""
-        self._step += 1
-
     def parameters(self) -> "list[Parameter]":
         """Return :math:`w`."""
         return [self.weight]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the count of steps and :math:`w`."""
-        return {"step": self._step, "weight": self.weight.detach()}
+        return {**super().state_dict(), "weight": self.weight.detach()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        self._step = state["step"]
+        super().load_state_dict(state)
         self.weight.data.copy_(state["weight"])

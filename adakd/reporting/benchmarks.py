@@ -8,10 +8,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from adakd.benching.table import FILE, Bench, Line, read_bench
-from adakd.reporting.text import counted, number, percent
+from adakd.reporting.text import FEW, counted, number, percent
 
-SHORT = 6
-"""Lines that a reader takes in at a glance."""
 BUSY = 0.05
 """Share of the cores from which on other programs disturb a measurement."""
 _TIMES = "times "
@@ -27,7 +25,7 @@ class Group:
     @property
     def is_short(self) -> bool:
         """Whether the page shows the lines at once."""
-        return len(self.lines) <= SHORT
+        return len(self.lines) <= FEW
 
 
 @dataclass(frozen=True)

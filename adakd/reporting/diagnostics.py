@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from adakd.records import DiagnosticRecord, GroupGradient, Histogram
+from adakd.records import DiagnosticRecord, GroupGradient, Half, Histogram, Third
 from adakd.reporting import text
 from adakd.reporting.curves import Chart, Line
 from adakd.reporting.index import Index, Method
 from adakd.reporting.svg import Column
 from adakd.results import Store
 
-GROUPS = {"hard": "s2", "mid": "s4", "easy": "s1"}
+HALVES: tuple[Half, ...] = ("hard", "easy")
+GROUPS: dict[Third, str] = {"hard": "s2", "mid": "s4", "easy": "s1"}
 """Groups of tokens, with the colour of each."""
 MEASURES = {"share": "share of norm", "whole": "cosine with all", "sft": "cosine with SFT"}
 """Of a group's gradient: field and name."""
@@ -70,7 +70,7 @@ def _shares(records: Sequence[DiagnosticRecord], seed: int) -> Chart | None:
     """Return one line for each group, with the group in the place of an arm."""
     lines = []
     for group in GROUPS:
-        values = [(record.step, _group(record, group).share) for record in records]
+        values = [(record.step, record.gradient[group].share) for record in records]
         points = tuple((float(step), value) for step, value in values if value is not None)
         if points:
             lines.append(Line(f"{group} tokens", group, seed, points))
@@ -86,9 +86,9 @@ def pictures(one: Diagnosed) -> Iterator[Picture]:
         if record.temperature.high > record.temperature.low:
             columns = _columns(record.temperature, "s1", "temperature")
             yield Picture(f"Temperature of kept tokens ({name})", "temperature", columns)
-    for half in ("hard", "easy"):
+    for half in HALVES:
         for name, record in one.ends:
-            entropy = {key: value for key, value in record.entropy.items() if key == half}[half]
+            entropy = record.entropy[half]
             columns = _columns(entropy.before, "s0", "before")
             if entropy.after != entropy.before:
                 columns += _columns(entropy.after, "front " + GROUPS[half], "after")
@@ -132,7 +132,7 @@ def _columns(histogram: Histogram, css: str, what: str) -> tuple[Column, ...]:
     return tuple(columns)
 
 
-def _gradient(title: str, gradient: Mapping[Any, GroupGradient]) -> Picture:
+def _gradient(title: str, gradient: Mapping[Third, GroupGradient]) -> Picture:
     """Return the bars of the three groups side by side, for each measure."""
     columns, names = [], {}
     for place, (field, measure) in enumerate(MEASURES.items()):
@@ -143,7 +143,3 @@ def _gradient(title: str, gradient: Mapping[Any, GroupGradient]) -> Picture:
             left = place + 0.14 + 0.24 * number
             columns.append(Column(css, label, left, left + 0.22, value or 0.0))
     return Picture(title, "", tuple(columns), names)
-
-
-def _group(record: DiagnosticRecord, name: str) -> GroupGradient:
-    return {str(key): value for key, value in record.gradient.items()}[name]

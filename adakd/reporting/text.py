@@ -7,6 +7,8 @@ from adakd.statistics import Ratio
 
 NONE = "–"
 MINUS = "−"
+FEW = 6
+"""Rows that a reader takes in at a glance; of more the page folds them, or tells of some."""
 
 
 def number(value: float | None, digits: int = 2) -> str:

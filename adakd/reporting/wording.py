@@ -24,8 +24,6 @@ VERBS = {
 }
 """The words of a verdict, in the order in which they are told, as a sentence says them of one arm
 and of several."""
-FEW = 6
-"""Rows up to which each is told by itself."""
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
 """In the order in which a bar shows them: wins and losses at the two ends."""
 OUTCOME_COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
@@ -304,7 +302,7 @@ def verdict_lines(judging: Judging) -> list[tuple[str, bool]]:
 def _judged(rows: Sequence[Contest]) -> str:
     """Return the rows of one judge with their words; of many, count those not separable."""
     against = "plain" if rows[0].against == TWIN else str(rows[0].opponent)
-    few = len(rows) <= FEW
+    few = len(rows) <= text.FEW
     told = [row for row in rows if few or row.word != "not separable" or row.overall is None]
     said = list(map(_rated, told))
     if len(told) < len(rows):
