@@ -12,37 +12,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adakd.adaptive import adaptive, focus, indicator, temperature
-    from adakd.benching import bench
-    from adakd.checking import check_divergence
+    from adakd.benchmarks import bench
+    from adakd.commands.check import check_divergence
+    from adakd.commands.judge import judge
+    from adakd.commands.run import run
     from adakd.config import Suite
+    from adakd.config.loading import load_suite
     from adakd.divergences import divergence
     from adakd.errors import AdakdError
-    from adakd.loading import load_suite
+    from adakd.losses.objective import Loss, Objective, SupervisedObjective, next_token_labels
     from adakd.planning import Cell, Plan, plan
     from adakd.policies import Policy, policy
     from adakd.registry import Spec
     from adakd.reporting import write_report
-    from adakd.results import Store
-    from adakd.running import run
-    from adakd.training.objective import Loss, Objective, SupervisedObjective, next_token_labels
-    from adakd.verdicts import judge
+    from adakd.store import Store
 
 _HOMES = {
     "adakd.adaptive": ("adaptive", "focus", "indicator", "temperature"),
-    "adakd.benching": ("bench",),
-    "adakd.checking": ("check_divergence",),
+    "adakd.benchmarks": ("bench",),
+    "adakd.commands.check": ("check_divergence",),
     "adakd.config": ("Suite",),
-    "adakd.loading": ("load_suite",),
+    "adakd.config.loading": ("load_suite",),
     "adakd.divergences": ("divergence",),
     "adakd.errors": ("AdakdError",),
     "adakd.planning": ("Cell", "Plan", "plan"),
     "adakd.policies": ("Policy", "policy"),
     "adakd.registry": ("Spec",),
     "adakd.reporting": ("write_report",),
-    "adakd.results": ("Store",),
-    "adakd.running": ("run",),
-    "adakd.verdicts": ("judge",),
-    "adakd.training.objective": (
+    "adakd.store": ("Store",),
+    "adakd.commands.run": ("run",),
+    "adakd.commands.judge": ("judge",),
+    "adakd.losses.objective": (
         "Loss",
         "Objective",
         "SupervisedObjective",

@@ -12,14 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
-from adakd.loading import load_suite
-from adakd.planning import Cell, Plan
 from adakd.planning import plan as make_plan
 from adakd.progress import Live
 
 if TYPE_CHECKING:
-    from adakd.judging.cost import Cost
+    pass
 
 app = typer.Typer(
     help="Benchmark knowledge distillation: every divergence with and without AdaKD, fairly.",
@@ -73,9 +72,9 @@ def run(
 
     Example: adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50
     """
+    from adakd.commands.run import run as run_suite
     from adakd.reporting import summary_table
-    from adakd.results import Store
-    from adakd.running import run as run_suite
+    from adakd.store import Store
 
     loaded = load_suite(suite, overrides)
     folder = out or Path("runs", loaded.name.replace("/", "-"))
@@ -90,9 +89,11 @@ def plan(
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show what a run would train and score; runs nothing and answers at once."""
+    from adakd.commands.plan import plan_table
+
     planned = make_plan(load_suite(suite, overrides))
     console.print(f"[bold]{planned.suite.name}[/bold]: {escape(planned.suite.description)}")
-    console.print(_cells(planned))
+    console.print(plan_table(planned))
     students = [cell for cell in planned.cells if cell.role != "teacher"]
     tasks = dict.fromkeys(job.task for job in planned.jobs)
     samplings = {job.sampling_seed for job in planned.jobs} - {None}
@@ -100,25 +101,6 @@ def plan(
     console.print(f"{len(students)} students, {len(planned.jobs)} scores in all")
     console.print(f"scored on: {', '.join(tasks)} (answers {how})")
     console.print(f"judged by: {', '.join(planned.suite.judges) or 'nobody'}")
-
-
-def _cells(planned: Plan) -> Table:
-    """Return a row for each method: its cells differ in the seed alone."""
-    table = Table("method", "seeds", "steps", "tokens at most", "scores")
-    methods: dict[str, list[Cell]] = {}
-    for cell in planned.cells:
-        methods.setdefault(cell.method, []).append(cell)
-    for method, cells in methods.items():
-        steps, tokens = planned.length(cells[0])
-        seeds = " ".join(str(cell.seed) for cell in cells)
-        scores = sum(job.cell == cells[0] for job in planned.jobs)
-        table.add_row(escape(method), seeds, _count(steps), _count(tokens), str(scores))
-    table.caption = "steps, tokens and scores of each seed"
-    return table
-
-
-def _count(number: int | None) -> str:
-    return "by rows" if number is None else f"{number:,}"
 
 
 @app.command()
@@ -173,18 +155,19 @@ def judge(
 
     Example: adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan
     """
-    from adakd import verdicts
+    from adakd.commands.judge import cost_table, judging_costs
+    from adakd.commands.judge import judge as ask
     from adakd.reporting import win_rate_table
-    from adakd.results import Store
+    from adakd.store import Store
 
     folder, files = _judged(paths, out)
     if plan:
-        costs = verdicts.judging_costs(
+        costs = judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files
         )
-        console.print(_costs(costs))
+        console.print(cost_table(costs))
         return
-    report = verdicts.judge(
+    report = ask(
         folder,
         *judges,
         against=against,
@@ -208,43 +191,6 @@ def _judged(paths: Sequence[Path], out: Path | None) -> tuple[Path, tuple[Path, 
         raise AdakdError("judge takes the folder of a run, or two .jsonl files of answers")
     candidate, opponent = paths
     return out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}"), (candidate, opponent)
-
-
-def _costs(costs: Sequence["Cost"]) -> Table:
-    """Return a column for each judge: what it would be asked, and what that takes."""
-    table = Table("", *(row.judge for row in costs))
-    rows: dict[str, list[str]] = {
-        "questions about the answers": [f"{row.questions:,}" for row in costs],
-        "questions to vet the judge": [f"{row.vetting:,}" for row in costs],
-        "answered before": [f"{row.known:,}" for row in costs],
-        "asked in the same words": [f"{row.reused:,}" for row in costs],
-        "pairs of identical answers": [f"{row.identical:,}" for row in costs],
-        "prompt tokens, about": [_or_dash(row.prompt_tokens) for row in costs],
-        "reply tokens, at most": [_or_dash(row.completion_tokens) for row in costs],
-        "cost, at most": [_price(row) for row in costs],
-        "time, at its speed so far": [_minutes(row.seconds) for row in costs],
-    }
-    for name, fields in rows.items():
-        table.add_row(name, *fields)
-    for column in table.columns[1:]:
-        column.justify = "right"
-    table.caption = "nothing was asked"
-    return table
-
-
-def _or_dash(number: int | None) -> str:
-    return "-" if number is None else f"{number:,}"
-
-
-def _minutes(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds / 60:,.1f} min"
-
-
-def _price(row: "Cost") -> str:
-    if row.cost is None:
-        return "-"
-    expected = "" if row.expected_cost is None else f", likely {row.expected_cost:.2f}"
-    return f"{row.cost:.2f} {row.currency}{expected}"
 
 
 @app.command()
@@ -273,10 +219,10 @@ def bench(
 
     Example: adakd bench runs/smoke -k "step or rouge"
     """
-    from adakd.benching import FILE, write_bench
-    from adakd.benching import bench as run_benchmarks
+    from adakd.benchmarks import FILE, write_bench
+    from adakd.benchmarks import bench as run_benchmarks
     from adakd.reporting import bench_table, write_report
-    from adakd.results import Store
+    from adakd.store import Store
 
     if run is not None and out is not None:
         raise AdakdError("--out goes without a run: what is measured for a run stays in it")
@@ -304,7 +250,7 @@ def list_(
     ] = None,
 ) -> None:
     """List what can be named in a suite, with the settings that each part takes."""
-    from adakd.listing import listing
+    from adakd.commands.ls import listing
 
     table = Table.grid(padding=(0, 3))
     for row in listing(kind, include):
@@ -318,7 +264,7 @@ def new(
     name: Annotated[str, typer.Argument(help="The name; the file is made in this folder.")],
 ) -> None:
     """Start a part of your own from a file that works as it is."""
-    from adakd.scaffold import new as make
+    from adakd.commands.new import new as make
 
     console.print(f"made {make(kind, name, Path())}")
 
@@ -337,7 +283,7 @@ def check_divergence(
     name: Annotated[str, typer.Argument(help="A registered name or the path of a plug-in file.")],
 ) -> None:
     """Run the laws of a divergence: shape, sign, zero at equality, gradient, precision, masks."""
-    from adakd.checking import check_divergence as run_laws
+    from adakd.commands.check import check_divergence as run_laws
 
     broken = 0
     for divergence, results in run_laws(name).items():

@@ -29,10 +29,14 @@ import yaml
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import Suite
+from adakd.config.loading import load_suite
+from adakd.data.puzzles import generate
 from adakd.divergences import divergence
 from adakd.judging import judge_backend
-from adakd.loading import load_suite
+from adakd.models.loading import train_tokenizer
+from adakd.planning import Cell, plan
 from adakd.policies import policy
+from adakd.training.context import Workshop
 
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported first
@@ -88,6 +92,17 @@ THIRD_PARTY_WARNINGS = (
 def pytest_configure(config: pytest.Config) -> None:
     for line in THIRD_PARTY_WARNINGS:
         config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a parameter the same in every process: no address, no order of a set."""
+    if isinstance(val, set | frozenset):
+        return str(sorted(map(str, val)))
+    if isinstance(val, dict):
+        return str(val)
+    if " at 0x" in str(val):
+        return str(getattr(val, "__name__", type(val).__name__))
+    return None
 
 
 Changes = Mapping[str, Any]
@@ -174,3 +189,29 @@ def command() -> Command:
         )
 
     return start
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return train_tokenizer([" ".join(row[1:3]) for row in generate(60, "train")], 400)
+
+
+@pytest.fixture
+def workshop(tmp_path: Path) -> Callable[..., Workshop]:
+    """Open a workshop on a suite: a fresh one each time, as after a restart."""
+
+    def make(suite: Suite, name: str = "run") -> Workshop:
+        return Workshop(plan(suite), tmp_path / name)
+
+    return make
+
+
+def _of(workshop: Workshop, role: str = "distilled", arm: str = "none") -> Cell:
+    cells = (cell for cell in workshop.plan.cells if (cell.role, cell.arm) == (role, arm))
+    return next(cells)
+
+
+@pytest.fixture(scope="session")
+def of() -> Callable[..., Cell]:
+    """Find a cell of a workshop."""
+    return _of

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from adakd import cli as command_line
-from adakd.benching import Bench
+from adakd import cli
+from adakd.benchmarks import Bench
+from adakd.commands.ls import listing
 from adakd.judging import load_judge
-from adakd.listing import listing
-from adakd.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
 
 KEY = "sk-planted-0123456789"
 
@@ -39,7 +39,7 @@ def adakd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
         monkeypatch.setattr(sys, "argv", ["adakd", *map(str, arguments)])
         capsys.readouterr()
         with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
-            command_line.main()
+            cli.main()
         said = capsys.readouterr()
         return Done(int(left.value.code or 0), said.out, said.err)
 
@@ -50,7 +50,7 @@ def adakd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 def made(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
     """A small finished run without verdicts, in which nobody writes."""
     import adakd
-    from adakd.loading import load_suite
+    from adakd.config.loading import load_suite
 
     folder = tmp_path_factory.mktemp("cli")
     sampling = {"max_new_tokens": 8}
@@ -176,7 +176,7 @@ def test_a_new_backend_judges(adakd: Adakd, here: Path, run_folder: Path) -> Non
 def test_bench_puts_its_figures_into_the_report(
     adakd: Adakd, run_folder: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adakd.benching.bench", lambda expression, progress: measured(expression))
+    monkeypatch.setattr("adakd.benchmarks.bench", lambda expression, progress: measured(expression))
     done = adakd("bench", run_folder, "-k", "loss")
     assert (done.code, done.err) == (0, "")
     assert f"report: {run_folder}/report.html" in done.out
@@ -192,7 +192,8 @@ def test_bench_of_a_failed_case_keeps_the_others_and_says_so(
     adakd: Adakd, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "adakd.benching.bench", lambda expression, progress: measured(expression, failed=("loss",))
+        "adakd.benchmarks.bench",
+        lambda expression, progress: measured(expression, failed=("loss",)),
     )
     assert adakd("bench").code == 1
     assert (here / "bench.json").is_file()

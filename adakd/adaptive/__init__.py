@@ -4,10 +4,8 @@ They wrap any divergence and know none by name. Importing this package imports n
 """
 
 from adakd.adaptive import indicators
-from adakd.adaptive.egad import EGAD
-from adakd.adaptive.focuses import LATF, Cosine, FixedRatio, Linear
-from adakd.adaptive.method import AdaKD
-from adakd.adaptive.parts import (
+from adakd.adaptive.adakd import AdaKD
+from adakd.adaptive.base import (
     Adaptive,
     Changing,
     Choice,
@@ -22,6 +20,8 @@ from adakd.adaptive.parts import (
     indicator,
     temperature,
 )
+from adakd.adaptive.egad import EGAD
+from adakd.adaptive.focuses import LATF, Cosine, FixedRatio, Linear
 from adakd.adaptive.temperatures import CTKD, IDTS, FixedTemperature, Standardised
 
 __all__ = [

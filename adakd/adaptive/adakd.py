@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from adakd.adaptive import parts
-from adakd.adaptive.parts import Adaptive, Choice, adaptive
+from adakd.adaptive import base
+from adakd.adaptive.base import Adaptive, Choice, adaptive
 from adakd.registry import PartSpec, Registry, Spec
 
 if TYPE_CHECKING:
@@ -20,9 +20,9 @@ def _known_to(registry: Registry[Any]) -> AfterValidator:
     return AfterValidator(lambda spec: Spec(name=spec.name, **registry.resolve(spec)))
 
 
-IndicatorSpec = Annotated[PartSpec, _known_to(parts.indicator), Field(validate_default=True)]
-FocusSpec = Annotated[PartSpec, _known_to(parts.focus), Field(validate_default=True)]
-TemperatureSpec = Annotated[PartSpec, _known_to(parts.temperature), Field(validate_default=True)]
+IndicatorSpec = Annotated[PartSpec, _known_to(base.indicator), Field(validate_default=True)]
+FocusSpec = Annotated[PartSpec, _known_to(base.focus), Field(validate_default=True)]
+TemperatureSpec = Annotated[PartSpec, _known_to(base.temperature), Field(validate_default=True)]
 
 HELLINGER, LATF, IDTS = Spec(name="hellinger"), Spec(name="latf"), Spec(name="idts")
 
@@ -55,9 +55,9 @@ class AdaKD(Adaptive):
         focus: FocusSpec = LATF,
         temperature: TemperatureSpec = IDTS,
     ) -> None:
-        self.indicator: parts.Indicator = parts.indicator.build(indicator)
-        self.focus: parts.Focus = parts.focus.build(focus)
-        self.temperature: parts.Temperature = parts.temperature.build(temperature)
+        self.indicator: base.Indicator = base.indicator.build(indicator)
+        self.focus: base.Focus = base.focus.build(focus)
+        self.temperature: base.Temperature = base.temperature.build(temperature)
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return how hard each token of a block is."""
@@ -101,5 +101,5 @@ class AdaKD(Adaptive):
             piece.load_state_dict(state[name])
 
     @property
-    def _pieces(self) -> dict[str, parts.Changing]:
+    def _pieces(self) -> dict[str, base.Changing]:
         return {"focus": self.focus, "temperature": self.temperature}

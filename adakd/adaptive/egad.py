@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adakd.adaptive.parts import Adaptive, Choice, Scheduled, adaptive
+from adakd.adaptive.base import Adaptive, Choice, Scheduled, adaptive
 from adakd.adaptive.temperatures import relative
-from adakd.bounds import Finite, NotNegative, Positive, Share
+from adakd.config.numbers import Finite, NotNegative, Positive, Share
 from adakd.errors import AdakdError
 from adakd.registry import Ours
 

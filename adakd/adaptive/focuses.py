@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from adakd.adaptive.parts import Changing, Scheduled, focus
-from adakd.bounds import Fraction, Share
+from adakd.adaptive.base import Changing, Scheduled, focus
+from adakd.config.numbers import Fraction, Share
 
 
 @focus("latf")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.adaptive.parts import indicator
+from adakd.adaptive.base import indicator
 from adakd.divergences import kl
 from adakd.divergences.jensen_shannon import jensen_shannon as generalised_jensen_shannon
 from adakd.divergences.pair import exp

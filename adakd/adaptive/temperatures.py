@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from adakd.adaptive.parts import Scheduled, Temperature, Transform, temperature
-from adakd.bounds import Finite, Fraction, NotNegative, Positive
+from adakd.adaptive.base import Scheduled, Temperature, Transform, temperature
+from adakd.config.numbers import Finite, Fraction, NotNegative, Positive
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 from rich.markup import escape
 
-from adakd import resources
-from adakd.benching.plugin import MARK
-from adakd.benching.table import Bench, slim
+from adakd.benchmarks.pytest_plugin import MARK
+from adakd.benchmarks.results import Bench, slim
+from adakd.config import resources
 from adakd.errors import AdakdError
 from adakd.progress import Progress, Silent
 
@@ -30,8 +30,8 @@ NEEDED = {
 """Modules that only the benchmarks need, and what their packages are called."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "16000000000"}
 """glibc: memory is used again, on both sides, instead of being asked for each time."""
-_OWN = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "GLIBC_TUNABLES")
-"""What the environment may say to other tests and programs."""
+_OWN = ("PYTEST_", "GLIBC_TUNABLES")
+"""How variables begin that speak to other tests and programs."""
 NOTHING_CHOSEN, SOME_FAILED = 5, 1
 """Exit codes of pytest."""
 
@@ -46,7 +46,7 @@ def bench(expression: str | None = None, progress: Progress | None = None) -> Be
     Raises:
         AdakdError: a package is missing, no case is chosen, or pytest itself has failed.
     """
-    from adakd import provenance
+    from adakd.store import provenance
 
     missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
     if missing:
@@ -118,12 +118,12 @@ def _command(file: Path) -> list[str]:
     folder = resources.benchmarks()
     command = [sys.executable, "-P", "-m", "pytest", str(folder)]
     command += ["-c", str(folder / "bench.ini"), "--rootdir", str(folder)]
-    command += ["-p", "pytest_benchmark.plugin", "-p", "adakd.benching.plugin", "-s", "-q"]
+    command += ["-p", "pytest_benchmark.plugin", "-p", "adakd.benchmarks.pytest_plugin", "-s", "-q"]
     return [*command, f"--benchmark-json={file}", f"--benchmark-storage=file://{file.parent}"]
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in _OWN}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
     own = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     return kept | ALLOCATOR | own
 

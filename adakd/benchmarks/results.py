@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from adakd.config import Config
-from adakd.disk import writing
 from adakd.errors import AdakdError
+from adakd.store.disk import writing
 
 FILE = "bench.json"
 """Its name in a run folder."""

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from adakd.divergences import divergence
-from adakd.divergences.laws import LawResult
-from adakd.divergences.laws import check_divergence as run_laws
 from adakd.errors import AdakdError
+from adakd.losses.laws import LawResult
+from adakd.losses.laws import check_divergence as run_laws
 from adakd.registry import Spec, load_plugins
 
 

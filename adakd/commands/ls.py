@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adakd import resources
 from adakd.adaptive import adaptive, focus, indicator, temperature
+from adakd.config import resources
+from adakd.config.loading import read_yaml
 from adakd.divergences import divergence
 from adakd.errors import UnknownName, did_you_mean
-from adakd.loading import read_yaml
 from adakd.policies import policy
 from adakd.registry import Registry, load_plugins
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 
-from adakd import resources
+from adakd.config import resources
 from adakd.errors import AdakdError, UnknownName, did_you_mean
 
 TEMPLATES = {

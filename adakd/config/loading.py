@@ -8,8 +8,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from adakd import resources
-from adakd.config import Suite
+from adakd.config import Suite, resources
 from adakd.errors import AdakdError, did_you_mean
 
 

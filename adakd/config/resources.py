@@ -4,7 +4,7 @@ from pathlib import Path
 
 from adakd.errors import UnknownName, did_you_mean
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 _PACKAGED = _PACKAGE / "_data"
 ROOT = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent
 """The folder that holds ``suites/``, ``judges/`` and ``templates/``."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from adakd.config import Columns, Hub, Source, Suite
-from adakd.data.generated import generate
+from adakd.data.files import local_file
+from adakd.data.puzzles import generate
 from adakd.errors import AdakdError
-from adakd.planning import local_file
 
 SAMPLE_SEED = 0
 """Which rows a ``limit`` keeps; fixed, so that every run of a suite sees the same ones."""

@@ -1,45 +1,14 @@
-"""Rows -> token sequences with labels on the response alone, and their batches."""
+"""Rows -> token sequences with labels on the response alone. Needs no torch."""
 
-import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
-from torch.utils.data import Sampler
-
-from adakd.config import Data, Training
-from adakd.data import Row, prompt_of
+from adakd.config import Data
+from adakd.data.example import IGNORED, Example
+from adakd.data.instructions import Row
+from adakd.data.prompts import prompt_of
 from adakd.errors import AdakdError
-from adakd.training.objective import IGNORED
-
-
-@dataclass(frozen=True)
-class Example:
-    """One training sequence."""
-
-    number: int
-    """Its place among all training sequences. Of one made during the training: ``-1 - number`` of
-    the row whose prompt it has."""
-    input_ids: list[int]
-    labels: list[int]
-    """Unshifted; -100 in the prompt."""
-
-    @property
-    def counted(self) -> int:
-        """Labels that count: what comes before the first token is nobody's to predict."""
-        return sum(label != IGNORED for label in self.labels[1:])
-
-    @property
-    def prompt(self) -> list[int]:
-        """The tokens in front of the response."""
-        return self.input_ids[: self.labels.count(IGNORED)]
-
-    def answered(self, response: list[int], number: int) -> "Example":
-        """Return the same prompt with another response."""
-        prompt = self.prompt
-        return Example(number, prompt + response, [IGNORED] * len(prompt) + response)
 
 
 @dataclass(frozen=True)
@@ -83,79 +52,3 @@ def _sequences(
             yield None
         else:
             yield [*asked, *answer], [IGNORED] * len(asked) + answer
-
-
-class ByLength(Sampler[int]):
-    """A random order; the rows of each optimizer step stand in it by length.
-
-    So the micro-batches of a step hold rows of about one length, and little of them is padding.
-    With a pool of one the step itself holds the rows that chance gave it and learns the same,
-    however it is split.
-
-    Args:
-        examples: the sequences.
-        step: rows of one optimizer step, over all micro-batches and devices.
-        seed: decides the order, with the epoch.
-        pool: so many steps share their rows out by length, and follow each other in random order.
-    """
-
-    def __init__(self, examples: Sequence[Example], step: int, seed: int, pool: int = 1) -> None:
-        self.lengths = [len(example.input_ids) for example in examples]
-        self.step, self.seed, self.pool, self.epoch = step, seed, pool, 0
-
-    def __len__(self) -> int:
-        return len(self.lengths)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
-        self.epoch = epoch
-
-    def __iter__(self) -> Iterator[int]:
-        rows, chance = (
-            list(range(len(self))),
-            random.Random(f"seed {self.seed}, epoch {self.epoch}"),
-        )
-        chance.shuffle(rows)
-        for pool in _cut(rows, self.pool * self.step):
-            steps = _cut(sorted(pool, key=self.lengths.__getitem__), self.step)
-            short = steps.pop() if len(steps[-1]) < self.step else []  # stays an epoch's last
-            chance.shuffle(steps)
-            for step in (*steps, short):
-                yield from step
-
-
-def row_order(examples: Sequence[Example], training: Training, seed: int) -> ByLength:
-    """Return the order in which a training takes its rows."""
-    return ByLength(examples, training.sequences * world_size(), seed, training.length_pool)
-
-
-def world_size() -> int:
-    """Return the number of processes that train together."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def _cut(rows: list[int], size: int) -> list[list[int]]:
-    return [rows[start : start + size] for start in range(0, len(rows), size)]
-
-
-@dataclass(frozen=True)
-class Collator:
-    """Pads a batch on the right to its longest sequence."""
-
-    pad: int
-
-    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Return ``input_ids``, ``attention_mask``, ``labels``, ``(B, L)``, and ``number``, (B)."""
-        lengths = [len(example.input_ids) for example in examples]
-        longest = max(lengths)
-
-        def padded(rows: Iterable[list[int]], filler: int) -> Tensor:
-            return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
-
-        return {
-            "input_ids": padded((example.input_ids for example in examples), self.pad),
-            "attention_mask": (torch.arange(longest) < torch.tensor(lengths)[:, None]).long(),
-            "labels": padded((example.labels for example in examples), IGNORED),
-            "number": torch.tensor([example.number for example in examples]),
-        }

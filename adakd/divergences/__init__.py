@@ -5,10 +5,10 @@ Importing this package imports no torch: a suite is checked without it.
 
 from adakd.divergences.adaptive_kl import adaptive_kl
 from adakd.divergences.alpha_beta import alpha_beta
+from adakd.divergences.base import Divergence, derivative, divergence, word_form
 from adakd.divergences.jensen_shannon import jensen_shannon
 from adakd.divergences.kl import forward_kl, reverse_kl
 from adakd.divergences.pair import Pair
-from adakd.divergences.registry import Divergence, derivative, divergence, word_form
 from adakd.divergences.skew import skew_forward_kl, skew_reverse_kl
 from adakd.divergences.todi import todi
 from adakd.divergences.total_variation import total_variation

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.bounds import Share
+from adakd.config.numbers import Share
+from adakd.divergences.base import derivative, divergence
 from adakd.divergences.kl import forward_kl, reverse_kl
-from adakd.divergences.registry import derivative, divergence
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.bounds import Finite
+from adakd.config.numbers import Finite
+from adakd.divergences.base import derivative, divergence, word_form
 from adakd.divergences.pair import LOG2_E, exp
-from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor

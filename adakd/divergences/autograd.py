@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from adakd.divergences.base import Divergence, declared_derivative
 from adakd.divergences.pair import FLOOR, Pair
-from adakd.divergences.registry import Divergence, declared_derivative
 
 
 def differentiate(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from adakd.divergences.base import derivative, divergence, word_form
 from adakd.divergences.kl import forward_kl
 from adakd.divergences.mixture import mix, mixture
-from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.registry import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor

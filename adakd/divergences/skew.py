@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from adakd.divergences.base import derivative, divergence, word_form
 from adakd.divergences.kl import (
     forward_kl,
     forward_kl_derivative,
@@ -11,7 +12,6 @@ from adakd.divergences.kl import (
     reverse_kl_derivative,
 )
 from adakd.divergences.mixture import mix, mixture, positive
-from adakd.divergences.registry import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.bounds import Positive
-from adakd.divergences.registry import derivative, divergence, word_form
+from adakd.config.numbers import Positive
+from adakd.divergences.base import derivative, divergence, word_form
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -18,10 +18,10 @@ from adakd.config import Suite
 from adakd.config import Task as TaskConfig
 from adakd.errors import AdakdError, did_you_mean
 from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, task_name
+from adakd.models.forward import response_logits
+from adakd.models.loading import DTYPES
 from adakd.planning import Job
-from adakd.records import Item, ScoreRecord
-from adakd.training.models import DTYPES
-from adakd.training.responses import response_logits
+from adakd.store.records import Item, ScoreRecord
 
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""

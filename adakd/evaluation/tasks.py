@@ -17,7 +17,7 @@ import yaml
 from adakd.config import ChoiceTask, Suite
 from adakd.data import Row, prompt_of, read_rows
 from adakd.errors import AdakdError
-from adakd.evaluation.rouge import rouge_l
+from adakd.metrics.rouge_l import rouge_l
 
 HOOKS = "adakd_tasks"
 """The Python file beside the task files, whose functions they name."""

@@ -1,4 +1,4 @@
-"""The whole flow on one screen: suite -> plan -> train -> score -> time -> judge -> report."""
+"""The whole flow on one screen: plan -> train -> score -> time -> judge -> report."""
 
 import time
 from collections.abc import Sequence
@@ -9,56 +9,45 @@ from adakd.config import Suite
 from adakd.errors import AdakdError
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
-from adakd.judging import check, load_panel
-from adakd.judging.run import keep_texts
-from adakd.planning import PLAIN, Cell, Plan, plan, timing_key
-from adakd.progress import Progress, Show, Silent
-from adakd.provenance import run_record
-from adakd.records import TeachingRecord, TrainingRecord
+from adakd.execution.verdicts import ask_judges, item_texts, subject_of
+from adakd.judging import Panel
+from adakd.judging.runner import keep_texts
+from adakd.planning import PLAIN, Cell, Plan, timing_key
+from adakd.progress import Progress, Show
 from adakd.reporting import write_report
-from adakd.results import Store, locked
-from adakd.training.allocator import keep_freed_memory
-from adakd.training.timing import measure_overhead
-from adakd.training.workshop import Workshop
-from adakd.verdicts import ask_judges, item_texts, subject_of
+from adakd.store import Store, locked
+from adakd.store.provenance import run_record
+from adakd.store.records import TeachingRecord, TrainingRecord
+from adakd.training.context import Workshop
+from adakd.training.overhead import measure_overhead
 
 EXAMPLES = 2
 """Items of each instruction set whose text and answers the report shows."""
 
 
-def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
-    """Train, score, time, judge and report all that a suite asks for.
-
-    What `folder` already holds is not done again, so a killed run goes on where it stopped.
+def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) -> Path:
+    """Do all of a plan that `folder` does not hold yet, and return the path of ``report.html``.
 
     Args:
-        suite: from :func:`adakd.load_suite`.
+        plan: what is to be done.
         folder: gets the records, the models and the report.
-        progress: is told of every stage; silent by default.
-
-    Returns:
-        The path of ``report.html``.
+        panel: the judges to ask at the end, if any.
+        progress: is told of every stage.
 
     Raises:
         AdakdError: bad input, or another process at work in `folder`.
     """
-    progress = progress or Silent()
-    keep_freed_memory()
-    plan_ = plan(suite)
-    panel = load_panel(suite.judges) if suite.judges else None
-    if panel:
-        check(panel)  # before hours of training, not after
     with locked(folder):
-        store, workshop = Store(folder), Workshop(plan_, folder)
+        store, workshop = Store(folder), Workshop(plan, folder)
         _write_tasks(workshop, store)
-        store.add(run_record(plan_))
-        for cell in plan_.cells:
+        store.add(run_record(plan))
+        for cell in plan.cells:
             _train(cell, workshop, store, progress)
-            _check_teacher(plan_, store)
+            _check_teacher(plan, store)
             _score(cell, workshop, store, progress)
-        pairs = _finished_pairs(plan_, store)
+        pairs = _finished_pairs(plan, store)
         _time(pairs, workshop, store, progress)
-        _keep_examples(suite, store)
+        _keep_examples(plan.suite, store)
         report = write_report(folder)
         if panel and pairs:
             ask_judges(panel, subject_of(folder), store, progress)

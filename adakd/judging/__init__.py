@@ -4,10 +4,10 @@ A judge is a file in ``judges/``; its ``kind`` names a backend. Importing this p
 neither torch nor an HTTP client.
 """
 
-from adakd.judging.chat import Chat
-from adakd.judging.decision import Decision
-from adakd.judging.files import Panel, load_judge, load_panel
-from adakd.judging.judge import (
+from adakd.judging.backends.in_process import InProcess
+from adakd.judging.backends.openai import OpenAI
+from adakd.judging.backends.rule import Rule
+from adakd.judging.base import (
     Ask,
     Backend,
     ItemText,
@@ -20,9 +20,9 @@ from adakd.judging.judge import (
     Verdict,
     judge_backend,
 )
-from adakd.judging.pairs import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
-from adakd.judging.rule import Rule
-from adakd.judging.run import Judged, Summary, check, judge_answers
+from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
+from adakd.judging.judge_files import Panel, load_judge, load_panel
+from adakd.judging.runner import Judged, Summary, check, judge_answers
 
 __all__ = [
     "AGAIN",
@@ -31,13 +31,13 @@ __all__ = [
     "TWIN",
     "Ask",
     "Backend",
-    "Chat",
-    "Decision",
+    "InProcess",
     "ItemText",
     "Items",
     "Judge",
     "JudgeError",
     "Judged",
+    "OpenAI",
     "Panel",
     "Question",
     "Rule",

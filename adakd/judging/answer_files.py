@@ -19,11 +19,12 @@ from pydantic import (
     ValidationError,
 )
 
+from adakd.config.hashing import digest
 from adakd.errors import AdakdError
-from adakd.judging.judge import ItemText
-from adakd.judging.pairs import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
-from adakd.planning import Cell, Role, digest
-from adakd.records import Item, ScoreRecord
+from adakd.judging.base import ItemText
+from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
+from adakd.planning import Cell, Role
+from adakd.store.records import Item, ScoreRecord
 
 TASK = "answers"
 """The set of the lines that name none."""
@@ -301,6 +302,6 @@ def _rouge_l(answer: str, references: Iterable[str]) -> float | None:
     if not (references := tuple(references)):
         return None
     # rouge-score takes seconds to import, and answers without references need none of it
-    from adakd.evaluation.rouge import rouge_l
+    from adakd.metrics.rouge_l import rouge_l
 
     return rouge_l(answer, references)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from adakd.config.judge import Asks, Prices, Vetting
 from adakd.errors import AdakdError
-from adakd.records import Asks, Prices, Vetting
 from adakd.registry import Registry
 
 Choice = Literal["first", "second", "tie", "rated", "failed"]

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from adakd.config.hashing import digest
+from adakd.config.judge import Asks
 from adakd.errors import AdakdError, UnknownName, did_you_mean
-from adakd.judging.judge import ItemText, Question
-from adakd.planning import PLAIN, digest
-from adakd.records import Asks, ScoreRecord
+from adakd.judging.base import ItemText, Question
+from adakd.planning import PLAIN
+from adakd.store.records import ScoreRecord
 
 TWIN = "plain"
 """The default opponent: the same student without a token-adaptive method."""

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
 
-from adakd.judging.asking import Asking
-from adakd.judging.judge import Judge, Question, Tokens
-from adakd.records import Prices, VerdictRecord, VettingRecord
-from adakd.results import Store
+from adakd.config.judge import Prices
+from adakd.judging.base import Judge, Question, Tokens
+from adakd.judging.queries import Asking
+from adakd.store import Store
+from adakd.store.records import VerdictRecord, VettingRecord
 
 MILLION = 1_000_000
 _Spoken = VerdictRecord | VettingRecord

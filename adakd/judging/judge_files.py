@@ -8,13 +8,12 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from adakd import resources
-from adakd.config import Config
+from adakd.config import Config, resources
+from adakd.config.hashing import digest, file_digest
+from adakd.config.judge import Prices, Vetting
+from adakd.config.loading import apply_override, read_yaml, validated
 from adakd.errors import AdakdError
-from adakd.judging.judge import Judge, judge_backend
-from adakd.loading import apply_override, read_yaml, validated
-from adakd.planning import digest, file_digest
-from adakd.records import Prices, Vetting
+from adakd.judging.base import Judge, judge_backend
 from adakd.registry import Spec, load_plugins
 
 JUDGING_VERSION = 2

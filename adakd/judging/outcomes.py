@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from adakd.records import Outcome, VerdictRecord
+from adakd.config.judge import Outcome
+from adakd.store.records import VerdictRecord
 
 
 def outcome(orders: Sequence[VerdictRecord]) -> Outcome:

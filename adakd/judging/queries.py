@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from adakd.judging.judge import Judge, Question, Verdict
-from adakd.judging.pairs import Duel
+from adakd.config.hashing import digest
+from adakd.judging.base import Judge, Question, Verdict
+from adakd.judging.comparisons import Duel
 from adakd.judging.vetting import KnownPair
-from adakd.planning import digest
-from adakd.records import Said, VerdictRecord, VettingRecord
+from adakd.store.records import Said, VerdictRecord, VettingRecord
 
 Sides = Literal["candidate", "opponent", "tie", "rated", "failed", "identical"]
 

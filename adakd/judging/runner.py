@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
+from adakd.config.hashing import digest
+from adakd.config.judge import Outcome
 from adakd.errors import AdakdError
-from adakd.judging.asking import (
+from adakd.judging.base import Judge, JudgeError, Session, Verdict
+from adakd.judging.comparisons import TWIN, Duel, Items, Pair, Subject, chance_pairs, duels, pairs
+from adakd.judging.cost import Cost, cost
+from adakd.judging.judge_files import JURY, Panel
+from adakd.judging.queries import (
     Asking,
     DuelAsking,
     VettingAsking,
@@ -17,21 +23,10 @@ from adakd.judging.asking import (
     verdict_of,
     vetting_askings,
 )
-from adakd.judging.bouts import Bout, Tally
-from adakd.judging.cost import Cost, cost
-from adakd.judging.files import JURY, Panel
-from adakd.judging.judge import Judge, JudgeError, Session, Verdict
-from adakd.judging.pairs import TWIN, Duel, Items, Pair, Subject, chance_pairs, duels, pairs
+from adakd.judging.scoreboard import Bout, Tally
 from adakd.judging.vetting import known_pairs
-from adakd.planning import digest
-from adakd.records import (
-    ExampleRecord,
-    JudgeRecord,
-    Outcome,
-    VerdictRecord,
-    VettingRecord,
-)
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import ExampleRecord, JudgeRecord, VerdictRecord, VettingRecord
 
 BATCH = 20
 """Prompts that are judged between two looks at the interval."""

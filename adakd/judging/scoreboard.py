@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from adakd.judging.asking import DuelAsking
-from adakd.judging.files import Panel
+from adakd.config.hashing import digest
+from adakd.config.judge import Outcome
+from adakd.judging.comparisons import REFERENCE, Duel
+from adakd.judging.judge_files import Panel
 from adakd.judging.outcomes import combined, outcome
-from adakd.judging.pairs import REFERENCE, Duel
-from adakd.planning import digest
-from adakd.records import Outcome, StopRecord, VerdictRecord
-from adakd.statistics import POINTS, Ratio, always_valid
+from adakd.judging.queries import DuelAsking
+from adakd.stats import POINTS, Ratio, always_valid
+from adakd.store.records import StopRecord, VerdictRecord
 
 Contest = tuple[str, str, str]
 """What the opponent was called, and the methods of candidate and opponent."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from itertools import islice, zip_longest
 from typing import get_args
 
-from adakd.judging.judge import ItemText, Question
-from adakd.judging.pairs import Items
-from adakd.planning import digest
-from adakd.records import Asks, Case
+from adakd.config.hashing import digest
+from adakd.config.judge import Asks
+from adakd.judging.base import ItemText, Question
+from adakd.judging.comparisons import Items
+from adakd.store.records import Case
 
 TRUNCATED = 8
 """Shorter references (in words) may be as good as their first half."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adakd.adaptive import Adaptive
 from adakd.divergences import Divergence, Pair
-from adakd.divergences.slope import differentiate
+from adakd.divergences.autograd import differentiate
 
 CACHED_BYTES = 1024**2
 """Size of one tensor of a block on a CPU, so that the few in use at a time stay in the second or

@@ -13,8 +13,7 @@ from torch.nn import Parameter
 from adakd.adaptive import Choice
 from adakd.adaptive.indicators import hellinger
 from adakd.divergences import Divergence, Pair
-from adakd.records import Diagnosis, Entropies, GroupGradient, Histogram
-from adakd.training.blocks import (
+from adakd.losses.blocks import (
     DEVICE_BYTES,
     DivergenceTerm,
     Kept,
@@ -22,10 +21,11 @@ from adakd.training.blocks import (
     cross_entropy,
     working_dtype,
 )
-from adakd.training.heads import Hidden
-from adakd.training.rows import loss_rows
-from adakd.training.sources import source
-from adakd.training.traced import traced
+from adakd.losses.dispatch import loss_rows
+from adakd.losses.lm_head import Hidden
+from adakd.losses.logits import source
+from adakd.losses.traced import traced
+from adakd.store.records import Diagnosis, Entropies, GroupGradient, Histogram
 
 BINS = 24
 """Of a histogram."""

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from adakd.adaptive import Adaptive
+from adakd.adaptive.adakd import AdaKD
 from adakd.adaptive.indicators import hellinger
-from adakd.adaptive.method import AdaKD
-from adakd.divergences.registry import declared_word_form
-from adakd.training import blocks
-from adakd.training.blocks import DEVICE_BYTES, DivergenceTerm, Kept, Rows, Term
+from adakd.divergences.base import declared_word_form
+from adakd.losses import blocks
+from adakd.losses.blocks import DEVICE_BYTES, DivergenceTerm, Kept, Rows, Term
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
     by_blocks = partial(blocks.score_rows, adaptive)
     if not _is_hellinger(adaptive) or not _usable(student, teacher):
         return by_blocks(student, teacher, labels)
-    from adakd.training.kernels import HELLINGER, reduce_rows
+    from adakd.losses.triton_kernels import HELLINGER, reduce_rows
 
     def by_kernel(student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
         return (reduce_rows(HELLINGER, student, teacher) / 2).sqrt()
@@ -72,7 +72,7 @@ def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
     rows = [part for part in (kept.student, kept.teacher, gradient) if part is not None]
     if declared is None or not _usable(*rows):
         return by_blocks(kept, gradient)
-    from adakd.training.kernels import Form, reduce_rows
+    from adakd.losses.triton_kernels import Form, reduce_rows
 
     form = Form(*declared)
 
@@ -130,7 +130,7 @@ def _importable() -> bool:
     if find_spec("triton") is None:
         return False
     try:
-        import_module("adakd.training.kernels")
+        import_module("adakd.losses.triton_kernels")
     except Exception as error:  # whatever a Triton that was made for another machine may raise
         _log.warning("Triton kernels are not used: %s: %s", type(error).__name__, error)
         return False

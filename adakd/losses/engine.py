@@ -3,7 +3,7 @@
 The gradient is computed along with the loss and waits for ``backward()``: there is no graph of
 [tokens, vocabulary] tensors. Work has two levels. Logits come in groups: those given are one
 group, those of a head as many rows as a budget of memory holds, for its products to be large.
-Inside a group :mod:`~adakd.training.blocks` takes a few rows at a time, or a kernel a row each.
+Inside a group :mod:`~adakd.losses.blocks` takes a few rows at a time, or a kernel a row each.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from adakd.adaptive import Adaptive, Choice
 from adakd.errors import AdakdError
-from adakd.training.blocks import Kept, Term, working_dtype
-from adakd.training.rows import loss_rows, score_rows
-from adakd.training.sources import Gradients, Source
-from adakd.training.traced import Traced
+from adakd.losses.blocks import Kept, Term, working_dtype
+from adakd.losses.dispatch import loss_rows, score_rows
+from adakd.losses.logits import Gradients, Source
+from adakd.losses.traced import Traced
 
 BUDGET = 256 * 1024**2
 """Bytes that the logits of both heads may take where hidden states are given. If all tokens of a

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from adakd.data.example import IGNORED
+from adakd.divergences.autograd import autograd_derivative
+from adakd.divergences.base import Divergence, declared_derivative, declared_word_form
 from adakd.divergences.pair import FLOOR, Pair
-from adakd.divergences.registry import Divergence, declared_derivative, declared_word_form
-from adakd.divergences.slope import autograd_derivative
-from adakd.training.objective import IGNORED, Objective
+from adakd.losses.objective import Objective
 
 TOKENS, VOCABULARY = 6, 11
 TOLERANCE = 1e-5

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.training.blocks import PLAIN, Finish
+from adakd.losses.blocks import PLAIN, Finish
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.training.blocks import Rows
-from adakd.training.heads import Hidden
+from adakd.losses.blocks import Rows
+from adakd.losses.lm_head import Hidden
 
 Gradients = tuple[Tensor | None, ...]
 SLICE = 8192

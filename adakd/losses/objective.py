@@ -13,17 +13,15 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from adakd.adaptive import Adaptive, Choice, Match, adaptive
+from adakd.data.example import IGNORED
 from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
+from adakd.losses.blocks import DivergenceTerm, cross_entropy, working_dtype
+from adakd.losses.engine import BUDGET, choose, mean_loss
+from adakd.losses.lm_head import Hidden
+from adakd.losses.logits import Source, source
+from adakd.losses.traced import traced
 from adakd.registry import Spec
-from adakd.training.blocks import DivergenceTerm, cross_entropy, working_dtype
-from adakd.training.engine import BUDGET, choose, mean_loss
-from adakd.training.heads import Hidden
-from adakd.training.sources import Source, source
-from adakd.training.traced import traced
-
-IGNORED = -100
-"""Label of a position that does not count: prompt and padding."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from adakd.adaptive import Choice, Transform
 from adakd.divergences import Divergence
 from adakd.divergences.pair import FLOOR
-from adakd.training.blocks import Kept, Rows, row_blocks, working_dtype
+from adakd.losses.blocks import Kept, Rows, row_blocks, working_dtype
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Traced:
 
         Args:
             kept: the tokens.
-            gradient: as in :func:`~adakd.training.blocks.loss_rows`; None for no gradient at all,
+            gradient: as in :func:`~adakd.losses.blocks.loss_rows`; None for no gradient at all,
                 and zeros for that by the temperature.
         """
         student, teacher, values, slopes = kept.student, kept.teacher, [], []

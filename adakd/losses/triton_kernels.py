@@ -2,7 +2,7 @@
 
 A program goes over its token's logits twice for the value, thrice for the gradient, and holds a
 few thousand words at a time in registers: no memory but the logits and their gradient is touched,
-whatever the vocabulary. Only :mod:`adakd.training.rows` imports this module, where Triton is.
+whatever the vocabulary. Only :mod:`adakd.losses.dispatch` imports this module, where Triton is.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from adakd.divergences.pair import FLOOR
-from adakd.training.blocks import Rows
+from adakd.losses.blocks import Rows
 
 WORDS_AT_A_TIME = 4096
 """Words that a program holds at a time: at least one a thread, so that each element of a gradient

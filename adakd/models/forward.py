@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from adakd.errors import AdakdError
-from adakd.training.blocks import Finish
-from adakd.training.heads import Head, Hidden
+from adakd.losses.blocks import Finish
+from adakd.losses.lm_head import Head, Hidden
 
 Batch = Mapping[str, Tensor]
 """``input_ids`` and ``attention_mask``, each of shape ``(B, L)``, among others."""

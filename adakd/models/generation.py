@@ -19,8 +19,8 @@ from transformers import (
     TopPLogitsWarper,
 )
 
+from adakd.data.example import Example
 from adakd.policies import Decoding
-from adakd.training.encoding import Example
 
 _FINENESS = 1 << 23
 """Random numbers are multiples of 1/this: none of them is rounded to 1 in float32."""

@@ -21,8 +21,8 @@ from transformers import (
 )
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
-from adakd.disk import writing
 from adakd.errors import AdakdError
+from adakd.store.disk import writing
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 END, PADDING = "<end>", "<pad>"

@@ -1,99 +1,34 @@
 """Suite -> cells and jobs: what will be trained and scored, each under a key.
 
 A key hashes all that decides a result (settings with their defaults, data, plug-ins, seed), so a
-finished part is never done twice and a changed one is never mistaken for the old. Nothing here
-needs torch.
+finished part is never done twice and a changed one is never mistaken for the old.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
-from functools import cache
 from math import ceil
-from pathlib import Path
-from typing import Any, Literal
-
-from pydantic_core import to_jsonable_python
+from typing import Any
 
 from adakd.adaptive import adaptive
-from adakd.bounds import Share
-from adakd.config import (
-    Baseline,
-    Config,
-    Hub,
-    Jsonl,
-    Pretrained,
-    Pruned,
-    Scratch,
-    Source,
-    Suite,
-    Timing,
-    Training,
-)
+from adakd.config import Baseline, Config, Suite, Training
+from adakd.config.hashing import digest, file_digest
+from adakd.data.files import rows_of
 from adakd.divergences import divergence
 from adakd.errors import AdakdError, did_you_mean
-from adakd.paper import published_rows
+from adakd.planning.cells import PLAIN, Cell, Job, Role
+from adakd.planning.keys import (
+    data_digest,
+    deciding,
+    model_digest,
+    own_tasks,
+    source_digest,
+    timing_key,
+)
+from adakd.planning.published import published_rows
 from adakd.policies import Policy, policy
 from adakd.registry import Registry, Spec, load_plugins
 
 METHOD_VERSION = 3
 """Rises when the same suite would no longer give the same numbers."""
-
-Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "file"]
-"""A file holds answers that were made elsewhere; `divergence` is then the name of its method."""
-SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")
-"""Roles whose cells are trained once for every seed."""
-PLAIN = "none"
-"""The arm without a token-adaptive method."""
-
-
-class Cell(Config):
-    """One model to score: a student x divergence x arm x seed, or a control.
-
-    The two cells of a pair differ in ``arm`` alone.
-    """
-
-    role: Role
-    seed: int
-    divergence: str | None = None
-    """The label of its baseline: a divergence, with a data policy where it has one."""
-    arm: str = PLAIN
-    longer: Share = 0.0
-    """Of the role ``longer``: the share of steps that it is trained for beyond its plain twin."""
-    key: str
-    """Hash of all that decides its weights."""
-
-    @property
-    def method(self) -> str:
-        """The row of a table that this cell belongs to, such as ``reverse_kl + adakd``."""
-        return method_name(self.role, self.divergence, self.arm, self.longer)
-
-    @property
-    def has_teacher(self) -> bool:
-        """Whether it learns from the teacher."""
-        return self.role in ("distilled", "longer")
-
-    def __str__(self) -> str:
-        """Return the method and, for a trained student, its seed."""
-        return f"{self.method}, seed {self.seed}" if self.role in SEEDED else self.method
-
-
-def method_name(role: str, divergence: str | None, arm: str, longer: float) -> str:
-    """Return how a method is called, such as ``reverse_kl, 10 % longer``."""
-    if divergence is None:
-        return role
-    if longer:
-        return f"{divergence}, {100 * longer:g} % longer"
-    return divergence if arm == PLAIN else f"{divergence} + {arm}"
-
-
-class Job(Config):
-    """One scoring of one cell: a task and, where answers are sampled, a sampling seed."""
-
-    cell: Cell
-    task: str
-    sampling_seed: int | None
-    key: str
 
 
 class Plan(Config):
@@ -206,10 +141,10 @@ def _lengthened(training: Training, share: float) -> Training:
 
 def _cells(suite: Suite) -> tuple[Cell, ...]:
     """Return the controls, then every divergence x seed with its arms side by side."""
-    sft = suite.teacher.sft and _deciding(suite.teacher.sft)
-    teacher = {"teacher": _model(suite.teacher.base), "sft": sft, "data": _data_digest(suite)}
-    untrained = {**teacher, "student": _model(suite.student)}
-    student = {**untrained, "training": _deciding(suite.training)}
+    sft = suite.teacher.sft and deciding(suite.teacher.sft)
+    teacher = {"teacher": model_digest(suite.teacher.base), "sft": sft, "data": data_digest(suite)}
+    untrained = {**teacher, "student": model_digest(suite.student)}
+    student = {**untrained, "training": deciding(suite.training)}
     learned = {**student, "cache": suite.teacher.cache}
     first = suite.seeds[0]
     cells = [
@@ -273,50 +208,13 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     for choice in evaluation.choices:
         asked = digest(common, choice, source_digest(evaluation.sets[choice.set], suite))
         tasks.append((choice.name, None, asked))
-    own = _own_tasks(evaluation.include_path)
+    own = own_tasks(evaluation.include_path)
     tasks += [(task.name, None, digest(common, task, *own)) for task in evaluation.tasks]
     return tuple(
         Job(cell=cell, task=name, sampling_seed=seed, key=digest(cell.key, name, seed, asked))
         for cell in cells
         for name, seed, asked in tasks
     )
-
-
-def timing_key(adaptive: Cell, timing: Timing) -> str:
-    """Return the key of the overhead measurement of an adaptive cell against its plain twin."""
-    return digest("timing", adaptive.key, timing)
-
-
-def rows_of(source: Source, suite: Suite) -> int | None:
-    """Return how many rows a source has, or None where only the hub knows."""
-    if source.kind == "generated":
-        rows = source.rows
-    elif (file := local_file(source, suite)) is not None:
-        with file.open("rb") as lines:
-            rows = sum(1 for line in lines if line.strip())
-    else:
-        return source.limit
-    return min(rows, source.limit or rows)
-
-
-def local_file(source: Jsonl | Hub, suite: Suite) -> Path | None:
-    """Return the file that a source is read from, or None where it comes from the hub.
-
-    Raises:
-        AdakdError: the file does not exist.
-    """
-    if source.kind == "jsonl":
-        file = source.path
-    elif suite.data.folder is not None and source.local is not None:
-        file = suite.data.folder / source.local
-    else:
-        return None
-    if not file.is_file():
-        raise AdakdError(
-            f"suite {suite.name!r}: data file {file} does not exist; "
-            "mend its path in the suite, or set data.folder"
-        )
-    return file
 
 
 def total_steps(training: Training, rows: int, devices: int = 1) -> int:
@@ -331,70 +229,3 @@ def total_steps(training: Training, rows: int, devices: int = 1) -> int:
 def _rounded_up(steps: float) -> int:
     """Return whole steps: 100 * 1.1 are 110 of them, whatever floating point makes of it."""
     return ceil(round(steps, 6))
-
-
-# --- keys -----------------------------------------------------------------------------------
-
-
-def digest(*parts: Any) -> str:
-    """Return a short hash of settings: stable over processes and machines."""
-    text = json.dumps(to_jsonable_python(parts), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def file_digest(file: Path) -> str:
-    """Return the hash of a file's content.
-
-    Raises:
-        AdakdError: the file cannot be read.
-    """
-    try:
-        found = file.stat()
-        return _content_digest(file.resolve(), found.st_size, found.st_mtime_ns)
-    except OSError as error:
-        raise AdakdError(f"{file}: {error.strerror}") from None
-
-
-@cache
-def _content_digest(file: Path, size: int, changed: int) -> str:
-    """Return the hash of a file's content, read again only where size or time changed."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-
-
-def _own_tasks(folder: Path | None) -> list[str]:
-    """Return the hashes of the task files of a suite's own folder."""
-    files = sorted(folder.rglob("*")) if folder else []
-    return [file_digest(file) for file in files if file.suffix in {".yaml", ".py", ".jsonl"}]
-
-
-def source_digest(source: Source, suite: Suite) -> str:
-    """Return a hash of a source: of its content where it is a file, so that it may move."""
-    file = None if source.kind == "generated" else local_file(source, suite)
-    if file is None:
-        return digest(source)
-    chosen = source.model_dump(include={"limit", "min_response_words"})
-    return digest(file_digest(file), chosen)
-
-
-def _data_digest(suite: Suite) -> str:
-    settings = suite.data.model_dump(exclude={"train", "folder"})
-    return digest(settings, source_digest(suite.data.train, suite))
-
-
-def _model(base: Pretrained | Scratch | Pruned) -> Any:
-    """Return what decides a base model: of a folder its files, so that it may move."""
-    if not isinstance(base, Pretrained) or not (folder := Path(base.model)).is_dir():
-        return base
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return base.gguf_file, [(f.name, f.stat().st_size, _first_bytes(f)) for f in files]
-
-
-def _first_bytes(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.sha256(stream.read(1 << 20)).hexdigest()
-
-
-def _deciding(training: Training) -> dict[str, Any]:
-    """Return the settings of a training that its result depends on."""
-    return training.model_dump(exclude={"save_every", "report_to"})

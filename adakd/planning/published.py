@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from adakd import resources
-from adakd.config import Published
+from adakd.config import Published, resources
 from adakd.errors import AdakdError, did_you_mean
 
 

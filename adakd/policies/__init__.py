@@ -3,9 +3,9 @@
 Importing this package imports no torch: a suite is checked without it.
 """
 
+from adakd.policies.base import Decoding, Policy, Rows, Turn, policy
 from adakd.policies.offline import Offline
 from adakd.policies.on_policy import OnPolicy
-from adakd.policies.parts import Decoding, Policy, Rows, Turn, policy
 from adakd.policies.replay import Replay
 from adakd.policies.sequence_level import SequenceLevel
 

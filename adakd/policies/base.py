@@ -3,15 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from adakd.bounds import Fraction, NotNegative
+from adakd.config.numbers import Fraction, NotNegative
+from adakd.data.example import Example
 from adakd.registry import Registry
-
-if TYPE_CHECKING:
-    from adakd.training.encoding import Example
 
 Temperature = NotNegative
 """Of sampling; at 0 the likeliest token is taken."""
@@ -32,8 +30,8 @@ class Decoding:
     """None is what ``data.max_tokens`` leaves beside the prompt, which is never exceeded."""
 
 
-Rows = Sequence["Example"]
-Write = Callable[[Rows, Decoding], list["Example"]]
+Rows = Sequence[Example]
+Write = Callable[[Rows, Decoding], list[Example]]
 """Of rows: the same prompts, each with a response of the student as it is at this moment."""
 
 

@@ -1,6 +1,6 @@
 """The data set as it is."""
 
-from adakd.policies.parts import Policy, policy
+from adakd.policies.base import Policy, policy
 
 
 @policy("offline")

@@ -1,7 +1,7 @@
 """Learning from what the student itself writes."""
 
-from adakd.bounds import Share
-from adakd.policies.parts import (
+from adakd.config.numbers import Share
+from adakd.policies.base import (
     Decoding,
     NewTokens,
     Policy,

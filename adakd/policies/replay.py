@@ -3,12 +3,13 @@
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import astuple
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from adakd.bounds import Fraction, NotNegative, Share
-from adakd.policies.parts import (
+from adakd.config.numbers import Fraction, NotNegative, Share
+from adakd.data.example import Example
+from adakd.policies.base import (
     Decoding,
     NewTokens,
     Policy,
@@ -19,9 +20,6 @@ from adakd.policies.parts import (
     Turn,
     policy,
 )
-
-if TYPE_CHECKING:
-    from adakd.training.encoding import Example
 
 RISE = 0.1
 """By so much the threshold grows."""
@@ -111,8 +109,6 @@ class Replay(Policy):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state."""
-        from adakd.training.encoding import Example  # needs torch, which planning does without
-
         self.threshold, self.reference = state["threshold"], state["reference"]
         self.buffer.clear()
         self.buffer.extend(Example(*fields) for fields in state["buffer"])

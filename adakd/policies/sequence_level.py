@@ -1,6 +1,6 @@
 """Learning from what the teacher writes."""
 
-from adakd.policies.parts import Decoding, NewTokens, Policy, Temperature, TopK, TopP, policy
+from adakd.policies.base import Decoding, NewTokens, Policy, Temperature, TopK, TopP, policy
 
 
 @policy("sequence_level")

@@ -1,8 +1,8 @@
 """Records -> one HTML report, and summaries for the terminal."""
 
-from adakd.reporting.benchmarks import bench_table
 from adakd.reporting.report import render, write_report
-from adakd.reporting.tables import summary_table
+from adakd.reporting.sections.benchmarks import bench_table
+from adakd.reporting.sections.scores import summary_table
 from adakd.reporting.terminal import vetting_warnings, win_rate_table
 
 __all__ = [

@@ -9,8 +9,8 @@ from math import ceil, floor, isfinite, log10
 
 from markupsafe import Markup
 
-from adakd.reporting.curves import Chart
-from adakd.reporting.text import number, signed
+from adakd.reporting.formatting import number, signed
+from adakd.reporting.sections.curves import Chart
 
 ROW_WIDTH, ROW_HEIGHT, ROW_MARGIN = 320, 26, 18
 CHART_WIDTH, CHART_HEIGHT = 340, 200

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import isfinite
 
-from adakd.statistics import Ratio
+from adakd.stats import Ratio
 
 NONE = "–"
 MINUS = "−"

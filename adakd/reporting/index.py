@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from adakd.config import Suite
 from adakd.planning import PLAIN, Cell, method_name
 from adakd.planning import SEEDED as TRAINED
-from adakd.records import RunRecord, ScoreRecord, TrainingRecord
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import RunRecord, ScoreRecord, TrainingRecord
 
 Sort = Literal["answers", "choice", "task"]
 SORTS: tuple[Sort, ...] = ("answers", "choice", "task")

@@ -11,32 +11,32 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from adakd import resources
-from adakd.config import Config
+from adakd.config import Config, resources
 from adakd.errors import AdakdError
-from adakd.judging.pairs import ALL, REFERENCE
+from adakd.judging.comparisons import ALL, REFERENCE
 from adakd.planning import PLAIN
-from adakd.records import RunRecord, TeachingRecord
-from adakd.reporting import benchmarks, diagnostics, equal_time, paper, svg, text, wording
-from adakd.reporting.agreement import METRIC
-from adakd.reporting.answers import Look, looks
-from adakd.reporting.benchmarks import Benchmarks
-from adakd.reporting.compare import Answer, answer
-from adakd.reporting.curves import Curves, curves
-from adakd.reporting.diagnostics import Diagnosed, diagnosed
-from adakd.reporting.equal_time import EqualTime, equal_times
+from adakd.reporting import charts, formatting, wording
 from adakd.reporting.index import Gap, Index, Method, index
-from adakd.reporting.items import browser
-from adakd.reporting.judging import Judging, judging
-from adakd.reporting.overhead import Overhead, overheads
-from adakd.reporting.paper import PaperTable, paper_tables
-from adakd.reporting.samples import Example, examples
-from adakd.reporting.tables import ScoreTable, score_table
-from adakd.reporting.trainings import Trained, trainings
-from adakd.reporting.verdicts import Verdicts, verdicts
-from adakd.reporting.vetting import KNOWN
-from adakd.results import Store
-from adakd.statistics import sign_flip_floor
+from adakd.reporting.judges.agreement import METRIC
+from adakd.reporting.judges.items import browser
+from adakd.reporting.judges.judging import Judging, judging
+from adakd.reporting.judges.verdicts import Verdicts, verdicts
+from adakd.reporting.judges.vetting import KNOWN
+from adakd.reporting.sections import benchmarks, diagnostics, equal_time, paper
+from adakd.reporting.sections.answer import Answer, answer
+from adakd.reporting.sections.answer_texts import Look, looks
+from adakd.reporting.sections.benchmarks import Benchmarks
+from adakd.reporting.sections.curves import Curves, curves
+from adakd.reporting.sections.diagnostics import Diagnosed, diagnosed
+from adakd.reporting.sections.equal_time import EqualTime, equal_times
+from adakd.reporting.sections.overhead import Overhead, overheads
+from adakd.reporting.sections.paper import PaperTable, paper_tables
+from adakd.reporting.sections.provenance import Trained, trainings
+from adakd.reporting.sections.samples import Example, examples
+from adakd.reporting.sections.scores import ScoreTable, score_table
+from adakd.stats import sign_flip_floor
+from adakd.store import Store
+from adakd.store.records import RunRecord, TeachingRecord
 
 
 @dataclass(frozen=True)
@@ -159,9 +159,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     names = ("number", "signed", "interval", "percent", "ratio", "p_value", "size", "duration")
-    environment.filters |= {name: getattr(text, name) for name in names}
+    environment.filters |= {name: getattr(formatting, name) for name in names}
     environment.filters["groupby_kept"] = _grouped
-    environment.globals |= {"svg": svg, "text": text, "say": wording}
+    environment.globals |= {"svg": charts, "text": formatting, "say": wording}
     environment.globals |= {"bench": benchmarks, "equal": equal_time}
     environment.globals |= {"beside": paper, "look": diagnostics}
     environment.globals |= {"PLAIN": PLAIN, "ALL": ALL, "REFERENCE": REFERENCE}

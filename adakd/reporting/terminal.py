@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from adakd.reporting import text, wording
+from adakd.reporting import formatting, wording
 from adakd.reporting.index import index
-from adakd.reporting.judging import Judging, judging
-from adakd.reporting.verdicts import verdicts
-from adakd.results import Store
+from adakd.reporting.judges.judging import Judging, judging
+from adakd.reporting.judges.verdicts import verdicts
+from adakd.store import Store
 
 
 def win_rate_table(store: Store) -> Table:
@@ -28,9 +28,9 @@ def win_rate_table(store: Store) -> Table:
             escape(found.name(row.judge)),
             escape(f"{row.method} against {row.opponent}"),
             f"{row.word if rate else 'failed'}{doubt}",
-            f"{text.percent(rate.estimate)}\n{100 * rate.low:.0f}–{100 * rate.high:.0f}"
+            f"{formatting.percent(rate.estimate)}\n{100 * rate.low:.0f}–{100 * rate.high:.0f}"
             if rate
-            else text.NONE,
+            else formatting.NONE,
             f"{sum(counts.values()):,}{failed}",
         )
     return table

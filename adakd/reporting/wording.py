@@ -4,16 +4,17 @@ from collections.abc import Mapping, Sequence
 
 import yaml
 
-from adakd.judging.pairs import ALL, REFERENCE, TWIN
+from adakd.config.judge import Outcome
+from adakd.judging.comparisons import ALL, REFERENCE, TWIN
 from adakd.planning import PLAIN
-from adakd.records import Outcome, Phase, RunRecord, TeachingRecord
-from adakd.reporting import text
-from adakd.reporting.compare import Answer, Comparison
-from adakd.reporting.judging import Contest, Judging
-from adakd.reporting.overhead import PHASES, Overhead
-from adakd.reporting.referees import Referee
-from adakd.reporting.svg import Scale, scale
-from adakd.statistics import Ranking
+from adakd.reporting import formatting
+from adakd.reporting.charts import Scale, scale
+from adakd.reporting.judges.judging import Contest, Judging
+from adakd.reporting.judges.referees import Referee
+from adakd.reporting.sections.answer import Answer, Comparison
+from adakd.reporting.sections.overhead import PHASES, Overhead
+from adakd.stats import Ranking
+from adakd.store.records import Phase, RunRecord, TeachingRecord
 
 VERBS = {
     "better": ("is", "are", "better than plain distillation"),
@@ -59,7 +60,7 @@ def headlines(answer: Answer, costs: Sequence[Overhead]) -> list[str]:
 
 def _headline(arms: Sequence[str], words: Mapping[str, str]) -> str:
     """Return what is true of some arms, by the word that they got under each divergence."""
-    start = text.listed([arm_name(arm) for arm in arms])
+    start = formatting.listed([arm_name(arm) for arm in arms])
     if len(words) == 1:
         ((divergence, word),) = words.items()
         one, several, rest = VERBS[word]
@@ -78,7 +79,7 @@ def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:
     ratios = [row.ratio.estimate for row in costs if row.arm in arms]
     if not ratios:
         return ""
-    ends = dict.fromkeys(text.number(end) for end in (min(ratios), max(ratios)))
+    ends = dict.fromkeys(formatting.number(end) for end in (min(ratios), max(ratios)))
     return f" {'Their' if len(arms) > 1 else 'Its'} steps take {'–'.join(ends)}× as long."
 
 
@@ -89,8 +90,8 @@ def own_constants(run: RunRecord | None) -> list[str]:
         if part.ours:
             alike.setdefault((part.name, part.ours), []).append(part.of)
     return [
-        f"{text.listed(rows)}: what {part} takes for {text.listed(names)} is adakd's own choice "
-        "and no paper's. A result may hang on it."
+        f"{formatting.listed(rows)}: what {part} takes for {formatting.listed(names)} is adakd's "
+        "own choice and no paper's. A result may hang on it."
         for (part, names), rows in alike.items()
     ]
 
@@ -124,12 +125,12 @@ def ratio_values(rows: Sequence[Overhead]) -> list[float]:
 
 def overhead(row: Overhead) -> str:
     """Return the overhead in one sentence."""
-    value, interval = text.ratio(row.ratio).split(" ", 1)
-    pairs = f"n = {text.counted(row.ratio.n, 'interleaved pair')}"
+    value, interval = formatting.ratio(row.ratio).split(" ", 1)
+    pairs = f"n = {formatting.counted(row.ratio.n, 'interleaved pair')}"
     sentence = f"{row.divergence}: the {arm_name(row.arm)} step takes {value} a plain step "
     sentence += f"{interval[:-1]}, {pairs})"
     if row.peak_plain and row.peak_adaptive:
-        sentence += f", peak memory {text.number(row.peak_adaptive / row.peak_plain)}×"
+        sentence += f", peak memory {formatting.number(row.peak_adaptive / row.peak_plain)}×"
     return f"{sentence}."
 
 
@@ -148,16 +149,15 @@ def phase_parts(row: Overhead, arm: str) -> list[tuple[str, str, float]]:
 def teaching(record: TeachingRecord) -> str:
     """Tell how often the teacher read what the students learned from."""
     sequences, readings = (
-        text.counted(count, "sequence") for count in (record.sequences, record.readings)
+        formatting.counted(count, "sequence") for count in (record.sequences, record.readings)
     )
     if record.cache == "off":
         why = f"since {record.reason}"
         return f"reads every batch anew, {why}; all trainings together take {readings}"
     asked = f"all trainings on them together take {readings}"
-    kept = f"{text.counted(record.tokens, 'label')} are kept as {record.cache}"
-    return (
-        f"read each of {sequences} once; {asked}. Hidden states of {kept}, {text.size(record.size)}"
-    )
+    kept = f"{formatting.counted(record.tokens, 'label')} are kept as {record.cache}"
+    size = formatting.size(record.size)
+    return f"read each of {sequences} once; {asked}. Hidden states of {kept}, {size}"
 
 
 def outcome_parts(counts: Mapping[Outcome, int]) -> list[tuple[str, str, float]]:
@@ -239,7 +239,7 @@ def length(row: Contest) -> str:
     if not rounded:
         return "equally long"
     than = "longer" if gap > 0 else "shorter"
-    return f"{text.number(rounded, 1)} words {than}"
+    return f"{formatting.number(rounded, 1)} words {than}"
 
 
 def rate_axis(rows: Sequence[Contest]) -> Scale:
@@ -263,14 +263,14 @@ def strength_axis(ranking: Ranking) -> Scale:
 def ranking_note(ranking: Ranking) -> str:
     """Return what one must know of a ranking beside its strengths."""
     parts = [
-        f"Intransitive: {ranking.intransitive:,} of {text.counted(ranking.triples, 'triple')} "
-        "(a beats b, b beats c, c beats a)."
+        f"Intransitive: {ranking.intransitive:,} of "
+        f"{formatting.counted(ranking.triples, 'triple')} (a beats b, b beats c, c beats a)."
     ]
     if ranking.left_out:
         parts.append(f"Without {', '.join(ranking.left_out)}: no comparison links them.")
     if ranking.dropped:
         parts.append(
-            f"{text.counted(ranking.dropped, 'resample')} left some methods without a link "
+            f"{formatting.counted(ranking.dropped, 'resample')} left some methods without a link "
             "and tell nothing."
         )
     return " ".join(parts)
@@ -302,7 +302,7 @@ def verdict_lines(judging: Judging) -> list[tuple[str, bool]]:
 def _judged(rows: Sequence[Contest]) -> str:
     """Return the rows of one judge with their words; of many, count those not separable."""
     against = "plain" if rows[0].against == TWIN else str(rows[0].opponent)
-    few = len(rows) <= text.FEW
+    few = len(rows) <= formatting.FEW
     told = [row for row in rows if few or row.word != "not separable" or row.overall is None]
     said = list(map(_rated, told))
     if len(told) < len(rows):
@@ -314,8 +314,8 @@ def _judged(rows: Sequence[Contest]) -> str:
 def _rated(row: Contest) -> str:
     if row.overall is None:
         return f"{row.method} failed"
-    interval = text.shares(row.overall)
-    return f"{row.method} {text.percent(row.overall.estimate)} ({interval}, {row.word})"
+    interval = formatting.shares(row.overall)
+    return f"{row.method} {formatting.percent(row.overall.estimate)} ({interval}, {row.word})"
 
 
 def as_yaml(value: object) -> str:

@@ -5,21 +5,21 @@ Arms are compared on the same items and the same training seeds, so every functi
 report.
 """
 
-from adakd.statistics.agreement import cohen_kappa, krippendorff_alpha
-from adakd.statistics.differences import (
+from adakd.stats.agreement import cohen_kappa, krippendorff_alpha
+from adakd.stats.bootstrap import LEVEL, REPLICATES, Array
+from adakd.stats.confidence_sequence import always_valid, confidence_sequence
+from adakd.stats.differences import (
     POWER_FACTOR,
     Difference,
     gap_closed,
     paired_difference,
     pooled_difference,
 )
-from adakd.statistics.families import Word, holm, sign_flip_floor, word
-from adakd.statistics.orders import OrderAgreement, order_agreement
-from adakd.statistics.ranking import Game, Ranked, Ranking, bradley_terry
-from adakd.statistics.rates import POINTS, PairResult, WinRate, win_rate
-from adakd.statistics.ratios import Ratio, ratio_of_medians, wilson
-from adakd.statistics.resampling import LEVEL, REPLICATES, Array
-from adakd.statistics.sequence import always_valid, confidence_sequence
+from adakd.stats.multiple_testing import Word, holm, sign_flip_floor, word
+from adakd.stats.rank_correlation import OrderAgreement, order_agreement
+from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
+from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
+from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
 
 __all__ = [
     "LEVEL",

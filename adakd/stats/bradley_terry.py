@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from adakd.statistics.resampling import Array, Indices, sums_by
+from adakd.stats.bootstrap import Array, Indices, sums_by
 
 RIDGE = 0.1
 """Weight of the squared strengths, next to 1 for a game: who won every game stays finite."""

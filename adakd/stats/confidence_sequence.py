@@ -17,8 +17,8 @@ References:
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adakd.statistics.ratios import Ratio
-from adakd.statistics.resampling import LEVEL, Array
+from adakd.stats.bootstrap import LEVEL, Array
+from adakd.stats.ratios import Ratio
 
 GRID = 1000
 """Steps of the grid of means; bounds are rounded outwards to it."""

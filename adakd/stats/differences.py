@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adakd.statistics.ratios import Ratio
-from adakd.statistics.resampling import (
+from adakd.stats.bootstrap import (
     REPLICATES,
     Array,
     Resampled,
@@ -18,6 +17,7 @@ from adakd.statistics.resampling import (
     p_value,
     weighted_mean,
 )
+from adakd.stats.ratios import Ratio
 
 POWER_FACTOR = 2.8
 """Standard errors that an effect must measure to be seen with 80 % power (1.96 + 0.84)."""
@@ -53,7 +53,7 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
 
     Items (within each set) and training seeds (over all sets together) are resampled
     independently of each other, seeds studentised: see
-    :func:`adakd.statistics.resampling.draw_seeds`. One seed is not resampled: the interval then
+    :func:`adakd.stats.bootstrap.draw_seeds`. One seed is not resampled: the interval then
     says nothing about training again.
 
     Args:

@@ -13,7 +13,7 @@ References:
 import numpy as np
 from scipy.special import expit
 
-from adakd.statistics.resampling import Array, Statistic, sums_by
+from adakd.stats.bootstrap import Array, Statistic, sums_by
 
 LEAST_PAIRS = 10
 """Fewer pairs than this do not carry a fit of two parameters."""

@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from adakd.statistics.differences import Difference
-from adakd.statistics.resampling import LEVEL
+from adakd.stats.bootstrap import LEVEL
+from adakd.stats.differences import Difference
 
 Word = Literal["better", "worse", "not separable"]
 

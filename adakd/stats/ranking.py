@@ -6,9 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adakd.statistics.families import sign_flip_floor
-from adakd.statistics.letters import compact_letters
-from adakd.statistics.resampling import (
+from adakd.stats.bootstrap import (
     LEVEL,
     REPLICATES,
     Array,
@@ -18,7 +16,9 @@ from adakd.statistics.resampling import (
     new_generator,
     numbered,
 )
-from adakd.statistics.strengths import cycles, fit_strengths, reachable, tally
+from adakd.stats.bradley_terry import cycles, fit_strengths, reachable, tally
+from adakd.stats.letter_display import compact_letters
+from adakd.stats.multiple_testing import sign_flip_floor
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def bradley_terry(games: Sequence[Game], replicates: int = REPLICATES) -> Rankin
     .. math:: P(i \text{ beats } j) = 1 / (1 + e^{s_j - s_i})
 
     A tie is half a win. Strengths maximise the likelihood less :math:`\lambda |s|^2 / 2`, lambda
-    being ``RIDGE`` of :mod:`adakd.statistics.strengths`, which puts their mean at 0. They are
+    being ``RIDGE`` of :mod:`adakd.stats.bradley_terry`, which puts their mean at 0. They are
     refitted to resampled prompts, with all games of a prompt together. Only the ridge limits the
     strength of a player that won, or lost, every game: its interval is then too narrow.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adakd.statistics.resampling import LEVEL, REPLICATES, interval, new_generator
+from adakd.stats.bootstrap import LEVEL, REPLICATES, interval, new_generator
 
 
 @dataclass(frozen=True)

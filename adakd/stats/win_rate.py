@@ -7,11 +7,8 @@ from typing import get_args
 
 import numpy as np
 
-from adakd.records import Outcome
-from adakd.statistics.families import sign_flip_floor
-from adakd.statistics.length import length_controlled
-from adakd.statistics.ratios import Ratio, wilson
-from adakd.statistics.resampling import (
+from adakd.config.judge import Outcome
+from adakd.stats.bootstrap import (
     REPLICATES,
     Array,
     Indices,
@@ -24,6 +21,9 @@ from adakd.statistics.resampling import (
     p_value,
     weighted_mean,
 )
+from adakd.stats.length_control import length_controlled
+from adakd.stats.multiple_testing import sign_flip_floor
+from adakd.stats.ratios import Ratio, wilson
 
 POINTS: Mapping[Outcome, float] = {"win": 1, "tie": 0.5, "flip": 0.5, "identical": 0.5, "loss": 0}
 """What an outcome counts; a failure has no points."""
@@ -100,7 +100,7 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
 
     All intervals come from the same crossed resampling: prompts with all their pairs together,
     and the training seeds, where there are two or more, independently and studentised (see
-    :func:`adakd.statistics.resampling.draw_seeds`). A single seed leaves an interval that says
+    :func:`adakd.stats.bootstrap.draw_seeds`). A single seed leaves an interval that says
     nothing about training again.
 
     The p-value is never below that of a sign-flip test on so many prompts. Where all prompts

@@ -10,16 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
-from adakd.adaptive.parts import adaptive
+from adakd.adaptive.base import adaptive
 from adakd.config import Suite
-from adakd.divergences.registry import divergence
-from adakd.planning import Plan, digest
-from adakd.policies.parts import policy
-from adakd.records import PartRecord, RunRecord
+from adakd.config.hashing import digest
+from adakd.divergences.base import divergence
+from adakd.planning import Plan
+from adakd.policies.base import policy
 from adakd.registry import Registry, Spec
-from adakd.training.phases import memory_total
+from adakd.store.records import PartRecord, RunRecord
 
 PACKAGES = (
     "adakd",
@@ -109,3 +110,8 @@ def commit() -> str | None:
         return git("rev-parse", "HEAD") + (" (modified)" if git("status", "--porcelain") else "")
     except FileNotFoundError:
         return None
+
+
+def memory_total() -> int:
+    """Return the bytes of memory of this machine."""
+    return int(psutil.virtual_memory().total)

@@ -5,10 +5,10 @@ Every record carries the schema's version and the key of what it tells of.
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import Field, NonNegativeInt
 
-from adakd.bounds import Share
 from adakd.config import Config
+from adakd.config.judge import Asks, Prices, Vetting
 from adakd.planning import Cell
 
 SCHEMA = 1
@@ -248,36 +248,8 @@ class TimingRecord(Config):
     """The plain step and the adaptive one that followed or preceded it."""
 
 
-Outcome = Literal["win", "loss", "tie", "flip", "failed", "identical"]
-Asks = Literal["pair", "rating"]
-"""Which of two answers is better, or how good is one of them."""
 Case = Literal["other", "truncated", "shuffled", "same"]
 """What a reference answer is set against to find out whether a judge can be believed."""
-
-
-class Prices(Config):
-    """What a judge charges, in any one currency."""
-
-    prompt: NonNegativeFloat
-    """For a million tokens."""
-    completion: NonNegativeFloat
-    """For a million tokens."""
-    currency: str = "USD"
-
-
-class Vetting(Config):
-    """How a judge is tried on pairs whose answer is known, and the bar that it must pass."""
-
-    items: NonNegativeInt = 10
-    """Pairs of each kind, both orders asked; 0 asks none."""
-    accuracy: Share = 0.8
-    """The least share of pairs decided rightly in both orders."""
-    flips: Share = 0.25
-    """The largest share of verdicts that change with the order."""
-    self_ties: Share = 0.5
-    """The least share of ties between an answer and itself."""
-    length_pull: Share = 0.25
-    """How far the accuracy may differ between longer and shorter right answers."""
 
 
 class JudgeRecord(Config):

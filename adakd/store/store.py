@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter, ValidationError
 
 from adakd.config import Suite
-from adakd.disk import writing
 from adakd.errors import AdakdError
-from adakd.records import Record, RunRecord, VerdictRecord
+from adakd.store.disk import writing
+from adakd.store.records import Record, RunRecord, VerdictRecord
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _VERDICT = b'"kind":"verdict"'

@@ -1,6 +1,7 @@
 """What a student is fed: the data set's batches, after its data policy had its say."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from adakd.data.example import IGNORED, Example
+from adakd.data.tokenized import Encoded
 from adakd.errors import AdakdError
+from adakd.losses.objective import SupervisedObjective, next_token_labels
+from adakd.models.forward import response
+from adakd.models.generation import Writer, answering
 from adakd.policies import Policy, Rows, Turn
-from adakd.training.encoding import Collator, Encoded, Example
-from adakd.training.generating import Writer, answering
-from adakd.training.objective import IGNORED, SupervisedObjective, next_token_labels
-from adakd.training.phases import Clock
-from adakd.training.responses import response
+from adakd.training.profiling import Clock
 
 
 class Feed:
@@ -109,3 +111,25 @@ class Feed:
                 total += float(part.loss) * part.tokens
                 tokens += part.tokens
         return total / tokens
+
+
+@dataclass(frozen=True)
+class Collator:
+    """Pads a batch on the right to its longest sequence."""
+
+    pad: int
+
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
+        """Return ``input_ids``, ``attention_mask``, ``labels``, ``(B, L)``, and ``number``, (B)."""
+        lengths = [len(example.input_ids) for example in examples]
+        longest = max(lengths)
+
+        def padded(rows: Iterable[list[int]], filler: int) -> Tensor:
+            return torch.tensor([row + [filler] * (longest - len(row)) for row in rows])
+
+        return {
+            "input_ids": padded((example.input_ids for example in examples), self.pad),
+            "attention_mask": (torch.arange(longest) < torch.tensor(lengths)[:, None]).long(),
+            "labels": padded((example.labels for example in examples), IGNORED),
+            "number": torch.tensor([example.number for example in examples]),
+        }

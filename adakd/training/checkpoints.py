@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.nn import Parameter
 
-from adakd.training.objective import TokenObjective
+from adakd.losses.objective import TokenObjective
 
 COMPLETE = "objective.pt"
 """Written last into a checkpoint, in one go: the objective's state, the sign that all is there."""

@@ -13,20 +13,22 @@ from torch.nn import Module
 from transformers import PreTrainedModel
 
 from adakd.config import Pretrained, Pruned, Scratch, Training
+from adakd.config.hashing import digest
 from adakd.data import prompt_of, read_rows
-from adakd.disk import lack_of_room
+from adakd.data.tokenized import Encoded, encode
 from adakd.errors import AdakdError, NonFiniteLoss
-from adakd.planning import Cell, Plan, digest, training_of
+from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective
+from adakd.models import loading
+from adakd.models.forward import head_of
+from adakd.planning import Cell, Plan, training_of
 from adakd.progress import Show
-from adakd.records import DiagnosticRecord, Step, TeachingRecord, TrainingRecord
-from adakd.training import models
-from adakd.training.cache import TeacherCache
-from adakd.training.encoding import Encoded, encode, world_size
-from adakd.training.lessons import Lessons
-from adakd.training.objective import Objective, SupervisedObjective, TokenObjective
-from adakd.training.responses import head_of
+from adakd.store.disk import lack_of_room
+from adakd.store.records import DiagnosticRecord, Step, TeachingRecord, TrainingRecord
+from adakd.training.diagnostics import Watch
+from adakd.training.row_order import world_size
+from adakd.training.sequences import Lessons
+from adakd.training.teacher_states import TeacherCache
 from adakd.training.trainer import OnStep, Teacher, fit, live
-from adakd.training.watching import Watch
 
 Keep = Callable[[DiagnosticRecord], None]
 """Takes what a look inside a training has shown."""
@@ -46,10 +48,10 @@ class Workshop:
         """The teacher's tokenizer, which every student shares."""
         base = self.suite.teacher.base
         if isinstance(base, Pretrained):
-            return models.load_tokenizer(base)
+            return loading.load_tokenizer(base)
         rows = read_rows(self.suite.data.train, self.suite)
         texts = [prompt_of(row.instruction, row.input, "plain") + row.references[0] for row in rows]
-        return models.train_tokenizer(texts, base.vocabulary)
+        return loading.train_tokenizer(texts, base.vocabulary)
 
     @cached_property
     def encoded(self) -> Encoded:
@@ -66,9 +68,9 @@ class Workshop:
     @cached_property
     def teacher(self) -> Any:
         """The trained teacher, frozen, on the training device, in the training precision."""
-        dtype, model = models.DTYPES[self.suite.training.precision], self._whole_teacher
+        dtype, model = loading.DTYPES[self.suite.training.precision], self._whole_teacher
         del self._whole_teacher  # placed, it is another one: who needs it whole loads it again
-        return models.place(model, dtype).requires_grad_(False).eval()
+        return loading.place(model, dtype).requires_grad_(False).eval()
 
     @cached_property
     def cache(self) -> TeacherCache | str:
@@ -82,13 +84,13 @@ class Workshop:
         head = head_of(model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
         if isinstance(head, str):
             return f"its head cannot be taken from it, {head}"
-        examples, dtype = self.lessons.read_by_teacher(), models.DTYPES[mode]
+        examples, dtype = self.lessons.read_by_teacher(), loading.DTYPES[mode]
         if not examples:
             return "every data policy of the suite makes its sequences in training"
         sequences = [(example.number, example.input_ids, example.labels) for example in examples]
-        key = digest(models.weights_digest(model), sequences, mode, training.batch_size)
+        key = digest(loading.weights_digest(model), sequences, mode, training.batch_size)
         width = head.weight.shape[-1]
-        head = head.to(models.device(), models.DTYPES[training.precision])
+        head = head.to(loading.device(), loading.DTYPES[training.precision])
         folder = self.folder / "teacher" / key
         made = TeacherCache(folder, examples, training.batch_size, width, dtype, head)
         if made.missing and (lack := lack_of_room(folder, made.bytes)):
@@ -98,7 +100,7 @@ class Workshop:
     def fill_cache(self, show: Show = lambda _: None) -> None:
         """Let the teacher read what the cache lacks: in float32, but for a cache in bfloat16."""
         assert isinstance(self.cache, TeacherCache)
-        model = models.place(self._whole_teacher, self.lessons.teacher_dtype).eval()
+        model = loading.place(self._whole_teacher, self.lessons.teacher_dtype).eval()
         self.cache.fill(model, self.tokenizer.pad_token_id, show)
 
     @cached_property
@@ -115,7 +117,7 @@ class Workshop:
     def _pruned(self) -> PreTrainedModel:
         base = self.suite.student
         assert isinstance(base, Pruned)
-        return models.prune(self.load(self.plan.teacher), base)
+        return loading.prune(self.load(self.plan.teacher), base)
 
     def teaching_of(self, cell: Cell) -> Teacher:
         """Return what a cell learns from: the teacher itself where nothing could be kept."""
@@ -162,11 +164,11 @@ class Workshop:
         """
         base = self.suite.student
         if isinstance(base, Scratch):
-            return models.scratch_model(base, self.tokenizer, seed)
+            return loading.scratch_model(base, self.tokenizer, seed)
         if isinstance(base, Pruned):
             return copy.deepcopy(self._pruned)
-        models.check_same_tokenizer(models.load_tokenizer(base), self.tokenizer)
-        return models.load_model(base)
+        loading.check_same_tokenizer(loading.load_tokenizer(base), self.tokenizer)
+        return loading.load_model(base)
 
     def load(self, cell: Cell) -> PreTrainedModel:
         """Return a cell's model as it is to be scored, in float32 on the CPU.
@@ -178,7 +180,7 @@ class Workshop:
             return self.start(cell)
         if not self.home(cell).exists():
             raise AdakdError(f"{cell}: there is no trained model in {self.home(cell)}")
-        return models.load_student(self.home(cell), lambda: self.start(cell))
+        return loading.load_student(self.home(cell), lambda: self.start(cell))
 
     def start(self, cell: Cell) -> PreTrainedModel:
         """Return a cell's model as it is before its own training."""
@@ -186,12 +188,12 @@ class Workshop:
         if cell.role != "teacher":
             return self.untrained(cell.seed)
         if isinstance(base, Scratch):
-            return models.scratch_model(base, self.tokenizer, cell.seed)
-        return models.load_model(base)
+            return loading.scratch_model(base, self.tokenizer, cell.seed)
+        return loading.load_model(base)
 
     def on_device(self, cell: Cell) -> Any:
         """Return a cell's model on the device of this machine, to be scored."""
-        return models.place(self.load(cell))
+        return loading.place(self.load(cell))
 
     def steps(self, cell: Cell) -> int:
         """Return the optimizer steps of a cell."""
@@ -223,7 +225,7 @@ class Workshop:
         checkpoints = self.home(cell).with_name("checkpoints")
         steps, failure = self._fit(cell, model, training, checkpoints, on_step, keep)
         if failure is None:
-            models.save(model, self.tokenizer, self.home(cell))
+            loading.save(model, self.tokenizer, self.home(cell))
         shutil.rmtree(checkpoints, ignore_errors=True)
         return TrainingRecord(
             key=cell.key,
@@ -243,7 +245,7 @@ class Workshop:
         model = self.start(cell)
         if training.lora is None:
             return model
-        return models.with_adapters(model, training.lora, cell.seed)
+        return loading.with_adapters(model, training.lora, cell.seed)
 
     def _fit(
         self,

@@ -8,12 +8,14 @@ from torch.nn import Parameter
 
 from adakd.adaptive import Choice
 from adakd.config import Diagnostics
+from adakd.config.hashing import digest
+from adakd.data.example import IGNORED
 from adakd.divergences import Divergence
-from adakd.planning import Cell, digest
-from adakd.records import DiagnosticRecord, MarkedToken
-from adakd.training.diagnosing import Response, diagnose
-from adakd.training.models import trained_layer
-from adakd.training.objective import IGNORED, Loss, next_token_labels
+from adakd.losses.diagnostics import Response, diagnose
+from adakd.losses.objective import Loss, next_token_labels
+from adakd.models.loading import trained_layer
+from adakd.planning import Cell
+from adakd.store.records import DiagnosticRecord, MarkedToken
 
 LONGEST = 160
 """Tokens of the response that is shown."""

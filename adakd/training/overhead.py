@@ -11,15 +11,16 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor
 
+from adakd.losses.objective import TokenObjective, next_token_labels
+from adakd.models import loading
 from adakd.planning import PLAIN, Cell, timing_key
-from adakd.records import Phase, TimedStep, TimingRecord
-from adakd.training import models
-from adakd.training.encoding import Collator, row_order
-from adakd.training.learned import learned_parameters
-from adakd.training.objective import TokenObjective, next_token_labels
-from adakd.training.phases import Clock, peak_bytes, reset_peak
+from adakd.store.records import Phase, TimedStep, TimingRecord
+from adakd.training.batches import Collator
+from adakd.training.checkpoints import learned_parameters
+from adakd.training.context import Workshop
+from adakd.training.profiling import Clock, peak_bytes, reset_peak
+from adakd.training.row_order import row_order
 from adakd.training.trainer import OnStep, distillation_loss
-from adakd.training.workshop import Workshop
 
 
 def measure_overhead(
@@ -60,7 +61,7 @@ def measure_overhead(
         key=timing_key(adaptive, timing),
         divergence=str(plain.divergence),
         arm=adaptive.arm,
-        device=str(models.device()),
+        device=str(loading.device()),
         tokens=round(tokens / max(1, len(counted))),
         pairs=tuple((timed(PLAIN, both), timed(adaptive.arm, both)) for both in counted),
     )
@@ -85,8 +86,8 @@ class _Stepper:
     def __init__(self, workshop: Workshop, cell: Cell) -> None:
         self.workshop = workshop
         self.training = workshop.suite.training
-        self.student = models.place(workshop.trainable(cell, self.training)).train()
-        precision = models.DTYPES[self.training.precision]
+        self.student = loading.place(workshop.trainable(cell, self.training)).train()
+        precision = loading.DTYPES[self.training.precision]
         if precision != torch.float32:  # of the student's forward alone, as in the Trainer
             cast = torch.autocast(self.student.device.type, precision)
             self.student.forward = convert_outputs_to_fp32(cast(self.student.forward))

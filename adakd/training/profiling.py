@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import torch
 
-from adakd.records import Phase
+from adakd.store.records import Phase
 from adakd.training.allocator import return_freed_memory
 
 
@@ -62,8 +61,3 @@ def peak_bytes() -> int | None:
 
 _CLEAR = Path("/proc/self/clear_refs")
 """Writing 5 to it resets the process's peak resident set (Linux)."""
-
-
-def memory_total() -> int:
-    """Return the bytes of memory of this machine."""
-    return int(psutil.virtual_memory().total)

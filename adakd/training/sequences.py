@@ -9,15 +9,18 @@ from typing import Any
 import torch
 
 from adakd.config import Training
+from adakd.config.hashing import digest
+from adakd.data.example import Example
+from adakd.data.tokenized import Encoded
 from adakd.errors import AdakdError
-from adakd.planning import Cell, Plan, digest, total_steps, training_of
+from adakd.models import loading
+from adakd.models.generation import Writer
+from adakd.planning import Cell, Plan, total_steps, training_of
 from adakd.policies import Decoding
 from adakd.progress import Show
-from adakd.training import models
-from adakd.training.answers import TeacherAnswers
-from adakd.training.encoding import Encoded, Example, row_order, world_size
-from adakd.training.feeding import Feed
-from adakd.training.generating import Writer
+from adakd.training.batches import Feed
+from adakd.training.row_order import row_order, world_size
+from adakd.training.teacher_responses import TeacherAnswers
 
 
 class Lessons:
@@ -66,7 +69,7 @@ class Lessons:
             policy=policy,
             encoded=self.encoded(cell),
             held_out=self._split(self.whole.examples, policy.held_out)[1],
-            writer=self._writer(models.DTYPES[training.precision]),
+            writer=self._writer(loading.DTYPES[training.precision]),
             steps=self.steps(cell),
             seed=cell.seed,
             batch_size=training.batch_size,
@@ -95,7 +98,7 @@ class Lessons:
 
     def fill_answers(self, answers: TeacherAnswers, show: Show = lambda _: None) -> None:
         """Let the teacher write what is missing, in float32, but for a cache in bfloat16."""
-        teacher = models.place(self.load_teacher(), self.teacher_dtype).eval()
+        teacher = loading.place(self.load_teacher(), self.teacher_dtype).eval()
         answers.fill(teacher, show)
 
     @property
@@ -127,7 +130,7 @@ class Lessons:
 
     def _answers_of(self, decoding: Decoding) -> TeacherAnswers:
         if decoding not in self._answers:
-            writer, weights = self._writer(), models.weights_digest(self.load_teacher())
+            writer, weights = self._writer(), loading.weights_digest(self.load_teacher())
             prompts = [row.prompt for row in self.whole.examples]
             key = digest(weights, prompts, decoding, writer.end, writer.max_tokens)
             self._answers[decoding] = TeacherAnswers(

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from adakd.disk import writing
+from adakd.data.example import Example
+from adakd.models.generation import Writer
 from adakd.policies import Decoding
 from adakd.progress import Show
-from adakd.training.encoding import Example
-from adakd.training.generating import Writer
+from adakd.store.disk import writing
 
 
 class TeacherAnswers:

@@ -17,13 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adakd.disk import writing
+from adakd.data.example import IGNORED, Example
 from adakd.errors import AdakdError
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import next_token_labels
+from adakd.models.forward import Batch, response
 from adakd.progress import Show
-from adakd.training.encoding import Collator, Example
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import IGNORED, next_token_labels
-from adakd.training.responses import Batch, response
+from adakd.store.disk import writing
+from adakd.training.batches import Collator
 
 _LINE = re.compile(r"^(\d+) (\d+)\.$", re.MULTILINE)
 """Number and checksum of a part; the dot tells that the line is whole."""

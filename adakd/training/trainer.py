@@ -13,18 +13,20 @@ from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from adakd.config import Training
-from adakd.disk import writing
+from adakd.data.example import IGNORED
+from adakd.data.tokenized import Encoded
 from adakd.errors import NonFiniteLoss
+from adakd.losses.lm_head import Hidden
+from adakd.losses.objective import Loss, TokenObjective, next_token_labels
+from adakd.models.forward import Batch, response
 from adakd.planning import total_steps
-from adakd.records import Step
-from adakd.training.encoding import Encoded, row_order, world_size
-from adakd.training.feeding import Feed
-from adakd.training.heads import Hidden
-from adakd.training.learned import learned_parameters, load_state, newest_checkpoint, save_state
-from adakd.training.objective import IGNORED, Loss, TokenObjective, next_token_labels
-from adakd.training.phases import Clock, now
-from adakd.training.responses import Batch, response
-from adakd.training.watching import Compute, Watch
+from adakd.store.disk import writing
+from adakd.store.records import Step
+from adakd.training.batches import Feed
+from adakd.training.checkpoints import learned_parameters, load_state, newest_checkpoint, save_state
+from adakd.training.diagnostics import Compute, Watch
+from adakd.training.profiling import Clock, now
+from adakd.training.row_order import row_order, world_size
 
 OnStep = Callable[[int], None]
 """Called after each optimizer step with the number of steps done."""

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from adakd.adaptive import EGAD, Choice, adaptive
+from adakd.data.example import IGNORED
 from adakd.divergences import divergence, reverse_kl
 from adakd.errors import AdakdError
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 from adakd.registry import Spec
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import IGNORED, Objective
 
 OFF = {"curriculum": False, "temperature": False, "features": False}
 # tanh(log 2) = 3/5: how far a token of twice the median entropy is from it, and one of half of it.

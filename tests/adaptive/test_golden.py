@@ -12,10 +12,10 @@ from torch import Tensor
 
 from adakd.adaptive import AdaKD, adaptive, focus, indicator
 from adakd.divergences import Divergence, divergence
+from adakd.losses import blocks
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 from adakd.registry import Spec
-from adakd.training import blocks
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import Objective
 
 FOLDER = Path(__file__).parents[1] / "golden"
 ARRAYS = np.load(FOLDER / "vectors.npz")

@@ -18,10 +18,10 @@ from restated import adakd, reverse_kl
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective, next_token_labels
 from adakd.training.allocator import keep_freed_memory
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import Objective, next_token_labels
-from adakd.training.phases import Clock
+from adakd.training.profiling import Clock
 from adakd.training.trainer import distillation_loss
 
 SEQUENCES, LENGTH, VOCABULARY = 4, 128, 49_152

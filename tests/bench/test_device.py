@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adakd.divergences import divergence
-from adakd.training import rows
-from adakd.training.objective import Objective
+from adakd.losses import dispatch
+from adakd.losses.objective import Objective
 
 TOKENS, VOCABULARY = 4096, 152_000
 ROUNDS = 10
@@ -80,8 +80,8 @@ def compare(benchmark: Any, ours: Step, reference: Step) -> None:
         theirs.append(time.perf_counter() - start)
 
     torch.testing.assert_close(ours(), reference(), rtol=1e-2, atol=1e-4)
-    assert rows._agreed
-    assert all(rows._agreed.values())
+    assert dispatch._agreed
+    assert all(dispatch._agreed.values())
     peaks = [peak(step) for step in (ours, reference)]
     benchmark.pedantic(synchronous(ours), setup=turn, rounds=ROUNDS, warmup_rounds=2)
     benchmark.extra_info |= {

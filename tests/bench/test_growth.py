@@ -10,13 +10,13 @@ import torch
 from measuring import note, peak, row
 
 from adakd.config import Suite
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 from adakd.planning import PLAIN, Plan, plan
-from adakd.provenance import run_record
-from adakd.records import Item, ScoreRecord, Step, TrainingRecord
 from adakd.reporting import write_report
-from adakd.results import Store
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import Objective
+from adakd.store import Store
+from adakd.store.provenance import run_record
+from adakd.store.records import Item, ScoreRecord, Step, TrainingRecord
 
 STEPS, ITEMS = 200, 100
 GRIDS = {4: (["forward_kl", "reverse_kl"], 1), 64: ([], 4)}

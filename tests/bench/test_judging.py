@@ -14,8 +14,8 @@ from measuring import note, row
 
 from adakd.judging import ItemText, Subject, judge_answers, load_panel
 from adakd.planning import Cell
-from adakd.records import Item, ScoreRecord
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import Item, ScoreRecord
 
 PAIRS, LATENCY, CONCURRENCY = 10_000, 0.05, 64
 IDEAL = 2 * PAIRS * LATENCY / CONCURRENCY

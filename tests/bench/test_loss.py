@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adakd.divergences import divergence
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import Objective
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 
 TOKENS, VOCABULARY, WIDTH = 512, 49_152, 576
 NV4 = TOKENS * VOCABULARY * 4

@@ -8,7 +8,7 @@ import pytest
 from measuring import FASTER, compare, note, row
 from rouge_score.rouge_scorer import RougeScorer
 
-from adakd.evaluation import rouge
+from adakd.metrics import rouge_l
 
 PAIRS, WORDS, MODELS = 60, 100, 4
 """Answers of a model, words of a text, models that are scored against the same references."""
@@ -38,10 +38,10 @@ def package(pairs: list[tuple[str, str]]) -> list[float]:
 
 
 def ours(pairs: list[tuple[str, str]]) -> list[float]:
-    rouge._stems.cache_clear()
-    rouge._stem.cache_clear()
-    rouge._NUMBERS.clear()
-    return [rouge.rouge_l(answer, [reference]) for answer, reference in pairs]
+    rouge_l._stems.cache_clear()
+    rouge_l._stem.cache_clear()
+    rouge_l._NUMBERS.clear()
+    return [rouge_l.rouge_l(answer, [reference]) for answer, reference in pairs]
 
 
 @pytest.mark.benchmark(group="ROUGE-L", timer=time.process_time)

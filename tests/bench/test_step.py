@@ -15,7 +15,7 @@ import torch
 from measuring import FASTER, ROUNDS, compare, note, row
 from steps import LENGTH, SEQUENCES, Elsewhere, Ours, official, ours
 
-from adakd.training.objective import Objective
+from adakd.losses.objective import Objective
 
 WHAT = f"AdaKD step: 135M teacher, 10-layer student, {SEQUENCES} × {LENGTH} tokens, bf16"
 WAY = "the official way: live teacher, whole logits, AdamW foreach"

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from adakd import benching, resources
-from adakd.benching import running
+from adakd import benchmarks
+from adakd.benchmarks import pytest_process
+from adakd.config import resources
 from adakd.errors import AdakdError
 
 CASE = """
@@ -56,7 +57,7 @@ class Told:
 
 def test_every_case_is_told_and_what_failed_costs_the_others_nothing(small: Path) -> None:
     told = Told()
-    found = benching.bench(progress=told)
+    found = benchmarks.bench(progress=told)
     assert told.stages == [" 1 of 3  fast[1]", " 2 of 3  fast[2]", " 3 of 3  broken"]
     assert found.failed == ("broken",)
     (note,) = told.notes
@@ -79,7 +80,7 @@ def test_the_settings_of_the_caller_do_not_count(
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_module")
     before = sorted(home.iterdir())
-    found = benching.bench("fast and 1")
+    found = benchmarks.bench("fast and 1")
     assert [case.name for case in found.benchmarks] == ["test_fast[1]"]
     assert sorted(home.iterdir()) == before
 
@@ -88,7 +89,7 @@ def test_no_name_of_machine_or_user_is_kept(small: Path) -> None:
     import getpass
     import platform
 
-    text = benching.bench("fast").model_dump_json()
+    text = benchmarks.bench("fast").model_dump_json()
     kept = set(json.loads(text)["machine_info"])
     assert kept <= {"system", "processor", "cores", "memory", "gpu"}
     assert platform.node() not in text
@@ -104,28 +105,30 @@ def test_the_allocator_is_set_for_the_cases(small: Path) -> None:
         "    benchmark.pedantic(sum, ([1],), rounds=1)\n"
         "    note(benchmark, threshold=float(os.environ['MALLOC_MMAP_THRESHOLD_']))\n"
     )
-    (case,) = benching.bench().benchmarks
-    assert case.extra_info.more == {"threshold": float(running.ALLOCATOR["MALLOC_MMAP_THRESHOLD_"])}
+    (case,) = benchmarks.bench().benchmarks
+    assert case.extra_info.more == {
+        "threshold": float(pytest_process.ALLOCATOR["MALLOC_MMAP_THRESHOLD_"])
+    }
 
 
 def test_the_load_of_others_is_what_is_not_ours() -> None:
-    before = running._Load(there=100.0, busy=50.0, ours=10.0)
-    assert before.others_until(running._Load(120.0, 65.0, 20.0)) == 0.25
-    assert before.others_until(running._Load(120.0, 60.0, 21.0)) == 0
+    before = pytest_process._Load(there=100.0, busy=50.0, ours=10.0)
+    assert before.others_until(pytest_process._Load(120.0, 65.0, 20.0)) == 0.25
+    assert before.others_until(pytest_process._Load(120.0, 60.0, 21.0)) == 0
     assert before.others_until(before) is None
-    start = running._Load.now()
+    start = pytest_process._Load.now()
     sum(range(10**6))
-    end = running._Load.now()
+    end = pytest_process._Load.now()
     assert end.ours > start.ours
     assert end.there >= end.busy > 0
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        running, "find_spec", lambda name: None if name == "rouge_score" else object()
+        pytest_process, "find_spec", lambda name: None if name == "rouge_score" else object()
     )
     with pytest.raises(AdakdError, match=r"need rouge-score: pip install 'adakd\[bench\]'"):
-        benching.bench()
+        benchmarks.bench()
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_expression_that_chooses_nothing(small: Path, expression: str, said: str) -> None:
     with pytest.raises(AdakdError, match=said):
-        benching.bench(expression)
+        benchmarks.bench(expression)
 
 
 def test_a_benchmark_that_dies_is_told(small: Path) -> None:
@@ -141,7 +144,7 @@ def test_a_benchmark_that_dies_is_told(small: Path) -> None:
         "import os\ndef test_it(benchmark):\n    print('so far', flush=True)\n    os._exit(41)\n"
     )
     with pytest.raises(AdakdError, match=r"(?s)ended with code 41.*so far"):
-        benching.bench()
+        benchmarks.bench()
 
 
 def test_the_shipped_benchmarks_stand_alone(tmp_path: Path, monkeypatch) -> None:
@@ -150,7 +153,7 @@ def test_the_shipped_benchmarks_stand_alone(tmp_path: Path, monkeypatch) -> None
         resources.benchmarks(), tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__")
     )
     monkeypatch.setattr(resources, "benchmarks", lambda: copy)
-    found = benching.bench("rouge")
+    found = benchmarks.bench("rouge")
     assert found.failed == ()
     (line,) = found.benchmarks[0].extra_info.rows
     assert line.goal == 15

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from adakd.commands.new import new
+from adakd.config.loading import load_suite
+from adakd.config.resources import ROOT, shipped
 from adakd.errors import AdakdError, UnknownName
-from adakd.loading import load_suite
 from adakd.planning import plan
-from adakd.resources import ROOT, shipped
-from adakd.scaffold import new
 
 PLAN_ALL = """
 import sys

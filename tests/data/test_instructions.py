@@ -8,7 +8,7 @@ import pytest
 
 from adakd.config import Columns, Generated, Hub, Jsonl, Suite
 from adakd.data import Row, read_rows
-from adakd.data.rows import _from_hub
+from adakd.data.instructions import _from_hub
 from adakd.errors import AdakdError
 
 GOOD = {"instruction": "Say hello.", "input": "", "output": "hello there"}

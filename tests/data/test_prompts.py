@@ -43,7 +43,7 @@ def test_plain_is_instruction_and_input_alone() -> None:
 
 
 def test_chat_is_the_tokenizers_own() -> None:
-    from adakd.training.models import train_tokenizer
+    from adakd.models.loading import train_tokenizer
 
     tokenizer = train_tokenizer(["Sort b a"], 300)
     tokenizer.chat_template = (

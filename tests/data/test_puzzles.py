@@ -2,7 +2,7 @@
 
 import pytest
 
-from adakd.data.generated import FAMILIES, WORDS, generate
+from adakd.data.puzzles import FAMILIES, WORDS, generate
 
 ANSWERS = {
     "Copy the words.": "pig cat owl",

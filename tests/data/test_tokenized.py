@@ -7,9 +7,10 @@ import torch
 
 from adakd.config import Data, Generated
 from adakd.data import Row, prompt_of, read_rows
+from adakd.data.example import IGNORED, Example
+from adakd.data.tokenized import encode
 from adakd.errors import AdakdError
-from adakd.training.encoding import Collator, Example, encode
-from adakd.training.objective import IGNORED
+from adakd.training.batches import Collator
 
 SOURCE = Generated(kind="generated", rows=20)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adakd.divergences import Divergence, Pair, divergence
-from adakd.divergences.slope import differentiate
+from adakd.divergences.autograd import differentiate
 from adakd.registry import Spec
 
 VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")

@@ -11,8 +11,8 @@ from adakd.config import Suite
 from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.planning import Job, plan
-from adakd.records import ScoreRecord
-from adakd.training.workshop import Workshop
+from adakd.store.records import ScoreRecord
+from adakd.training.context import Workshop
 
 
 @dataclass

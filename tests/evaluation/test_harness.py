@@ -13,9 +13,9 @@ from lm_eval.models.huggingface import HFLM
 
 from adakd.errors import AdakdError
 from adakd.evaluation.harness import known_tasks
-from adakd.evaluation.rouge import rouge_l
 from adakd.evaluation.tasks import task_name
-from adakd.training import models
+from adakd.metrics.rouge_l import rouge_l
+from adakd.models import loading
 
 SAMPLED = {"evaluation.sampling": {"max_new_tokens": 8}}
 
@@ -195,7 +195,7 @@ def test_known_tasks_are_lm_evals_and_ones_own(bench) -> None:
 def test_plain_lm_eval_gives_the_same_value(bench, tmp_path: Path) -> None:
     made = bench()
     record = made.score("puzzles")
-    models.save(made.model, made.workshop.tokenizer, tmp_path / "model")
+    loading.save(made.model, made.workshop.tokenizer, tmp_path / "model")
     command: list[Any] = [
         Path(sys.executable).with_name("lm_eval"), "run",
         "--model", "hf",

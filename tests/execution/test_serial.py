@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import adakd
-from adakd import disk
+from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
-from adakd.loading import load_suite
 from adakd.planning import plan
-from adakd.records import (
+from adakd.store import Store, disk, locked
+from adakd.store.records import (
     ExampleRecord,
     RunRecord,
     ScoreRecord,
@@ -26,7 +26,6 @@ from adakd.records import (
     VerdictRecord,
     VettingRecord,
 )
-from adakd.results import Store, locked
 
 SUITE = {
     "seeds": [1, 2],

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from adakd.judging import Chat, ItemText, Question, Verdict
+from adakd.judging import ItemText, OpenAI, Question, Verdict
 from adakd.planning import Cell
-from adakd.records import Item, ScoreRecord
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import Item, ScoreRecord
 
 
 @dataclass
@@ -180,7 +180,7 @@ def ask(server: Server) -> Ask:
 
     def asked(*questions: Question, found: str | None = None, **settings: Any) -> list[Verdict]:
         known = {"base_url": server.url, "model": "m", "mode": "text", "retries": 1, "timeout": 3.0}
-        chat = Chat(**{**known, **settings})
+        chat = OpenAI(**{**known, **settings})
 
         async def session() -> list[Verdict]:
             async with chat.open(found) as opened:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.judging.answers import TASK, read_answers
-from adakd.judging.judge import ItemText
-from adakd.judging.pairs import duels, pairs
-from adakd.records import ScoreRecord
-from adakd.results import Store
+from adakd.judging.answer_files import TASK, read_answers
+from adakd.judging.base import ItemText
+from adakd.judging.comparisons import duels, pairs
+from adakd.store import Store
+from adakd.store.records import ScoreRecord
 
 
 @pytest.fixture
@@ -236,7 +236,8 @@ def test_the_files_make_one_pair_to_judge(write) -> None:
 def test_files_without_references_are_read_without_the_scorer(write) -> None:
     files = write("mine.jsonl", _line("a")), write("theirs.jsonl", _line("b"))
     code = (
-        "import sys; from pathlib import Path; from adakd.judging.answers import read_answers\n"
+        "import sys; from pathlib import Path\n"
+        "from adakd.judging.answer_files import read_answers\n"
         "read_answers(*map(Path, sys.argv[1:]))\n"
         "assert not {'torch', 'rouge_score'} & {*sys.modules}"
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from adakd.errors import AdakdError, UnknownName
-from adakd.judging.pairs import chance_pairs, duels, pairs
+from adakd.judging.comparisons import chance_pairs, duels, pairs
 
 ANSWERS = {"0": "a", "1": "b"}
 

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from adakd.config.judge import Prices, Vetting
+from adakd.judging.base import ItemText, Judge, Question, Tokens, Traits
 from adakd.judging.cost import cost
-from adakd.judging.judge import ItemText, Judge, Question, Tokens, Traits
-from adakd.records import Prices, VerdictRecord, Vetting, VettingRecord
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import VerdictRecord, VettingRecord
 
 
 class Backend:

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import yaml
 
-from adakd import resources
+from adakd.config import resources
 from adakd.errors import AdakdError, UnknownName
-from adakd.judging import Chat, Decision, Rule, load_judge, load_panel
-from adakd.judging.files import JURY, family
+from adakd.judging import InProcess, OpenAI, Rule, load_judge, load_panel
+from adakd.judging.judge_files import JURY, family
 
 WriteFile = Callable[..., str]
 
@@ -58,7 +58,7 @@ def test_the_file_to_start_from_works_both_ways(tmp_path: Path) -> None:
     lines = ("# description" + commented[2]).splitlines()
     own.write_text("\n".join(line.removeprefix("# ") for line in lines), encoding="utf-8")
     chat = load_judge(str(own)).backend
-    assert isinstance(chat, Chat)
+    assert isinstance(chat, OpenAI)
     assert chat.api_key_env == "MY_JUDGE_KEY"
 
 
@@ -217,7 +217,7 @@ def test_one_judge_is_a_panel_with_its_own_identity() -> None:
 def test_several_judges_are_a_jury() -> None:
     panel = load_panel(["rule", "local", "decision"])
     assert [judge.name for judge in panel.judges] == ["rule", "local", "decision"]
-    assert isinstance(panel.judges[2].backend, Decision)
+    assert isinstance(panel.judges[2].backend, InProcess)
     assert panel.id not in {judge.id for judge in panel.judges}
     assert panel.id == load_panel(["rule", "local", "decision"]).id
     assert panel.id != load_panel(["rule", "local"]).id

@@ -5,12 +5,12 @@ from itertools import product
 
 import pytest
 
-from adakd.judging import Chat
+from adakd.judging import OpenAI
 from adakd.judging.outcomes import outcome
 from adakd.planning import Cell
-from adakd.records import VerdictRecord
+from adakd.store.records import VerdictRecord
 
-PAIR = Chat(base_url="http://localhost/v1", model="m").reader
+PAIR = OpenAI(base_url="http://localhost/v1", model="m").reader
 
 
 def official(replies: tuple[str | None, str | None]) -> str:

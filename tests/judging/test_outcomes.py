@@ -6,7 +6,7 @@ import pytest
 
 from adakd.judging.outcomes import combined, outcome, soft_points
 from adakd.planning import Cell
-from adakd.records import VerdictRecord
+from adakd.store.records import VerdictRecord
 
 SAID = ("candidate", "opponent", "tie", "failed")
 MIRROR = {"candidate": "opponent", "opponent": "candidate", "win": "loss", "loss": "win"}

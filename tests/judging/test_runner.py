@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adakd.config.judge import Vetting
 from adakd.errors import AdakdError
 from adakd.judging import (
     AGAIN,
@@ -23,17 +24,16 @@ from adakd.judging import (
     Verdict,
     judge_answers,
 )
-from adakd.judging.run import Judged, costs
-from adakd.records import (
+from adakd.judging.runner import Judged, costs
+from adakd.store import Store
+from adakd.store.records import (
     ExampleRecord,
     JudgeRecord,
     ScoreRecord,
     StopRecord,
     VerdictRecord,
-    Vetting,
     VettingRecord,
 )
-from adakd.results import Store
 
 Says = Callable[[Question], Verdict]
 

@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from adakd.judging.judge import ItemText
+from adakd.judging.base import ItemText
 from adakd.judging.vetting import known_pairs
-from adakd.records import Case
+from adakd.store.records import Case
 
 CASES = get_args(Case)
 VOCABULARY = "apple bird cloud door egg farm goat hill ink jar kite lamp moon nest owl pear".split()
@@ -185,7 +185,7 @@ def test_a_pair_is_asked_in_both_orders_or_answer_by_answer(items) -> None:
 
 
 def test_the_rule_passes_its_own_vetting() -> None:
-    from adakd.evaluation.rouge import rouge_l
+    from adakd.metrics.rouge_l import rouge_l
 
     chance = random.Random(5)
     items = {"set": {str(n): ItemText(f"q{n}", "", (_words(chance, 8, 20),)) for n in range(30)}}

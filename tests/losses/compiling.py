@@ -5,9 +5,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from adakd.divergences import divergence
-from adakd.divergences.registry import declared_word_form
-from adakd.training import kernels
-from adakd.training.blocks import PLAIN, Finish, Rows
+from adakd.divergences.base import declared_word_form
+from adakd.losses import triton_kernels
+from adakd.losses.blocks import PLAIN, Finish, Rows
 
 
 class Absent:
@@ -27,7 +27,7 @@ class Absent:
 
 
 def compile_one(
-    form: kernels.Form,
+    form: triton_kernels.Form,
     dtype: torch.dtype = torch.bfloat16,
     graded: bool = True,
     gathered: bool = False,
@@ -37,25 +37,25 @@ def compile_one(
     rows = Rows(logits, torch.arange(2) if gathered else None, finish)
     ones, out = torch.ones(2), Rows(torch.empty_like(logits), rows.index)
     tau = ones if gathered else None
-    kernels.reduce_rows(form, rows, rows, tau, *((ones, out) if graded else (None, None)))
+    triton_kernels.reduce_rows(form, rows, rows, tau, *((ones, out) if graded else (None, None)))
 
 
 def main() -> None:
-    launch = kernels.reduce.run
-    kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
+    launch = triton_kernels.reduce.run
+    triton_kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
     driver.set_active(Absent(0, GPUTarget("cuda", 90, 32)))
     for name in sorted(divergence):
         if form := declared_word_form(divergence[name]):
-            compile_one(kernels.Form(*form))
+            compile_one(triton_kernels.Form(*form))
             print(name)
-    form = kernels.Form(*declared_word_form(divergence["alpha_beta"]))
+    form = triton_kernels.Form(*declared_word_form(divergence["alpha_beta"]))
     compile_one(form, torch.float32, graded=False)
     print("values")
     compile_one(form, torch.float16, gathered=True)
     print("gathered")
     compile_one(form, finish=Finish(0.5, 30.0))
     print("finished")
-    compile_one(kernels.HELLINGER, graded=False)
+    compile_one(triton_kernels.HELLINGER, graded=False)
     print("Hellinger")
     driver.set_active(Absent(1, GPUTarget("cuda", 80, 32)))
     compile_one(form, gathered=True)

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from adakd.adaptive import Choice
+from adakd.data.example import IGNORED
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
+from adakd.losses import blocks
+from adakd.losses.blocks import Finish
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective, SupervisedObjective
 from adakd.registry import Spec
-from adakd.training import blocks
-from adakd.training.blocks import Finish
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import IGNORED, Objective, SupervisedObjective
 
 WORDS, WIDTH, TOKENS = 29, 6, 23
 HALF = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.5})

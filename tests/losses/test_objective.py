@@ -12,16 +12,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adakd.adaptive import Choice
+from adakd.data.example import IGNORED
 from adakd.divergences import divergence, forward_kl
 from adakd.errors import AdakdError
+from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective, next_token_labels
 from adakd.registry import Spec
-from adakd.training.objective import (
-    IGNORED,
-    Objective,
-    SupervisedObjective,
-    TokenObjective,
-    next_token_labels,
-)
 
 NEUTRAL = {
     "all off": Spec(name="adakd", focus="fixed", temperature="fixed"),

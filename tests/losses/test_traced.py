@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from adakd.adaptive import CTKD, AdaKD, Adaptive, Choice
+from adakd.data.example import IGNORED
 from adakd.divergences import divergence
+from adakd.losses import blocks
+from adakd.losses.blocks import Finish
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 from adakd.registry import Spec
-from adakd.training import blocks
-from adakd.training.blocks import Finish
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import IGNORED, Objective
 
 WORDS, TOKENS = 17, 9
 ZSCORE = {"name": "zscore", "value": 2}

@@ -17,19 +17,20 @@ import torch
 from torch import Tensor
 
 from adakd.adaptive import AdaKD
+from adakd.data.example import IGNORED
 from adakd.divergences import Divergence, divergence, word_form
-from adakd.divergences.registry import declared_word_form
+from adakd.divergences.base import declared_word_form
+from adakd.losses import blocks, dispatch
+from adakd.losses.blocks import PLAIN, DivergenceTerm, Finish, Kept, Rows, cross_entropy
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 from adakd.registry import Spec
-from adakd.training import blocks, rows
-from adakd.training.blocks import PLAIN, DivergenceTerm, Finish, Kept, Rows, cross_entropy
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import IGNORED, Objective
 
 pytest.importorskip("triton", reason="Triton is not installed")
 
 import triton.language as tl
 
-from adakd.training import kernels
+from adakd.losses import triton_kernels
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
@@ -41,19 +42,19 @@ CLOSE = {
 }
 HAVE = sorted(name for name in divergence if declared_word_form(divergence[name]))
 HALF = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.5})
-REDUCE_ROWS = kernels.reduce_rows
+REDUCE_ROWS = triton_kernels.reduce_rows
 VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")
 
 
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run them wherever the tests run, in several blocks a row."""
-    monkeypatch.setattr(rows, "DEVICES", {DEVICE})
-    monkeypatch.setattr(rows, "_agreed", {})
+    monkeypatch.setattr(dispatch, "DEVICES", {DEVICE})
+    monkeypatch.setattr(dispatch, "_agreed", {})
     if GPU:
         yield
         return
-    monkeypatch.setattr(kernels, "WORDS_AT_A_TIME", 32)
+    monkeypatch.setattr(triton_kernels, "WORDS_AT_A_TIME", 32)
     for name in ("abs", "exp", "log", "sqrt"):  # which the interpreter knows as functions alone
         monkeypatch.setattr(tl.tensor, name, as_method(name))
     with np.errstate(all="ignore"):  # as on a GPU
@@ -82,16 +83,18 @@ def example(dtype: torch.dtype, gathered: bool, tempered: bool, finish: Finish) 
     )
 
 
-def compare(name: str | Divergence, kept: Kept, form: kernels.Form | None = None) -> None:
+def compare(name: str | Divergence, kept: Kept, form: triton_kernels.Form | None = None) -> None:
     """Hold a kernel's values, alone and with the gradient, and its gradient to those of blocks."""
     function = divergence[name] if isinstance(name, str) else name
-    form = form or kernels.Form(*declared_word_form(function))
+    form = form or triton_kernels.Form(*declared_word_form(function))
     dtype, close = kept.student.logits.dtype, CLOSE[torch.float32]
     got, wanted = (Rows(torch.zeros_like(kept.student.logits), kept.student.index) for _ in "12")
     values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
     given = form, kept.student, kept.teacher, kept.temperature
-    torch.testing.assert_close(kernels.reduce_rows(*given), values, **close)
-    torch.testing.assert_close(kernels.reduce_rows(*given, kept.factor, got), values, **close)
+    torch.testing.assert_close(triton_kernels.reduce_rows(*given), values, **close)
+    torch.testing.assert_close(
+        triton_kernels.reduce_rows(*given, kept.factor, got), values, **close
+    )
     torch.testing.assert_close(got.logits, wanted.logits, **CLOSE[dtype])
 
 
@@ -145,13 +148,13 @@ def test_settings_reach_the_kernel(name: str, settings: dict[str, Any]) -> None:
 
 def test_a_gradient_may_replace_the_logits() -> None:
     kept = example(torch.bfloat16, gathered=True, tempered=True, finish=PLAIN)
-    form = kernels.Form(*declared_word_form(divergence["todi"]))
+    form = triton_kernels.Form(*declared_word_form(divergence["todi"]))
     given = form, kept.student, kept.teacher, kept.temperature, kept.factor
     apart = torch.zeros_like(kept.student.logits)
     before = kept.student.logits.clone()
-    values = kernels.reduce_rows(*given, Rows(apart, kept.student.index))
+    values = triton_kernels.reduce_rows(*given, Rows(apart, kept.student.index))
     assert torch.equal(before, kept.student.logits)
-    assert torch.equal(kernels.reduce_rows(*given, kept.student), values)
+    assert torch.equal(triton_kernels.reduce_rows(*given, kept.student), values)
     assert torch.equal(kept.student.logits[1::2], apart[1::2])
     assert torch.equal(kept.student.logits[::2], before[::2])
 
@@ -172,16 +175,16 @@ GOLDEN = {
 @pytest.mark.parametrize("case", range(4))
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_numbers(name: str, case: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernels, "WORDS_AT_A_TIME", 4096 if GPU else 256)
+    monkeypatch.setattr(triton_kernels, "WORDS_AT_A_TIME", 4096 if GPU else 256)
     student, teacher, values, slopes = (
         torch.from_numpy(VECTORS[f"case{case}.{key}"])[:TOKENS].to(DEVICE)
         for key in ("student_logits", "teacher_logits", f"{name}.value", f"{name}.grad")
     )
-    form = kernels.Form(*declared_word_form(divergence.build(GOLDEN[name])))
+    form = triton_kernels.Form(*declared_word_form(divergence.build(GOLDEN[name])))
     got = Rows(torch.zeros_like(student))
     given = form, Rows(student), Rows(teacher), None, torch.ones(TOKENS, device=DEVICE), got
     close = CLOSE[torch.float32]
-    torch.testing.assert_close(kernels.reduce_rows(*given), values, **close)
+    torch.testing.assert_close(triton_kernels.reduce_rows(*given), values, **close)
     torch.testing.assert_close(got.logits, slopes, **close)
 
 
@@ -205,7 +208,7 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     yield from torch.autograd.grad(loss, parts)
 
 
-def in_any_order(form: kernels.Form, student: Rows, *rest: Any) -> Tensor:
+def in_any_order(form: triton_kernels.Form, student: Rows, *rest: Any) -> Tensor:
     """Run a kernel whose tokens may be taken in any order: none writes what another reads."""
     gradient = rest[-1] if len(rest) > 1 else None
     if gradient is not None and gradient.logits.data_ptr() == student.logits.data_ptr():
@@ -220,14 +223,14 @@ def test_a_loss_is_the_same_on_both_paths(
     adaptive: Any, hidden: bool, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With rows at once, or so few at a time that a gradient moves to other rows in parts."""
-    monkeypatch.setattr(rows, "DEVICE_BYTES", 2 * 4 * WORDS)
-    monkeypatch.setattr(kernels, "reduce_rows", in_any_order)
+    monkeypatch.setattr(dispatch, "DEVICE_BYTES", 2 * 4 * WORDS)
+    monkeypatch.setattr(triton_kernels, "reduce_rows", in_any_order)
     budget = 2**30 if whole else 3 * 2 * 4 * WORDS
     objective = Objective("reverse_kl", adaptive, total_steps=1, budget=budget)
     got = list(losses(objective, hidden))
-    assert len(rows._agreed) >= 1 + (adaptive is not None)
-    assert all(rows._agreed.values())
-    monkeypatch.setattr(rows, "DEVICES", set())
+    assert len(dispatch._agreed) >= 1 + (adaptive is not None)
+    assert all(dispatch._agreed.values())
+    monkeypatch.setattr(dispatch, "DEVICES", set())
     wanted = list(losses(objective, hidden))
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
@@ -237,8 +240,8 @@ def test_a_loss_is_the_same_on_both_paths(
 def test_hellinger_scores(dtype: torch.dtype) -> None:
     kept = example(dtype, gathered=True, tempered=False, finish=Finish(softcap=2.0))
     given = AdaKD(), kept.student, kept.teacher, kept.labels
-    got = rows.score_rows(*given)
-    assert list(rows._agreed.values()) == [True]
+    got = dispatch.score_rows(*given)
+    assert list(dispatch._agreed.values()) == [True]
     torch.testing.assert_close(got, blocks.score_rows(*given), **CLOSE[torch.float32])
 
 
@@ -247,12 +250,12 @@ class Own(AdaKD):
         return -super().score(student, teacher, labels)
 
 
-@pytest.mark.parametrize("adaptive", [AdaKD(indicator=Spec(name="entropy")), Own()], ids=str)
+@pytest.mark.parametrize("adaptive", [AdaKD(indicator=Spec(name="entropy")), Own()])
 def test_scores_without_a_kernel(adaptive: AdaKD) -> None:
     kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
     given = adaptive, kept.student, kept.teacher, kept.labels
-    assert torch.equal(rows.score_rows(*given), blocks.score_rows(*given))
-    assert not rows._agreed
+    assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
+    assert not dispatch._agreed
 
 
 def squared(student: Tensor, teacher: Tensor) -> Tensor:
@@ -272,10 +275,10 @@ def squared(student: Tensor, teacher: Tensor) -> Tensor:
 def test_losses_without_a_kernel(term: Any, dtype: torch.dtype) -> None:
     kept = example(dtype, gathered=False, tempered=False, finish=PLAIN)
     got, wanted = (Rows(torch.zeros_like(kept.student.logits)) for _ in "12")
-    values = rows.loss_rows(term, kept, got)
+    values = dispatch.loss_rows(term, kept, got)
     assert torch.equal(values, blocks.loss_rows(term, kept, wanted))
     assert torch.equal(got.logits, wanted.logits)
-    assert not rows._agreed
+    assert not dispatch._agreed
 
 
 def misworded(student: Tensor, teacher: Tensor) -> Tensor:
@@ -310,7 +313,7 @@ def test_a_kernel_that_fails_its_sample_is_not_used(
     with caplog.at_level(logging.WARNING, "adakd"):
         for _ in range(2):
             got = Rows(torch.zeros_like(kept.student.logits))
-            assert torch.equal(rows.loss_rows(DivergenceTerm(function), kept, got), values)
+            assert torch.equal(dispatch.loss_rows(DivergenceTerm(function), kept, got), values)
             assert torch.equal(got.logits, wanted.logits)
     (message,) = caplog.messages
     assert why in message
@@ -323,12 +326,12 @@ def test_a_triton_that_does_not_import_is_none(
     def fails(name: str) -> None:
         raise OSError("made for another machine")
 
-    monkeypatch.setattr(rows, "import_module", fails)
-    monkeypatch.setattr(rows, "_importable", cache(rows._importable.__wrapped__))
+    monkeypatch.setattr(dispatch, "import_module", fails)
+    monkeypatch.setattr(dispatch, "_importable", cache(dispatch._importable.__wrapped__))
     kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
     given = AdaKD(), kept.student, kept.teacher, kept.labels
     for _ in range(2):
-        assert torch.equal(rows.score_rows(*given), blocks.score_rows(*given))
+        assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
     assert len(caplog.messages) == 1
     assert "another machine" in caplog.text
 
@@ -338,9 +341,9 @@ def test_a_row_that_is_not_finite_says_nothing_about_a_kernel() -> None:
     kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
     kept.student.logits[1] = math.nan
     out = Rows(torch.zeros_like(kept.student.logits))
-    values = rows.loss_rows(DivergenceTerm(divergence["reverse_kl"]), kept, out)
+    values = dispatch.loss_rows(DivergenceTerm(divergence["reverse_kl"]), kept, out)
     assert values.isnan().tolist() == [row == 1 for row in range(TOKENS)]
-    assert list(rows._agreed.values()) == [True]
+    assert list(dispatch._agreed.values()) == [True]
 
 
 def test_without_a_gpu_triton_is_not_imported() -> None:
@@ -349,7 +352,7 @@ import sys, torch, adakd
 student = torch.randn(3, 9, requires_grad=True)
 objective = adakd.Objective("reverse_kl", "adakd", total_steps=1)
 objective(student, torch.randn(3, 9), torch.zeros(3, dtype=torch.long)).loss.backward()
-print({"triton", "adakd.training.kernels"} & set(sys.modules))
+print({"triton", "adakd.losses.triton_kernels"} & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

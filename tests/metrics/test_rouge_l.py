@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from adakd.evaluation.rouge import rouge_l
+from adakd.metrics.rouge_l import rouge_l
 
 words = st.lists(st.sampled_from("a cat cats sat running run the mat".split()), max_size=8)
 stemmed = st.tuples(

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from adakd.config import Lora, Scratch
+from adakd.data.example import IGNORED
+from adakd.losses.lm_head import Hidden
+from adakd.losses.objective import Objective, SupervisedObjective
+from adakd.models import loading
+from adakd.models.forward import response, response_logits
 from adakd.registry import Spec
-from adakd.training import models
-from adakd.training.heads import Hidden
-from adakd.training.objective import IGNORED, Objective, SupervisedObjective
-from adakd.training.responses import response, response_logits
 
 SMALL = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 HEADS = {"num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 16}
@@ -39,7 +40,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 def scratch(tokenizer: Any, name: str = "llama", seed: int = 1, **changes: Any) -> Any:
     config = {"model_type": name, **MODELS[name], **changes}
-    return models.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed)
+    return loading.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed)
 
 
 def batch(vocabulary: int) -> dict[str, Tensor]:
@@ -137,7 +138,7 @@ def test_products_are_in_the_precision_of_autocast(tokenizer: Any, precision: to
 
 
 def test_adapters_have_their_gradient_and_the_head_none(tokenizer: Any) -> None:
-    model = models.with_adapters(scratch(tokenizer), Lora(r=2, dropout=0), 1)
+    model = loading.with_adapters(scratch(tokenizer), Lora(r=2, dropout=0), 1)
     given = batch(len(tokenizer))
     counted = counted_of(given)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -181,7 +182,7 @@ class Wrapper(nn.Module):
 
 
 def adapted_head(model: Any) -> Any:
-    return models.with_adapters(model, Lora(r=2, target_modules=["lm_head"]), 1)
+    return loading.with_adapters(model, Lora(r=2, target_modules=["lm_head"]), 1)
 
 
 def sharded(model: Any) -> Any:

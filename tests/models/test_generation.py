@@ -8,11 +8,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from adakd.config import Lora
+from adakd.data.example import IGNORED, Example
+from adakd.models.generation import Writer
+from adakd.models.loading import with_adapters
 from adakd.policies import Decoding
-from adakd.training.encoding import Example
-from adakd.training.generating import Writer
-from adakd.training.models import with_adapters
-from adakd.training.objective import IGNORED
 
 END, PAD, VOCABULARY = 0, 1, 12
 

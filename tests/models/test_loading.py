@@ -10,7 +10,7 @@ from torch import Tensor
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
 from adakd.errors import AdakdError
-from adakd.training import models
+from adakd.models import loading
 
 LLAMA = {
     "model_type": "llama",
@@ -35,7 +35,7 @@ def name_of(config: Any) -> str:
 
 
 def make(config: dict[str, Any], tokenizer: Any, seed: int = 0) -> Any:
-    return models.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed).eval()
+    return loading.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed).eval()
 
 
 def tokens() -> Tensor:
@@ -72,7 +72,7 @@ def test_a_config_that_is_none(tokenizer: Any, config: dict[str, Any]) -> None:
 
 def test_a_tokenizer_comes_of_its_texts_alone(tokenizer: Any) -> None:
     texts = ["cat dog", "cat owl", "dog owl pig"]
-    one, same = (models.train_tokenizer(texts, 300) for _ in range(2))
+    one, same = (loading.train_tokenizer(texts, 300) for _ in range(2))
     assert one.get_vocab() == same.get_vocab()
     assert len(tokenizer) <= 400
     for text in ("cat Grüße\n\t ☃", " cat", ""):
@@ -103,7 +103,7 @@ def test_the_right_layers_are_left_out(tokenizer: Any, config, drop: tuple[int, 
     for layer in drop:
         stack(manual)[layer] = Passed()
     before = logits(teacher)
-    student = models.prune(teacher, Pruned(kind="pruned", drop_layers=drop))
+    student = loading.prune(teacher, Pruned(kind="pruned", drop_layers=drop))
     assert torch.equal(logits(teacher), before)  # the teacher is as it was
     assert len(stack(student)) == student.config.num_hidden_layers == 4 - len(drop)
     kept = [i for i in range(4) if i not in drop]
@@ -118,9 +118,9 @@ def test_the_right_layers_are_left_out(tokenizer: Any, config, drop: tuple[int, 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=name_of)
 def test_a_pruned_student_can_be_saved_and_generates(tokenizer: Any, config, tmp_path) -> None:
-    student = models.prune(make(config, tokenizer), Pruned(kind="pruned", drop_layers=(1,)))
-    models.save(student, tokenizer, tmp_path / "model")
-    again = models.load_model(tmp_path / "model")
+    student = loading.prune(make(config, tokenizer), Pruned(kind="pruned", drop_layers=(1,)))
+    loading.save(student, tokenizer, tmp_path / "model")
+    again = loading.load_model(tmp_path / "model")
     assert torch.equal(logits(again), logits(student))
     options = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 1}
     cached, plain = (
@@ -132,14 +132,14 @@ def test_a_pruned_student_can_be_saved_and_generates(tokenizer: Any, config, tmp
 @pytest.mark.parametrize("drop", [(4,), (-1,), (0, 1, 2, 3)], ids=str)
 def test_layers_that_are_not_there(tokenizer: Any, drop: tuple[int, ...]) -> None:
     with pytest.raises(AdakdError, match=r"student\.drop_layers: .*layers 0 to 3"):
-        models.prune(make(LLAMA, tokenizer), Pruned(kind="pruned", drop_layers=drop))
+        loading.prune(make(LLAMA, tokenizer), Pruned(kind="pruned", drop_layers=drop))
 
 
 # --- adapters ---------------------------------------------------------------------------------
 
 
 def trained_adapters(model: Any, **settings: Any) -> Any:
-    student = models.with_adapters(model, Lora(r=2, alpha=4, **settings), seed=3)
+    student = loading.with_adapters(model, Lora(r=2, alpha=4, **settings), seed=3)
     with torch.no_grad():
         for name, weight in student.named_parameters():
             if "lora_B" in name:  # zero at first: as if trained
@@ -156,15 +156,15 @@ def test_adapters_saved_and_merged_give_the_same_logits(
     student = trained_adapters(make(config, tokenizer), dropout=0)
     expected = logits(student)
     assert not torch.allclose(expected, before)
-    models.save(student, tokenizer, tmp_path / "model")
-    merged = models.load_student(tmp_path / "model", lambda: make(config, tokenizer))
+    loading.save(student, tokenizer, tmp_path / "model")
+    merged = loading.load_student(tmp_path / "model", lambda: make(config, tokenizer))
     assert not hasattr(merged, "peft_config")
     torch.testing.assert_close(logits(merged), expected)
 
 
 def test_adapters_leave_the_model_alone_at_first_and_train_nothing_else(tokenizer: Any) -> None:
     before = logits(make(LLAMA, tokenizer))
-    student = models.with_adapters(make(LLAMA, tokenizer), Lora(r=2, alpha=4), seed=3)
+    student = loading.with_adapters(make(LLAMA, tokenizer), Lora(r=2, alpha=4), seed=3)
     assert torch.equal(logits(student), before)
     trained = [name for name, weight in student.named_parameters() if weight.requires_grad]
     assert trained
@@ -173,7 +173,7 @@ def test_adapters_leave_the_model_alone_at_first_and_train_nothing_else(tokenize
 
 def test_the_first_weights_of_adapters_are_the_seeds(tokenizer: Any) -> None:
     def first(seed: int) -> Tensor:
-        student = models.with_adapters(make(LLAMA, tokenizer), Lora(r=2), seed)
+        student = loading.with_adapters(make(LLAMA, tokenizer), Lora(r=2), seed)
         return next(w for name, w in student.named_parameters() if "lora_A" in name)
 
     assert torch.equal(first(1), first(1))
@@ -182,7 +182,7 @@ def test_the_first_weights_of_adapters_are_the_seeds(tokenizer: Any) -> None:
 
 def test_adapters_on_modules_that_are_not_there(tokenizer: Any) -> None:
     with pytest.raises(AdakdError, match=r"training\.lora\.target_modules: "):
-        models.with_adapters(make(LLAMA, tokenizer), Lora(target_modules=("nothing",)), seed=1)
+        loading.with_adapters(make(LLAMA, tokenizer), Lora(target_modules=("nothing",)), seed=1)
 
 
 # --- saving and loading -----------------------------------------------------------------------
@@ -196,14 +196,14 @@ def test_a_save_that_fails_leaves_no_folder(tokenizer: Any, tmp_path: Path) -> N
             raise OSError(28, "No space left on device")
 
     with pytest.raises(AdakdError, match="No space left on device"):
-        models.save(Full(), tokenizer, tmp_path / "model")
+        loading.save(Full(), tokenizer, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["gone", "nobody/nothing", "./gone", "../gone", "/gone/too"])
 def test_a_model_that_is_not_there(tmp_path: Path, name: str) -> None:
     base = Pretrained(kind="pretrained", model=name)
-    for load in (models.load_model, models.load_tokenizer):
+    for load in (loading.load_model, loading.load_tokenizer):
         with pytest.raises(AdakdError, match=f"model '{name}': ") as caught:
             load(base)
         assert "\n" not in str(caught.value)
@@ -213,25 +213,25 @@ def test_a_tokenizer_always_has_a_padding_token(tokenizer: Any, tmp_path: Path) 
     without = copy.deepcopy(tokenizer)
     without.pad_token = None
     without.save_pretrained(tmp_path)
-    assert models.load_tokenizer(tmp_path).pad_token == tokenizer.eos_token
+    assert loading.load_tokenizer(tmp_path).pad_token == tokenizer.eos_token
 
 
 # --- one tokenizer for both -------------------------------------------------------------------
 
 
 def test_different_tokenizers_are_refused(tokenizer: Any) -> None:
-    models.check_same_tokenizer(tokenizer, copy.deepcopy(tokenizer))
-    other = models.train_tokenizer(["something else entirely, somewhere else"], len(tokenizer))
+    loading.check_same_tokenizer(tokenizer, copy.deepcopy(tokenizer))
+    other = loading.train_tokenizer(["something else entirely, somewhere else"], len(tokenizer))
     with pytest.raises(AdakdError, match="different tokenizers"):
-        models.check_same_tokenizer(other, tokenizer)
+        loading.check_same_tokenizer(other, tokenizer)
 
 
 def test_a_student_with_another_tokenizer_does_not_train(
     make_suite, workshop, of, tokenizer: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "student"
-    other = models.train_tokenizer(["something else entirely"], 300)
-    models.save(make(LLAMA, other), other, folder)
+    other = loading.train_tokenizer(["something else entirely"], 300)
+    loading.save(make(LLAMA, other), other, folder)
     shop = workshop(make_suite({"student": {"kind": "pretrained", "model": str(folder)}}))
     with pytest.raises(AdakdError, match="different tokenizers"):
         shop.train(of(shop))
@@ -240,9 +240,9 @@ def test_a_student_with_another_tokenizer_does_not_train(
 def test_a_padded_vocabulary_is_no_difference(make_suite, workshop, of, tmp_path: Path) -> None:
     """A teacher whose output layer is wider than the tokenizer, as Qwen2's is."""
     first = workshop(make_suite())
-    wide = models.scratch_model(first.suite.teacher.base, first.tokenizer, 1)
+    wide = loading.scratch_model(first.suite.teacher.base, first.tokenizer, 1)
     wide.resize_token_embeddings(len(first.tokenizer) + 24, mean_resizing=False)
-    models.save(wide, first.tokenizer, tmp_path / "wide")
+    loading.save(wide, first.tokenizer, tmp_path / "wide")
     teacher = {"base": {"kind": "pretrained", "model": str(tmp_path / "wide")}}
     shop = workshop(make_suite({"teacher": teacher, "training.steps": 2}), "wide-run")
     assert shop.teacher.get_output_embeddings().out_features == len(first.tokenizer) + 24

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from adakd.config import Suite, Training
+from adakd.config.hashing import digest
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
-from adakd.planning import Cell, Plan, digest, plan, total_steps, training_of
+from adakd.planning import Cell, Plan, plan, total_steps, training_of
 
 PLUGIN = """
 from adakd import divergence
@@ -379,7 +380,6 @@ def test_greedy_answers_need_no_seed(make_suite) -> None:
         ({"judges": []}, set()),
         ({"training.save_every": 9}, set()),
     ],
-    ids=str,
 )
 def test_what_decides_a_score_changes_its_key(
     make_suite, changes: dict[str, Any], tasks: set[str]

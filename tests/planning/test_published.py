@@ -6,11 +6,11 @@ from statistics import mean
 import pytest
 
 from adakd.config import Published
+from adakd.config.loading import load_suite, read_yaml
+from adakd.config.resources import shipped
 from adakd.errors import AdakdError
-from adakd.loading import load_suite, read_yaml
-from adakd.paper import Figure, published_rows, published_table
 from adakd.planning import plan
-from adakd.resources import shipped
+from adakd.planning.published import Figure, published_rows, published_table
 
 SUITES = [name for name in shipped("suites") if load_suite(name).paper]
 TABLES = {

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from adakd.records import TrainingRecord, VerdictRecord
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import TrainingRecord, VerdictRecord
 
 pytestmark = pytest.mark.slow
 SOURCE = Path(__file__).parent

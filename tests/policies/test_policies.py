@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from adakd.data.example import Example
 from adakd.policies import OnPolicy, Policy, Replay, policy
-from adakd.policies.parts import Rows, Turn
+from adakd.policies.base import Rows, Turn
 from adakd.registry import Spec
-from adakd.training.encoding import Example
 
 ROWS = [Example(number, [1, 2, number], [-100, -100, number]) for number in range(3)]
 

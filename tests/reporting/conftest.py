@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from adakd.planning import Cell
-from adakd.records import (
+from adakd.store import Store
+from adakd.store.records import (
     Case,
     ExampleRecord,
     Item,
@@ -27,7 +28,6 @@ from adakd.records import (
     VerdictRecord,
     VettingRecord,
 )
-from adakd.results import Store
 
 WORDS = "the quick answer is that a small model can copy what its teacher finds likely".split()
 

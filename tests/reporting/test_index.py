@@ -1,7 +1,7 @@
 """What is asked for, what is there, and what is named as failed or missing."""
 
-from adakd.records import RunRecord, TrainingRecord
 from adakd.reporting.index import Gap, Method, index
+from adakd.store.records import RunRecord, TrainingRecord
 
 
 def test_a_complete_run_has_no_gaps(made_store):
@@ -103,7 +103,7 @@ def test_a_suite_that_cannot_be_read_any_more_is_no_error(made_store):
 
 
 def test_an_empty_folder_has_an_empty_index(tmp_path):
-    from adakd.results import Store
+    from adakd.store import Store
 
     order = index(Store(tmp_path))
     assert (order.methods, order.tasks, order.gaps()) == ((), (), ())

@@ -5,7 +5,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from adakd.records import (
+from adakd.reporting import charts, formatting
+from adakd.reporting.index import index
+from adakd.reporting.sections.answer_texts import looks, repeats
+from adakd.reporting.sections.curves import curves, thinned
+from adakd.reporting.sections.overhead import overheads
+from adakd.reporting.sections.provenance import trainings
+from adakd.reporting.sections.samples import PER_TASK, examples
+from adakd.stats import Ratio
+from adakd.store.records import (
     ExampleRecord,
     ScoreRecord,
     Step,
@@ -13,14 +21,6 @@ from adakd.records import (
     TimingRecord,
     VerdictRecord,
 )
-from adakd.reporting import svg, text
-from adakd.reporting.answers import looks, repeats
-from adakd.reporting.curves import curves, thinned
-from adakd.reporting.index import index
-from adakd.reporting.overhead import overheads
-from adakd.reporting.samples import PER_TASK, examples
-from adakd.reporting.trainings import trainings
-from adakd.statistics import Ratio
 
 # --- overhead -------------------------------------------------------------------------------
 
@@ -152,26 +152,26 @@ def test_verdicts_beside_an_answer_are_of_that_answer_in_whatever_order_they_cam
     ],
 )
 def test_ticks_are_round_and_hold_the_values(values, ticks, digits):
-    axis = svg.scale(values)
+    axis = charts.scale(values)
     assert axis.ticks == pytest.approx(ticks)
     assert axis.digits == digits
 
 
 def test_an_unknown_interval_is_not_drawn_and_a_long_one_has_arrows():
-    axis = svg.scale([-1, 1])
-    unknown = svg.forest_row(axis, 0.5, (math.nan, math.nan), kind="flat", title="t")
+    axis = charts.scale([-1, 1])
+    unknown = charts.forest_row(axis, 0.5, (math.nan, math.nan), kind="flat", title="t")
     assert 'class="interval"' not in unknown
-    long = svg.forest_row(axis, 0.5, (-9, 9), kind="flat", title="t")
+    long = charts.forest_row(axis, 0.5, (-9, 9), kind="flat", title="t")
     assert long.count('class="beyond"') == 2
 
 
 def test_points_stand_where_they_belong_with_their_intervals():
     marks = [
-        svg.Mark("s0", "<b>", 10.0, 2.0),
-        svg.Mark("s1", "on", 12.0, 3.0, (2.5, 3.5)),
-        svg.Mark("longer", "more", 11.0, 1.0),
+        charts.Mark("s0", "<b>", 10.0, 2.0),
+        charts.Mark("s1", "on", 12.0, 3.0, (2.5, 3.5)),
+        charts.Mark("longer", "more", 11.0, 1.0),
     ]
-    drawn = ElementTree.fromstring(svg.point_chart(marks, "seconds", "<i>"))
+    drawn = ElementTree.fromstring(charts.point_chart(marks, "seconds", "<i>"))
     dots = [node for node in drawn if node.tag == "circle"]
     assert [dot[0].text for dot in dots] == ["<b>", "on", "more"]
     across, down = ([float(dot.get(axis)) for dot in dots] for axis in ("cx", "cy"))
@@ -179,19 +179,19 @@ def test_points_stand_where_they_belong_with_their_intervals():
     assert down[1] < down[0] < down[2]
     (whisker,) = (node for node in drawn if "whisker" in node.get("class", ""))
     assert float(whisker.get("y2")) < down[1] < float(whisker.get("y1"))
-    assert svg.point_chart(marks[:1], "seconds", "one")
+    assert charts.point_chart(marks[:1], "seconds", "one")
 
 
 def test_charts_are_well_formed_and_escape_their_text():
     hostile = "<script>&\"'</script>"
-    axis = svg.scale([0, 1])
-    charts = [
-        svg.forest_row(axis, 0.5, (0, 1), kind="flat", title=hostile, points=(0.1,), band=0.1),
-        svg.forest_axis(axis, label=hostile),
-        svg.stacked_bar([("win", hostile, 3), ("loss", "b", 0)], hostile),
-        svg.stacked_bar([("win", "a", 0)], "nothing to show"),
+    axis = charts.scale([0, 1])
+    drawn = [
+        charts.forest_row(axis, 0.5, (0, 1), kind="flat", title=hostile, points=(0.1,), band=0.1),
+        charts.forest_axis(axis, label=hostile),
+        charts.stacked_bar([("win", hostile, 3), ("loss", "b", 0)], hostile),
+        charts.stacked_bar([("win", "a", 0)], "nothing to show"),
     ]
-    for chart in charts:
+    for chart in drawn:
         ElementTree.fromstring(chart)
         assert "<script" not in chart
 
@@ -199,37 +199,37 @@ def test_charts_are_well_formed_and_escape_their_text():
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        (text.number(-0.001), "0.00"),
-        (text.number(-1234.5, 1), "−1,234.5"),
-        (text.number(math.nan), "–"),
-        (text.number(None), "–"),
-        (text.signed(0.0), "0.00"),
-        (text.signed(1.5), "+1.50"),
-        (text.signed(-1.5), "−1.50"),
-        (text.interval(-0.12, 0.34), "−0.12 to +0.34"),
-        (text.percent(0.5), "50 %"),
-        (text.percent(None), "–"),
-        (text.ratio(Ratio(1.32, 1.28, 1.37, 10)), "1.32× (95 % 1.28–1.37)"),
-        (text.p_value(0.00001), "< 0.001"),
-        (text.p_value(0.0312), "0.031"),
-        (text.p_value(None), "–"),
-        (text.size(3 * 2**20), "3 MiB"),
-        (text.size(3 * 2**30), "3.00 GiB"),
-        (text.size(None), "–"),
-        (text.shares(Ratio(0.62, 0.514, 0.7191, 9)), "51–72 %"),
-        (text.shares(Ratio(0.62, 0.514, 0.7191, 9), 1), "51.4–71.9 %"),
-        (text.money(1.239, "USD"), "1.24 USD"),
-        (text.money(0.00421, "USD"), "0.0042 USD"),
-        (text.money(0, "USD"), "0.00 USD"),
-        (text.money(None, "USD"), "–"),
-        (text.seconds(12.34), "12.3"),
-        (text.seconds(0.5), "0.50"),
-        (text.seconds(0.0042), "0.0042"),
-        (text.duration(119.96), "120.0 s"),
-        (text.duration(600), "10.0 min"),
-        (text.duration(9000), "2.5 h"),
-        (text.counted(1, "seed"), "1 seed"),
-        (text.counted(1200, "seed"), "1,200 seeds"),
+        (formatting.number(-0.001), "0.00"),
+        (formatting.number(-1234.5, 1), "−1,234.5"),
+        (formatting.number(math.nan), "–"),
+        (formatting.number(None), "–"),
+        (formatting.signed(0.0), "0.00"),
+        (formatting.signed(1.5), "+1.50"),
+        (formatting.signed(-1.5), "−1.50"),
+        (formatting.interval(-0.12, 0.34), "−0.12 to +0.34"),
+        (formatting.percent(0.5), "50 %"),
+        (formatting.percent(None), "–"),
+        (formatting.ratio(Ratio(1.32, 1.28, 1.37, 10)), "1.32× (95 % 1.28–1.37)"),
+        (formatting.p_value(0.00001), "< 0.001"),
+        (formatting.p_value(0.0312), "0.031"),
+        (formatting.p_value(None), "–"),
+        (formatting.size(3 * 2**20), "3 MiB"),
+        (formatting.size(3 * 2**30), "3.00 GiB"),
+        (formatting.size(None), "–"),
+        (formatting.shares(Ratio(0.62, 0.514, 0.7191, 9)), "51–72 %"),
+        (formatting.shares(Ratio(0.62, 0.514, 0.7191, 9), 1), "51.4–71.9 %"),
+        (formatting.money(1.239, "USD"), "1.24 USD"),
+        (formatting.money(0.00421, "USD"), "0.0042 USD"),
+        (formatting.money(0, "USD"), "0.00 USD"),
+        (formatting.money(None, "USD"), "–"),
+        (formatting.seconds(12.34), "12.3"),
+        (formatting.seconds(0.5), "0.50"),
+        (formatting.seconds(0.0042), "0.0042"),
+        (formatting.duration(119.96), "120.0 s"),
+        (formatting.duration(600), "10.0 min"),
+        (formatting.duration(9000), "2.5 h"),
+        (formatting.counted(1, "seed"), "1 seed"),
+        (formatting.counted(1200, "seed"), "1,200 seeds"),
     ],
 )
 def test_numbers_are_written_in_one_way(written, expected):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.records import RunRecord, TeachingRecord
 from adakd.reporting import render, write_report
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import RunRecord, TeachingRecord
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report.txt"
 VOID = {"meta", "br", "input"}
@@ -59,7 +59,7 @@ def position(lines, start):
 
 @pytest.fixture
 def page(made_store, monkeypatch):
-    monkeypatch.setattr("adakd.reporting.items.MOST", 3)
+    monkeypatch.setattr("adakd.reporting.judges.items.MOST", 3)
     return Page(render(made_store()))
 
 
@@ -139,7 +139,7 @@ def test_one_training_seed_is_said_next_to_the_answer(made_store):
 
 
 def test_a_run_that_has_only_begun_has_a_report(made_store, tmp_path):
-    from adakd.records import RunRecord
+    from adakd.store.records import RunRecord
 
     store = Store(tmp_path / "begun")
     store.add(made_store().of(RunRecord)[0])

@@ -4,17 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from adakd.records import PartRecord, RunRecord
-from adakd.reporting.compare import answer
 from adakd.reporting.index import index
-from adakd.reporting.overhead import overheads
-from adakd.reporting.wording import (
-    by_unit,
-    difference_axis,
-    headlines,
-    overhead,
-    own_constants,
-)
+from adakd.reporting.sections.answer import answer
+from adakd.reporting.sections.overhead import overheads
+from adakd.reporting.wording import by_unit, difference_axis, headlines, overhead, own_constants
+from adakd.store.records import PartRecord, RunRecord
 
 
 def test_the_headline_names_every_word_and_the_cost(made_store):

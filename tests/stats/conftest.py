@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from adakd.statistics import PairResult
+from adakd.stats import PairResult
 
 
 @dataclass(frozen=True)

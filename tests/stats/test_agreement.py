@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from adakd.statistics import cohen_kappa, krippendorff_alpha
+from adakd.stats import cohen_kappa, krippendorff_alpha
 
 
 def coder(values: str) -> list[str | None]:
@@ -58,6 +58,6 @@ def test_kappa_needs_overlap_and_two_categories(a, b):
 
 def test_slow_packages_are_not_imported_before_they_are_needed():
     slow = {"sklearn", "krippendorff", "torch"}
-    code = f"import sys, adakd.statistics; print({slow} & set(sys.modules))"
+    code = f"import sys, adakd.stats; print({slow} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

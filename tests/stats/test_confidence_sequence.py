@@ -5,8 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from adakd.statistics import always_valid, confidence_sequence
-from adakd.statistics.sequence import GRID
+from adakd.stats import always_valid, confidence_sequence
+from adakd.stats.confidence_sequence import GRID
 
 
 def literal_capital(points, mean, level=0.05):

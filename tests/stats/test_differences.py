@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adakd.statistics import gap_closed, paired_difference, pooled_difference, word
+from adakd.stats import gap_closed, paired_difference, pooled_difference, word
 
 RNG = np.random.default_rng(7)
 

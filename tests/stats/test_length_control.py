@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from adakd.statistics.length import RIDGE, fit_logistic, length_controlled
+from adakd.stats.length_control import RIDGE, fit_logistic, length_controlled
 
 RNG = np.random.default_rng(11)
 POINTS = RNG.choice([0.0, 0.5, 1.0], 300)

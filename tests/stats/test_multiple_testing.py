@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adakd.statistics import holm, paired_difference, sign_flip_floor, word
+from adakd.stats import holm, paired_difference, sign_flip_floor, word
 
 
 def test_word_follows_the_direction_of_the_metric():

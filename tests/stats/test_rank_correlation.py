@@ -2,7 +2,7 @@
 
 import pytest
 
-from adakd.statistics import order_agreement
+from adakd.stats import order_agreement
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from adakd.statistics import Game, bradley_terry
-from adakd.statistics.letters import compact_letters
-from adakd.statistics.strengths import RIDGE
+from adakd.stats import Game, bradley_terry
+from adakd.stats.bradley_terry import RIDGE
+from adakd.stats.letter_display import compact_letters
 
 STRENGTHS = {"best": 1.0, "good": 0.4, "twin": 0.4, "poor": -0.6, "worst": -1.2}
 

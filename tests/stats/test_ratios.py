@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adakd.statistics import ratio_of_medians, wilson
+from adakd.stats import ratio_of_medians, wilson
 
 RNG = np.random.default_rng(7)
 

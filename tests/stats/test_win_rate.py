@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adakd.statistics import PairResult, win_rate
+from adakd.stats import PairResult, win_rate
 
 RATES = ("overall", "decisive", "soft", "controlled")
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from adakd.disk import FULL, writing
 from adakd.errors import AdakdError
+from adakd.store.disk import FULL, writing
 
 Usage = namedtuple("Usage", "total used free")
 

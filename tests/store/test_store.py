@@ -12,8 +12,8 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.planning import Cell
-from adakd.records import ExampleRecord, Item, RunRecord, ScoreRecord, TrainingRecord
-from adakd.results import Store, locked
+from adakd.store import Store, locked
+from adakd.store.records import ExampleRecord, Item, RunRecord, ScoreRecord, TrainingRecord
 
 CELL = Cell(role="sft", seed=1, key="cell")
 
@@ -177,7 +177,7 @@ def test_the_suite_of_the_last_run_is_the_folders(folder: Path, make_suite) -> N
 HOLD = """
 import sys
 from pathlib import Path
-from adakd.results import locked
+from adakd.store.store import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

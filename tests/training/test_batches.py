@@ -7,16 +7,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from adakd.data.example import IGNORED
+from adakd.data.tokenized import Encoded
 from adakd.errors import AdakdError
 from adakd.planning import Cell
 from adakd.policies import Policy, Rows, Turn, policy
-from adakd.records import Step
-from adakd.training import feeding, trainer
-from adakd.training.encoding import Encoded
-from adakd.training.objective import IGNORED
-from adakd.training.timing import measure_overhead
+from adakd.store.records import Step
+from adakd.training import batches, trainer
+from adakd.training.context import Workshop
+from adakd.training.overhead import measure_overhead
 from adakd.training.trainer import POLICY
-from adakd.training.workshop import Workshop
 
 SMALL = {
     "teacher.sft.steps": 2,
@@ -92,13 +92,13 @@ def test_on_policy_at_lmbda_zero_is_offline_bit_for_bit(shop, of, cache: str, lo
 def test_replay_whose_loss_never_rises_is_offline_on_its_rows(shop, of, monkeypatch) -> None:
     """It validates at every step: neither random numbers nor the student are disturbed."""
     losses: list[float] = []
-    real = feeding.Feed.validate
+    real = batches.Feed.validate
 
     def spy(self: Any, model: Any) -> float:
         losses.append(real(self, model))
         return losses[-1]
 
-    monkeypatch.setattr(feeding.Feed, "validate", spy)
+    monkeypatch.setattr(batches.Feed, "validate", spy)
     never = row("replay", eps=1e9, held_out=7, validate_every=0.1)
     replay = shop(never, "replay", **{"teacher.cache": "off"})
     offline = shop("reverse_kl", "offline", **{"teacher.cache": "off"})

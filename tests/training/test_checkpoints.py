@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.training import learned, trainer
-from adakd.training.learned import COMPLETE
-from adakd.training.objective import Objective
+from adakd.losses.objective import Objective
+from adakd.training import checkpoints, trainer
+from adakd.training.checkpoints import COMPLETE
 
 ARMS: dict[str, Any] = {
     "ctkd": {"name": "adakd", "focus": "fixed", "temperature": "ctkd"},
@@ -159,10 +159,10 @@ def test_a_state_that_was_cut_short_completes_nothing(tmp_path, monkeypatch) -> 
     with monkeypatch.context() as patched:
         patched.setattr(torch, "save", cut)
         with pytest.raises(OSError, match="cut"):
-            learned.save_state(objective, checkpoint)
+            checkpoints.save_state(objective, checkpoint)
     assert not (checkpoint / COMPLETE).exists()
-    assert learned.newest_checkpoint(tmp_path) is None
+    assert checkpoints.newest_checkpoint(tmp_path) is None
     checkpoint.mkdir()
-    learned.save_state(objective, checkpoint)
-    assert learned.newest_checkpoint(tmp_path) == checkpoint
-    learned.load_state(objective, checkpoint)
+    checkpoints.save_state(objective, checkpoint)
+    assert checkpoints.newest_checkpoint(tmp_path) == checkpoint
+    checkpoints.load_state(objective, checkpoint)

@@ -10,15 +10,15 @@ from torch import Tensor
 from adakd.adaptive import Choice
 from adakd.divergences.kl import forward_kl
 from adakd.errors import AdakdError
-from adakd.records import Diagnosis, DiagnosticRecord
+from adakd.losses import diagnostics
+from adakd.losses.blocks import Finish
+from adakd.losses.diagnostics import diagnose, histogram
+from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.objective import Objective
 from adakd.registry import Spec
-from adakd.results import Store
-from adakd.training import diagnosing
-from adakd.training.blocks import Finish
-from adakd.training.diagnosing import diagnose, histogram
-from adakd.training.heads import Head, Hidden
-from adakd.training.objective import Objective
-from adakd.training.watching import token_texts
+from adakd.store import Store
+from adakd.store.records import Diagnosis, DiagnosticRecord
+from adakd.training.diagnostics import token_texts
 
 TEACHER = torch.tensor([[0.4, 0.2, 0.2, 0.2], [0.25] * 4, [0.7, 0.1, 0.1, 0.1]]).log()
 """Against a student who finds all four words as likely: mid, easy and hard."""
@@ -32,7 +32,7 @@ def test_a_histogram_counts_every_value_once() -> None:
     counted = histogram(torch.tensor([0.0, 0.01, 12.0, 24.0]), 0, 24)
     assert (counted.counts[0], counted.counts[12], counted.counts[23]) == (2, 1, 1)
     assert sum(counted.counts) == 4
-    assert len(counted.counts) == diagnosing.BINS
+    assert len(counted.counts) == diagnostics.BINS
 
 
 def test_a_histogram_of_one_value_is_one_bin() -> None:
@@ -108,7 +108,7 @@ def test_gradients_are_those_of_the_loss_by_the_logits(
     monkeypatch: pytest.MonkeyPatch, arm: Any, rows: int
 ) -> None:
     """In blocks of two tokens as in one."""
-    monkeypatch.setattr(diagnosing, "DEVICE_BYTES", rows * 8 * 9)
+    monkeypatch.setattr(diagnostics, "DEVICE_BYTES", rows * 8 * 9)
     draw = torch.Generator().manual_seed(3)
     student, teacher = torch.randn(2, 11, 9, generator=draw, dtype=torch.float64).mul(2).unbind()
     labels = torch.randint(9, (11,), generator=draw)

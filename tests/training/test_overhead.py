@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from adakd.config import Timing
+from adakd.data.example import IGNORED
+from adakd.losses.objective import Objective
 from adakd.planning import timing_key
-from adakd.records import Phase, TimingRecord
-from adakd.training import timing
-from adakd.training.objective import IGNORED, Objective
-from adakd.training.timing import measure_overhead
-from adakd.training.workshop import Workshop
+from adakd.store.records import Phase, TimingRecord
+from adakd.training import overhead
+from adakd.training.context import Workshop
+from adakd.training.overhead import measure_overhead
 
 
 @pytest.fixture
@@ -32,13 +33,13 @@ def shop(make_suite, workshop, of) -> Callable[..., Workshop]:
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     """The objective and batch of every step, as they meet the models."""
     steps: list[tuple[str, Any]] = []
-    real = timing.distillation_loss
+    real = overhead.distillation_loss
 
     def spy(student: Any, teacher: Any, objective: Objective, batch: Any, clock: Any) -> Any:
         steps.append(("none" if objective.adaptive is None else "adakd", batch))
         return real(student, teacher, objective, batch, clock)
 
-    monkeypatch.setattr(timing, "distillation_loss", spy)
+    monkeypatch.setattr(overhead, "distillation_loss", spy)
     return steps
 
 
@@ -70,14 +71,14 @@ def test_the_first_step_is_that_of_the_training(
     make_suite, workshop, of, monkeypatch: pytest.MonkeyPatch, precision: str, cache: str
 ) -> None:
     """With the same loss, and so in the same precision and with the same teacher."""
-    losses, real = list[float](), timing.distillation_loss
+    losses, real = list[float](), overhead.distillation_loss
 
     def spy(*given: Any) -> Any:
         result = real(*given)
         losses.append(float(result.loss.detach()))
         return result
 
-    monkeypatch.setattr(timing, "distillation_loss", spy)
+    monkeypatch.setattr(overhead, "distillation_loss", spy)
     shop = workshop(
         make_suite(
             {

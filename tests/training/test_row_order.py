@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adakd.training.encoding import ByLength, Example
+from adakd.data.example import Example
+from adakd.training.row_order import ByLength
 
 
 def rows(lengths: list[int]) -> list[Example]:

@@ -9,16 +9,17 @@ import torch
 from torch import Tensor
 from transformers import LlamaForCausalLM
 
-from adakd import disk
 from adakd.config import Suite
+from adakd.data.example import IGNORED
 from adakd.errors import AdakdError
-from adakd.training import cache as caches
-from adakd.training import responses
-from adakd.training.cache import TeacherCache
-from adakd.training.encoding import Collator
-from adakd.training.objective import IGNORED, next_token_labels
-from adakd.training.responses import response_logits
-from adakd.training.workshop import Workshop
+from adakd.losses.objective import next_token_labels
+from adakd.models import forward
+from adakd.models.forward import response_logits
+from adakd.store import disk
+from adakd.training import teacher_states
+from adakd.training.batches import Collator
+from adakd.training.context import Workshop
+from adakd.training.teacher_states import TeacherCache
 
 SMALL = {"teacher.sft.steps": 2, "training.save_every": 10}
 
@@ -101,7 +102,7 @@ def test_fifty_steps_end_where_whole_logits_of_a_live_teacher_lead(
         return [(made.train(cell).steps[-1], made.load(cell).state_dict()) for cell in cells]
 
     fast = train("fast", "float32")
-    monkeypatch.setattr(responses, "head_of", lambda *_: "since this is the slow path")
+    monkeypatch.setattr(forward, "head_of", lambda *_: "since this is the slow path")
     slow = train("slow", "off")
     for (last, weights), (slow_last, slow_weights) in zip(fast, slow, strict=True):
         assert last.loss == pytest.approx(slow_last.loss, rel=1e-3)
@@ -230,14 +231,14 @@ def test_what_decides_the_states_decides_their_place(shop) -> None:
 def test_states_that_do_not_fit_are_an_error_that_names_the_fix(
     shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, real = shop(), caches.response
+    made, real = shop(), teacher_states.response
 
     def huge(*args: Any) -> Any:
         said = real(*args)
         said.states.mul_(1e6)
         return said
 
-    monkeypatch.setattr(caches, "response", huge)
+    monkeypatch.setattr(teacher_states, "response", huge)
     with pytest.raises(AdakdError, match=r"teacher\.cache: .*float16 does not hold: set teacher"):
         made.fill_cache()
 
@@ -261,7 +262,7 @@ def test_room_is_not_asked_for_what_is_there(shop, monkeypatch: pytest.MonkeyPat
 def test_a_head_that_is_no_plain_matrix_means_a_live_teacher(
     shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adakd.training.workshop.head_of", lambda *_: "since it is odd")
+    monkeypatch.setattr("adakd.training.context.head_of", lambda *_: "since it is odd")
     assert shop().cache == "its head cannot be taken from it, since it is odd"
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from adakd.errors import AdakdError
-from adakd.records import Phase, Step
+from adakd.store.records import Phase, Step
 from adakd.training import trainer
-from adakd.training.learned import COMPLETE
-from adakd.training.workshop import Workshop
+from adakd.training.checkpoints import COMPLETE
+from adakd.training.context import Workshop
 
 NEUTRAL = {
     "name": "adakd",

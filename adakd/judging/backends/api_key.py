@@ -3,7 +3,7 @@
 import os
 import re
 
-from adakd.judging.judge import JudgeError
+from adakd.judging.base import JudgeError
 
 
 class Key:

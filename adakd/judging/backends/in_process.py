@@ -12,9 +12,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from adakd.config import FileName, ModelName, Pretrained
+from adakd.config import Pretrained
+from adakd.config.base import FileName, ModelName
+from adakd.config.judge import Asks
 from adakd.errors import AdakdError
-from adakd.judging.judge import (
+from adakd.judging.backends.label_probabilities import Labels, Scale, questions, read
+from adakd.judging.backends.prompt_templates import DEFAULTS, Prompt
+from adakd.judging.base import (
     ItemText,
     JudgeError,
     Question,
@@ -24,9 +28,6 @@ from adakd.judging.judge import (
     Verdict,
     judge_backend,
 )
-from adakd.judging.prompts import DEFAULTS, Prompt
-from adakd.judging.typed import Labels, Scale, questions, read
-from adakd.records import Asks
 
 _DECIDING = {".json", ".jinja", ".txt", ".model", ".safetensors", ".bin", ".gguf"}
 _SAMPLES, _SAMPLE = 64, 1 << 16
@@ -35,7 +36,7 @@ _HELLO = Question(ItemText("Say yes.", "", ()), "yes", "no")
 
 @judge_backend("decision")
 @dataclass(frozen=True, kw_only=True)
-class Decision:
+class InProcess:
     """Asks any chat model that transformers loads, in float32, on the accelerator or the CPU.
 
     The probabilities are those of the letters that the options are listed under, read where the
@@ -133,7 +134,7 @@ class Decision:
 class _Model:
     """A loaded model; used by one thread."""
 
-    def __init__(self, settings: Decision) -> None:
+    def __init__(self, settings: InProcess) -> None:
         self._settings = settings
         self._questions = questions(settings.asks, settings.verdicts, settings.scale)
         self._pipeline = _load(settings)
@@ -187,7 +188,7 @@ class _Model:
         return replace(verdict, prompt_tokens=tokens, completion_tokens=0)
 
 
-def _load(settings: Decision) -> Any:
+def _load(settings: InProcess) -> Any:
     """Return the model behind a pipeline.
 
     Raises:
@@ -196,7 +197,7 @@ def _load(settings: Decision) -> Any:
     # torch and transformers take seconds to import, and loading a judge needs neither
     from transformers.pipelines.decision import DecisionPipeline
 
-    from adakd.training.models import load_model, load_tokenizer, place
+    from adakd.models.loading import load_model, load_tokenizer, place
 
     base = Pretrained(
         kind="pretrained",

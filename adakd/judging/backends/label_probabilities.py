@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from adakd.judging.judge import Choice, Verdict
-from adakd.records import Asks
+from adakd.config.judge import Asks
+from adakd.judging.base import Choice, Verdict
 
 NAME = "verdict"
 """Of the one question of a request."""

@@ -10,12 +10,19 @@ import httpx2
 import openai
 from jinja2 import TemplateError
 
-from adakd.judging import typed
-from adakd.judging.chat import Chat, Mode, Request
-from adakd.judging.client import Completion, Decisions, Service, Transport, Unreadable, Usage
-from adakd.judging.judge import Ask, JudgeError, Question, Verdict
-from adakd.judging.keys import Key
-from adakd.judging.replies import kept
+from adakd.judging.backends import label_probabilities
+from adakd.judging.backends.api_key import Key
+from adakd.judging.backends.openai_client import (
+    Completion,
+    Decisions,
+    Service,
+    Transport,
+    Unreadable,
+    Usage,
+)
+from adakd.judging.backends.openai_settings import Mode, OpenAISettings, Request
+from adakd.judging.backends.parsing import kept
+from adakd.judging.base import Ask, JudgeError, Question, Verdict
 
 _OF_THE_ITEM = {400, 413, 422}
 """Refusals that may be due to one long or odd item; all others concern every question."""
@@ -25,7 +32,7 @@ _UNFIT = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 @asynccontextmanager
-async def connect(chat: Chat) -> AsyncIterator["Calls"]:
+async def connect(chat: OpenAISettings) -> AsyncIterator["Calls"]:
     """Yield the calls of one client, which serves one event loop.
 
     Raises:
@@ -45,7 +52,7 @@ async def connect(chat: Chat) -> AsyncIterator["Calls"]:
 class Calls:
     """What can be asked of one server."""
 
-    def __init__(self, chat: Chat, client: Service, key: Key) -> None:
+    def __init__(self, chat: OpenAISettings, client: Service, key: Key) -> None:
         self._chat = chat
         self._client = client
         self._key = key
@@ -94,7 +101,7 @@ class Calls:
         """
         chat, usage = self._chat, reply.usage or Usage()
         if isinstance(reply, Decisions):
-            verdict = typed.read(reply.answers, chat.asks, chat.verdicts, chat.scale)
+            verdict = label_probabilities.read(reply.answers, chat.asks, chat.verdicts, chat.scale)
         else:
             said = reply.choices[0]
             content, cut = said.message.content or "", _CUT.get(said.finish_reason or "")

@@ -10,7 +10,7 @@ import httpx2
 import openai
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
-from adakd.judging.chat import Chat
+from adakd.judging.backends.openai_settings import OpenAISettings
 
 _CONNECT = 10.0
 _CONNECTIONS = 100
@@ -78,7 +78,7 @@ class Transport(httpx2.AsyncClient):
     a broken connection, so that the service tries again as it does after any lost one.
     """
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: OpenAISettings) -> None:
         self._deadline = chat.timeout
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),  # as many as there are calls under way
@@ -142,7 +142,7 @@ def _reply(response: httpx2.Response) -> Completion | Decisions:
         raise Unreadable(text, request=response.request) from None
 
 
-def _on_this_machine(chat: Chat) -> bool:
+def _on_this_machine(chat: OpenAISettings) -> bool:
     host = urlsplit(chat.base_url).hostname or ""
     try:
         return ip_address(host).is_loopback

@@ -5,15 +5,15 @@ from typing import get_args
 
 import openai
 
-from adakd.judging.calls import Calls
-from adakd.judging.chat import Chat, Mode
-from adakd.judging.client import Decisions
+from adakd.judging.backends.openai_calls import Calls
+from adakd.judging.backends.openai_client import Decisions
+from adakd.judging.backends.openai_settings import Mode, OpenAISettings
 
 _NOT_THERE = {400, 404, 405, 415, 422, 500, 501}
 """How servers refuse what they do not know; all else concerns the server as such."""
 
 
-async def found(calls: Calls, chat: Chat, known: str | None) -> Mode:
+async def found(calls: Calls, chat: OpenAISettings, known: str | None) -> Mode:
     """Return the mode to ask in: the one known, or the best that the server shows.
 
     Args:
@@ -42,7 +42,7 @@ def _known(modes: Sequence[Mode], known: str | None) -> Mode | None:
     return next((mode for mode in modes if mode == known), None)
 
 
-async def _shown(calls: Calls, chat: Chat, mode: Mode) -> Mode | None:
+async def _shown(calls: Calls, chat: OpenAISettings, mode: Mode) -> Mode | None:
     """Return the mode that a reply shows; where the server is in trouble, it is waited for."""
     try:
         return await _tried(calls, chat, mode)
@@ -56,7 +56,7 @@ async def _shown(calls: Calls, chat: Chat, mode: Mode) -> Mode | None:
         return None  # texts are answered, this is not
 
 
-async def _tried(calls: Calls, chat: Chat, mode: Mode) -> Mode | None:
+async def _tried(calls: Calls, chat: OpenAISettings, mode: Mode) -> Mode | None:
     """Ask once: a refusal is an answer, and not worth the patience of a real question."""
     reply = await calls.send(chat.hello(mode), retries=0)
     if calls.read(reply, mode).choice == "failed":

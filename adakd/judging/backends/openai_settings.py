@@ -1,8 +1,7 @@
-"""A judge behind any OpenAI-compatible server, hosted or on this machine."""
+"""The settings of a judge behind an OpenAI-compatible server, and the requests that they make."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import ceil
@@ -13,12 +12,12 @@ from urllib.parse import urlsplit
 from jinja2 import TemplateError
 from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
 
+from adakd.config.judge import Asks
 from adakd.errors import AdakdError
-from adakd.judging.judge import ItemText, Question, Session, Tokens, Traits, judge_backend
-from adakd.judging.prompts import DEFAULTS, Form, Prompt
-from adakd.judging.replies import Reader
-from adakd.judging.typed import Labels, Scale, questions
-from adakd.records import Asks
+from adakd.judging.backends.label_probabilities import Labels, Scale, questions
+from adakd.judging.backends.parsing import Reader
+from adakd.judging.backends.prompt_templates import DEFAULTS, Form, Prompt
+from adakd.judging.base import ItemText, Question, Tokens, Traits
 
 Mode = Literal[
     "decision",
@@ -66,10 +65,9 @@ class Request:
     body: Mapping[str, Any]
 
 
-@judge_backend("openai")
 @dataclass(frozen=True, kw_only=True)
-class Chat:
-    """Shows a chat model the instruction, the references and one or both answers."""
+class OpenAISettings:
+    """The fields of a judge file of the kind ``openai``, and the requests that they make."""
 
     base_url: Annotated[str, AfterValidator(_endpoint)]
     model: str
@@ -128,23 +126,6 @@ class Chat:
         longest = 0 if self.mode == "decision" else self.max_tokens
         how: Mode = "text" if self.mode == "auto" else self.mode
         return Tokens(ceil(len(self.render(question, form(how)).encode()) / 4), longest)
-
-    @asynccontextmanager
-    async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
-        """Connect, and find out how the server gives verdicts, unless that is known.
-
-        A wrong address, key or model is known at once.
-
-        Raises:
-            JudgeError: the key is missing, or the server does not answer as it should.
-        """
-        # an HTTP client takes its time to import, and loading a judge needs none
-        from adakd.judging.calls import connect
-        from adakd.judging.probe import found
-
-        async with connect(self) as calls:
-            how = await found(calls, self, mode)
-            yield Session(calls.asking(how), how)
 
     def render(self, question: Question, form: Form = "text") -> str:
         """Return the prompt."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from adakd.judging.judge import Choice, Verdict
-from adakd.records import Asks
+from adakd.config.judge import Asks
+from adakd.judging.base import Choice, Verdict
 
 CHOICES: tuple[Choice, ...] = ("first", "second", "tie")
 _LEAST_MASS = 0.5

@@ -7,11 +7,11 @@ from typing import Literal
 from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
-from adakd import resources
+from adakd.config import resources
+from adakd.config.hashing import digest
+from adakd.config.judge import Asks
 from adakd.errors import AdakdError
-from adakd.judging.judge import ItemText, Question
-from adakd.planning import digest
-from adakd.records import Asks
+from adakd.judging.base import ItemText, Question
 
 Form = Literal["text", "json", "decision"]
 """How the verdict is given: at the end of a text, as JSON, or as probabilities of the labels."""

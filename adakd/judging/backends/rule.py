@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from adakd.judging.judge import (
+from adakd.judging.base import (
     Choice,
     JudgeError,
     Question,
@@ -64,6 +64,6 @@ class Rule:
 def _score(answer: str, references: tuple[str, ...]) -> float:
     """Return ROUGE-L; the swapped question, asked next, needs the same two scores."""
     # its stemmer takes seconds to import, and loading a judge needs none of it
-    from adakd.evaluation.rouge import rouge_l
+    from adakd.metrics.rouge_l import rouge_l
 
     return rouge_l(answer, references)

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from adakd.records import JudgeRecord, Outcome
-from adakd.reporting.verdicts import JudgedPair, Place
-from adakd.statistics import cohen_kappa, krippendorff_alpha
+from adakd.config.judge import Outcome
+from adakd.reporting.judges.verdicts import JudgedPair, Place
+from adakd.stats import cohen_kappa, krippendorff_alpha
+from adakd.store.records import JudgeRecord
 
 METRIC = "ROUGE-L"
 """The judge that is none: it prefers the answer with the higher score."""

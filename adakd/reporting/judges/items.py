@@ -7,12 +7,13 @@ from itertools import chain, zip_longest
 from typing import Literal
 from zlib import crc32
 
-from adakd.judging.pairs import AGAIN
-from adakd.records import ExampleRecord, Outcome, VerdictRecord
-from adakd.reporting.answers import LONG, repeats
-from adakd.reporting.judging import Judging
-from adakd.reporting.verdicts import JudgedPair, Orders, Side, Verdicts
-from adakd.results import Store
+from adakd.config.judge import Outcome
+from adakd.judging.comparisons import AGAIN
+from adakd.reporting.judges.judging import Judging
+from adakd.reporting.judges.verdicts import JudgedPair, Orders, Side, Verdicts
+from adakd.reporting.sections.answer_texts import LONG, repeats
+from adakd.store import Store
+from adakd.store.records import ExampleRecord, VerdictRecord
 
 MOST = 200
 """Items on the page: each is a few kilobytes, and all of them are in ``results.jsonl``."""

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adakd.judging.pairs import AGAIN, ALL, TWIN
-from adakd.records import StopRecord, VerdictRecord, VettingRecord
-from adakd.reporting.agreement import Agreements, agreements
+from adakd.judging.comparisons import AGAIN, ALL, TWIN
 from adakd.reporting.index import Index, Method
-from adakd.reporting.ranking import Standing, standing
-from adakd.reporting.referees import Referee, referees
-from adakd.reporting.verdicts import JudgedPair, Verdicts, grouped
-from adakd.results import Store
-from adakd.statistics import LEVEL, Ratio, WinRate, Word, holm, win_rate
+from adakd.reporting.judges.agreement import Agreements, agreements
+from adakd.reporting.judges.referees import Referee, referees
+from adakd.reporting.judges.standings import Standing, standing
+from adakd.reporting.judges.verdicts import JudgedPair, Verdicts, grouped
+from adakd.stats import LEVEL, Ratio, WinRate, Word, holm, win_rate
+from adakd.store import Store
+from adakd.store.records import StopRecord, VerdictRecord, VettingRecord
 
 LENGTH_MATTERS = 0.1
 """How far the rate at equal length may be from the raw one before the page warns."""

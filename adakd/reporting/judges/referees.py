@@ -6,14 +6,14 @@ from math import sqrt
 from statistics import fmean
 from typing import Any
 
-from adakd.judging.files import family
-from adakd.judging.pairs import AGAIN
-from adakd.records import JudgeRecord, RunRecord, VettingRecord
+from adakd.judging.comparisons import AGAIN
+from adakd.judging.judge_files import family
 from adakd.reporting.index import Method
-from adakd.reporting.spending import Spending, spending
-from adakd.reporting.verdicts import JudgedPair, Verdicts
-from adakd.reporting.vetting import Vetted, vetted, why_not
-from adakd.statistics.rates import POINTS
+from adakd.reporting.judges.spending import Spending, spending
+from adakd.reporting.judges.verdicts import JudgedPair, Verdicts
+from adakd.reporting.judges.vetting import Vetted, vetted, why_not
+from adakd.stats.win_rate import POINTS
+from adakd.store.records import JudgeRecord, RunRecord, VettingRecord
 
 
 @dataclass(frozen=True)

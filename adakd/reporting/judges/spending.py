@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from adakd.records import JudgeRecord, Prices, Said, VerdictRecord, VettingRecord
+from adakd.config.judge import Prices
+from adakd.store.records import JudgeRecord, Said, VerdictRecord, VettingRecord
 
 MILLION = 1_000_000
 

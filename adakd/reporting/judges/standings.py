@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from adakd.judging.pairs import AGAIN
-from adakd.reporting.verdicts import JudgedPair
-from adakd.statistics import Game, Ranking, bradley_terry
-from adakd.statistics.rates import POINTS
+from adakd.judging.comparisons import AGAIN
+from adakd.reporting.judges.verdicts import JudgedPair
+from adakd.stats import Game, Ranking, bradley_terry
+from adakd.stats.win_rate import POINTS
 
 LEAST = 3
 """Two players are compared by their win rate; strengths begin with the third."""

@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from adakd.config.judge import Outcome
+from adakd.judging.comparisons import REFERENCE
 from adakd.judging.outcomes import combined, outcome, soft_points
-from adakd.judging.pairs import REFERENCE
 from adakd.planning import Cell
-from adakd.records import ExampleRecord, Item, JudgeRecord, Outcome, VerdictRecord
 from adakd.reporting.index import SEEDED, Index, Method
-from adakd.results import Store
-from adakd.statistics import PairResult
+from adakd.stats import PairResult
+from adakd.store import Store
+from adakd.store.records import ExampleRecord, Item, JudgeRecord, VerdictRecord
 
 Orders = tuple[VerdictRecord, ...]
 """What a judge said of a pair: a verdict in each order."""

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import hypot
 from typing import get_args
 
+from adakd.config.judge import Outcome, Vetting
 from adakd.judging.outcomes import combined, outcome
 from adakd.planning import Cell
-from adakd.records import Case, JudgeRecord, Outcome, VerdictRecord, Vetting, VettingRecord
-from adakd.reporting.text import percent
-from adakd.statistics import Ratio, wilson
+from adakd.reporting.formatting import percent
+from adakd.stats import Ratio, wilson
+from adakd.store.records import Case, JudgeRecord, VerdictRecord, VettingRecord
 
 MOST_FAILED = 0.5
 """A judge that fails on more of the known pairs than this is not believed either."""

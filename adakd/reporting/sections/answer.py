@@ -8,16 +8,7 @@ import numpy as np
 
 from adakd.planning import PLAIN
 from adakd.reporting.index import Index, Method, TaskInfo
-from adakd.statistics import (
-    Array,
-    Difference,
-    Ratio,
-    Word,
-    gap_closed,
-    holm,
-    pooled_difference,
-    word,
-)
+from adakd.stats import Array, Difference, Ratio, Word, gap_closed, holm, pooled_difference, word
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from adakd.benching.table import FILE, Bench, Line, read_bench
-from adakd.reporting.text import FEW, counted, number, percent
+from adakd.benchmarks.results import FILE, Bench, Line, read_bench
+from adakd.reporting.formatting import FEW, counted, number, percent
 
 BUSY = 0.05
 """Share of the cores from which on other programs disturb a measurement."""

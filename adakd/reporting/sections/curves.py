@@ -6,8 +6,8 @@ from math import ceil, isfinite
 from statistics import fmean
 
 from adakd.planning import PLAIN
-from adakd.records import Step
 from adakd.reporting.index import Index, Method
+from adakd.store.records import Step
 
 POINTS = 100
 """Most points of a line; longer trainings are averaged over equal stretches of steps."""

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adakd.records import DiagnosticRecord, GroupGradient, Half, Histogram, Third
-from adakd.reporting import text
-from adakd.reporting.curves import Chart, Line
+from adakd.reporting import formatting
+from adakd.reporting.charts import Column
 from adakd.reporting.index import Index, Method
-from adakd.reporting.svg import Column
-from adakd.results import Store
+from adakd.reporting.sections.curves import Chart, Line
+from adakd.store import Store
+from adakd.store.records import DiagnosticRecord, GroupGradient, Half, Histogram, Third
 
 HALVES: tuple[Half, ...] = ("hard", "easy")
 GROUPS: dict[Third, str] = {"hard": "s2", "mid": "s4", "easy": "s1"}
@@ -111,7 +111,7 @@ def has_layer(looks: Iterable[Diagnosed]) -> bool:
 def constant_temperature(one: Diagnosed) -> str:
     """Return what to say of temperatures that are not drawn, or nothing."""
     same = [
-        f"{text.number(record.temperature.low)} at the {name}"
+        f"{formatting.number(record.temperature.low)} at the {name}"
         for name, record in one.ends
         if record.temperature.high <= record.temperature.low
     ]
@@ -126,8 +126,8 @@ def _columns(histogram: Histogram, css: str, what: str) -> tuple[Column, ...]:
     columns = []
     for number, count in enumerate(histogram.counts):
         left, right = start + number * width, start + (number + 1) * width
-        label = f"{what}: {text.percent(count / total, 1)} at {text.number(left)}"
-        label += f" to {text.number(right)}"
+        label = f"{what}: {formatting.percent(count / total, 1)} at {formatting.number(left)}"
+        label += f" to {formatting.number(right)}"
         columns.append(Column(css, label, left, right, count / total))
     return tuple(columns)
 
@@ -139,7 +139,7 @@ def _gradient(title: str, gradient: Mapping[Third, GroupGradient]) -> Picture:
         names[place + 0.5] = measure
         for number, (group, css) in enumerate(GROUPS.items()):
             value = getattr(gradient[group], field)
-            label = f"{group} tokens, {measure}: {text.number(value)}"
+            label = f"{group} tokens, {measure}: {formatting.number(value)}"
             left = place + 0.14 + 0.24 * number
             columns.append(Column(css, label, left, left + 0.22, value or 0.0))
     return Picture(title, "", tuple(columns), names)

@@ -10,15 +10,15 @@ from math import ceil, isfinite
 from statistics import median
 
 from adakd.planning import PLAIN
-from adakd.records import TimedStep, TimingRecord
-from adakd.reporting.compare import Answer, Comparison, versus
+from adakd.reporting.charts import Mark
+from adakd.reporting.formatting import counted, duration, interval, number, percent, signed
 from adakd.reporting.index import Index, Method
-from adakd.reporting.svg import Mark
-from adakd.reporting.tables import ScoreTable
-from adakd.reporting.text import counted, duration, interval, number, percent, signed
+from adakd.reporting.sections.answer import Answer, Comparison, versus
+from adakd.reporting.sections.scores import ScoreTable
 from adakd.reporting.wording import arm_name
-from adakd.results import Store
-from adakd.statistics import Difference, Ratio, ratio_of_medians
+from adakd.stats import Difference, Ratio, ratio_of_medians
+from adakd.store import Store
+from adakd.store.records import TimedStep, TimingRecord
 
 EVEN = 0.02
 """Trainings whose seconds differ by no more than this share took the same time."""

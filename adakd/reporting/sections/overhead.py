@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import get_args
 
-from adakd.records import Phase, TimedStep, TimingRecord
-from adakd.results import Store
-from adakd.statistics import Ratio, ratio_of_medians
+from adakd.stats import Ratio, ratio_of_medians
+from adakd.store import Store
+from adakd.store.records import Phase, TimedStep, TimingRecord
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
 

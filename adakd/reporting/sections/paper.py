@@ -6,13 +6,13 @@ from statistics import mean
 from typing import Literal
 
 from adakd.config import Published
-from adakd.paper import Figure, PublishedRow, published_rows
 from adakd.planning import PLAIN
-from adakd.reporting.compare import Comparison, versus
+from adakd.planning.published import Figure, PublishedRow, published_rows
+from adakd.reporting.formatting import counted, number, signed
 from adakd.reporting.index import Index, Method, TaskInfo
-from adakd.reporting.tables import Score, score_table
-from adakd.reporting.text import counted, number, signed
-from adakd.statistics import order_agreement
+from adakd.reporting.sections.answer import Comparison, versus
+from adakd.reporting.sections.scores import Score, score_table
+from adakd.stats import order_agreement
 
 Agreement = Literal["same sign", "other sign", "no sign"]
 _DIGITS = 6

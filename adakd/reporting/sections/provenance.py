@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from adakd.records import TrainingRecord
 from adakd.reporting.index import Index, Method
+from adakd.store.records import TrainingRecord
 
 
 @dataclass(frozen=True)

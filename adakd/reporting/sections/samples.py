@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from adakd.judging.pairs import AGAIN
-from adakd.records import ExampleRecord, Item, ScoreRecord, VerdictRecord
+from adakd.judging.comparisons import AGAIN
 from adakd.reporting.index import Index, Method, TaskInfo
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import ExampleRecord, Item, ScoreRecord, VerdictRecord
 
 PER_TASK = 2
 """Examples of each task on the page; the first that the run recorded, none chosen by hand."""

@@ -7,10 +7,10 @@ from typing import Literal
 
 from rich.table import Table
 
-from adakd.records import ScoreRecord
-from adakd.reporting import text
+from adakd.reporting import formatting
 from adakd.reporting.index import Index, Method, TaskInfo, index
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import ScoreRecord
 
 Spread = Literal["training", "sampling"]
 
@@ -50,12 +50,12 @@ class ScoreTable:
     @property
     def varied(self) -> str:
         """What varies behind each field, such as ``mean ± std over 3 training seeds``."""
-        samplings = text.counted(self.samplings, "sampling seed")
+        samplings = formatting.counted(self.samplings, "sampling seed")
         if self.spread == "sampling" and self.seeds > 1:
             return f"mean ± std over {samplings} of one training seed"
         each = {0: "", 1: ", one sampling seed"}.get(self.samplings, f", {samplings} averaged")
         if self.seeds > 1:
-            return f"mean ± std over {text.counted(self.seeds, 'training seed')}{each}"
+            return f"mean ± std over {formatting.counted(self.seeds, 'training seed')}{each}"
         return f"one training seed{each}"
 
     @property
@@ -63,9 +63,11 @@ class ScoreTable:
         """What differences of two rows are paired over, besides items."""
         trainings = self.seeds if self.spread == "training" else 1
         each = (
-            f", each at {text.counted(self.samplings, 'sampling seed')}" if self.samplings else ""
+            f", each at {formatting.counted(self.samplings, 'sampling seed')}"
+            if self.samplings
+            else ""
         )
-        return f"paired over {text.counted(trainings, 'training seed')}{each}"
+        return f"paired over {formatting.counted(trainings, 'training seed')}{each}"
 
 
 def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) -> ScoreTable:

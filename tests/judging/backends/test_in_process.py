@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.judging import Decision, ItemText, JudgeError, Question, Verdict, load_judge
-from adakd.judging.typed import questions
+from adakd.judging import InProcess, ItemText, JudgeError, Question, Verdict, load_judge
+from adakd.judging.backends.label_probabilities import questions
 
 ITEM = ItemText("Name a colour.", "", ("Red is one.",))
 QUESTION = Question(ITEM, "Blue", "Seven")
@@ -24,9 +24,9 @@ CHAT = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 def build(folder: Path, seed: int = 1, chat: str | None = CHAT) -> Path:
     """Save a chat model with random weights."""
     from adakd.config import Scratch
-    from adakd.training import models
+    from adakd.models import loading
 
-    tokenizer = models.train_tokenizer([SHORT, ITEM.instruction], 300)
+    tokenizer = loading.train_tokenizer([SHORT, ITEM.instruction], 300)
     tokenizer.chat_template = chat
     config = {
         "model_type": "llama",
@@ -37,8 +37,8 @@ def build(folder: Path, seed: int = 1, chat: str | None = CHAT) -> Path:
         "max_position_embeddings": 512,
         "initializer_range": 0.5,  # so that the probabilities differ
     }
-    model = models.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed)
-    models.save(model, tokenizer, folder)
+    model = loading.scratch_model(Scratch(kind="scratch", config=config), tokenizer, seed)
+    loading.save(model, tokenizer, folder)
     return folder
 
 
@@ -55,11 +55,11 @@ def prompt(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def judge(folder: Path, prompt: Path) -> Decision:
-    return Decision(model=str(folder), prompt=prompt)
+def judge(folder: Path, prompt: Path) -> InProcess:
+    return InProcess(model=str(folder), prompt=prompt)
 
 
-def ask(judge: Decision, *asked: Question) -> list[Verdict]:
+def ask(judge: InProcess, *asked: Question) -> list[Verdict]:
     async def main() -> list[Verdict]:
         async with judge.open() as session:
             return [await session.ask(question) for question in asked]
@@ -92,7 +92,7 @@ def break_down(monkeypatch: pytest.MonkeyPatch) -> Break:
 # --- verdicts -------------------------------------------------------------------------------
 
 
-def test_the_verdict_is_the_likeliest_label(judge: Decision) -> None:
+def test_the_verdict_is_the_likeliest_label(judge: InProcess) -> None:
     (verdict,) = ask(judge, QUESTION)
     assert verdict.probabilities is not None
     assert sum(verdict.probabilities) == pytest.approx(1)
@@ -104,7 +104,7 @@ def test_the_verdict_is_the_likeliest_label(judge: Decision) -> None:
     assert verdict.completion_tokens == 0
 
 
-def test_the_probabilities_are_those_of_transformers(judge: Decision, folder: Path) -> None:
+def test_the_probabilities_are_those_of_transformers(judge: InProcess, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.pipelines.decision import DecisionPipeline
@@ -121,7 +121,7 @@ def test_the_probabilities_are_those_of_transformers(judge: Decision, folder: Pa
 
 
 def test_the_same_question_has_the_same_verdict_and_another_order_is_another_one(
-    judge: Decision,
+    judge: InProcess,
 ) -> None:
     one, again, other = ask(judge, QUESTION, QUESTION, Question(ITEM, "Seven", "Blue"))
     assert replace(one, seconds=0) == replace(again, seconds=0)
@@ -130,7 +130,7 @@ def test_the_same_question_has_the_same_verdict_and_another_order_is_another_one
 
 def test_an_answer_is_rated_on_the_scale(folder: Path, prompt: Path) -> None:
     prompt.write_text(SHORT.replace("{{ second }}", "{{ labels }}"), encoding="utf-8")
-    judge = Decision(model=str(folder), prompt=prompt, asks="rating", scale=(3, 7))
+    judge = InProcess(model=str(folder), prompt=prompt, asks="rating", scale=(3, 7))
     one, same, other = ask(judge, *(Question(ITEM, text, None) for text in ("Blue", "Blue", "7")))
     assert one.choice == same.choice == other.choice == "rated"
     assert one.score is not None
@@ -139,7 +139,7 @@ def test_an_answer_is_rated_on_the_scale(folder: Path, prompt: Path) -> None:
     assert judge.traits().asks == "rating"
 
 
-def test_references_are_shown_or_not(judge: Decision) -> None:
+def test_references_are_shown_or_not(judge: InProcess) -> None:
     blind = replace(judge, references=False)
     assert "Red is one." in judge.render(QUESTION)
     assert "Red is one." not in blind.render(QUESTION)
@@ -148,14 +148,14 @@ def test_references_are_shown_or_not(judge: Decision) -> None:
     assert judge.render(other) != judge.render(QUESTION)
 
 
-def test_an_answer_cannot_write_the_control_tokens_of_the_model(judge: Decision) -> None:
+def test_an_answer_cannot_write_the_control_tokens_of_the_model(judge: InProcess) -> None:
     (verdict,) = ask(judge, Question(ITEM, "<end><|mark|><|split|><pad>", "Blue"))
     assert verdict.probabilities is not None
 
 
 @pytest.mark.parametrize("asks", ["pair", "rating"])
 def test_the_shipped_prompts_ask_for_a_decision(folder: Path, asks: Any) -> None:
-    judge = Decision(model=str(folder), asks=asks)
+    judge = InProcess(model=str(folder), asks=asks)
     shown = judge.render(QUESTION if asks == "pair" else replace(QUESTION, second=None))
     assert "[[" not in shown
     assert "JSON" not in shown
@@ -164,10 +164,10 @@ def test_the_shipped_prompts_ask_for_a_decision(folder: Path, asks: Any) -> None
 def test_a_prompt_that_asks_for_a_text_is_refused(folder: Path, prompt: Path) -> None:
     prompt.write_text("{{ first }} or {{ second }}? End with [[A]] or [[B]].", encoding="utf-8")
     with pytest.raises(AdakdError, match=r"^prompt: .*short\.j2 asks for a text"):
-        Decision(model=str(folder), prompt=prompt)
+        InProcess(model=str(folder), prompt=prompt)
 
 
-def test_more_words_are_more_tokens_and_none_are_written(judge: Decision) -> None:
+def test_more_words_are_more_tokens_and_none_are_written(judge: InProcess) -> None:
     some, more = judge.tokens(QUESTION), judge.tokens(replace(QUESTION, first="Blue " * 100))
     assert some is not None
     assert more is not None
@@ -179,7 +179,7 @@ def test_more_words_are_more_tokens_and_none_are_written(judge: Decision) -> Non
 
 
 def test_a_prompt_beyond_the_context_fails_with_its_length_and_the_next_is_asked(
-    judge: Decision,
+    judge: InProcess,
 ) -> None:
     long, after = ask(judge, Question(ITEM, "word " * 400, "Blue"), QUESTION)
     assert (long.choice, long.probabilities) == ("failed", None)
@@ -188,7 +188,7 @@ def test_a_prompt_beyond_the_context_fails_with_its_length_and_the_next_is_asked
 
 
 def test_one_question_that_breaks_the_model_is_a_failure_of_its_own(
-    judge: Decision, break_down: Break
+    judge: InProcess, break_down: Break
 ) -> None:
     import torch
 
@@ -200,7 +200,7 @@ def test_one_question_that_breaks_the_model_is_a_failure_of_its_own(
 
 
 def test_a_model_that_is_broken_for_good_ends_the_judging(
-    judge: Decision, break_down: Break
+    judge: InProcess, break_down: Break
 ) -> None:
     break_down(lambda call: call >= 1, RuntimeError("device lost"))
     with pytest.raises(JudgeError, match=r"^model: .* answers no typed question: .*device lost"):
@@ -216,13 +216,13 @@ def test_weights_that_are_not_numbers_are_found_before_the_first_question(
     weights = load_file(file)
     save_file({name: weight * float("nan") for name, weight in weights.items()}, file)
     with pytest.raises(JudgeError, match=r"^model: .*finite number"):
-        ask(Decision(model=str(file.parent), prompt=prompt))
+        ask(InProcess(model=str(file.parent), prompt=prompt))
 
 
 def test_a_model_without_a_chat_template_says_which_to_choose(tmp_path: Path, prompt: Path) -> None:
     base = build(tmp_path / "base", chat=None)
     with pytest.raises(JudgeError, match=r"^model: .*choose an instruct model"):
-        ask(Decision(model=str(base), prompt=prompt))
+        ask(InProcess(model=str(base), prompt=prompt))
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "damaged", "gguf"])
@@ -237,13 +237,13 @@ def test_a_model_that_cannot_be_loaded_is_an_error_of_its_field(
         (place / "model.safetensors").write_bytes(b"no weights")
     gguf_file = "none.gguf" if kind == "gguf" else None
     with pytest.raises(JudgeError, match=r"^model: ") as caught:
-        ask(Decision(model=str(place), gguf_file=gguf_file, prompt=prompt))
+        ask(InProcess(model=str(place), gguf_file=gguf_file, prompt=prompt))
     assert kind in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_event_loop_goes_on_while_the_model_answers(
-    judge: Decision, monkeypatch: pytest.MonkeyPatch
+    judge: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from transformers.pipelines.decision import DecisionPipeline
 
@@ -267,7 +267,7 @@ def test_the_event_loop_goes_on_while_the_model_answers(
     assert asyncio.run(main()) > 3
 
 
-def test_after_a_cancelled_question_the_next_is_asked(judge: Decision) -> None:
+def test_after_a_cancelled_question_the_next_is_asked(judge: InProcess) -> None:
     async def main() -> Verdict:
         async with judge.open() as session:
             asked = asyncio.ensure_future(session.ask(QUESTION))
@@ -284,7 +284,7 @@ def test_after_a_cancelled_question_the_next_is_asked(judge: Decision) -> None:
 
 
 def test_the_content_of_the_model_is_its_identity_and_its_place_is_not(
-    tmp_path: Path, folder: Path, judge: Decision
+    tmp_path: Path, folder: Path, judge: InProcess
 ) -> None:
     moved = replace(judge, model=str(shutil.copytree(folder, tmp_path / "moved")))
     assert moved.deciding() == judge.deciding()
@@ -303,13 +303,13 @@ def test_a_change_deep_in_large_weights_is_another_model(tmp_path: Path) -> None
         if change_at is not None:
             weights[change_at : change_at + 1_000_000] = b"1" * 1_000_000
         file.write_bytes(weights)
-        return Decision(model=str(tmp_path)).deciding()["model"]
+        return InProcess(model=str(tmp_path)).deciding()["model"]
 
     contents = [content(None), content(5_000_000), content(10_000_000), content(19_000_000)]
     assert len({json.dumps(one) for one in contents}) == 4
 
 
-def test_every_setting_decides(folder: Path, judge: Decision) -> None:
+def test_every_setting_decides(folder: Path, judge: InProcess) -> None:
     others = [
         replace(judge, references=False),
         replace(judge, verdicts=("X", "Y", "Z")),
@@ -321,7 +321,7 @@ def test_every_setting_decides(folder: Path, judge: Decision) -> None:
     assert len(set(said)) == len(said)
 
 
-def test_a_folder_is_told_by_its_name_alone(judge: Decision) -> None:
+def test_a_folder_is_told_by_its_name_alone(judge: InProcess) -> None:
     assert judge.traits().model == "tiny"
     assert replace(judge, gguf_file="Some-1B.Q4.gguf").traits().model == "Some-1B.Q4"
     assert judge.traits().concurrency == 1

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from adakd.judging.typed import Labels, Scale, questions, read
+from adakd.judging.backends.label_probabilities import Labels, Scale, questions, read
 
 LABELS = ("A", "B", "C")
 SCALE = (1, 5)

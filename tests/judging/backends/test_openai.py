@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.judging import Chat, ItemText, Question, judge_backend
-from adakd.judging.prompts import Form
+from adakd.judging import ItemText, OpenAI, Question, judge_backend
+from adakd.judging.backends.prompt_templates import Form
 from adakd.registry import Spec
 
-CHAT = Chat(base_url="http://localhost/v1", model="m")
-RATER = Chat(base_url="http://localhost/v1", model="m", asks="rating")
+CHAT = OpenAI(base_url="http://localhost/v1", model="m")
+RATER = OpenAI(base_url="http://localhost/v1", model="m", asks="rating")
 FORMS: list[Form] = ["text", "json", "decision"]
 
 
@@ -28,7 +28,7 @@ def test_the_prompt_shows_all_texts(form: Form) -> None:
 
 
 @pytest.mark.parametrize("chat", [CHAT, RATER])
-def test_no_answer_can_close_its_own_frame(chat: Chat) -> None:
+def test_no_answer_can_close_its_own_frame(chat: OpenAI) -> None:
     second = "two" if chat is CHAT else None
     honest = chat.render(question(second=second))
     mark = honest.splitlines()[2].partition("begin with ")[2].partition(". Those")[0]
@@ -52,7 +52,7 @@ def test_a_prompt_without_references_does_not_speak_of_one(asks, form: Form) -> 
     without = Question(ItemText("Count.", "", ()), "one", second)
     hidden = question(second=second)
     for asked, references in ((without, True), (hidden, False)):
-        chat = Chat(base_url="http://localhost/v1", model="m", asks=asks, references=references)
+        chat = OpenAI(base_url="http://localhost/v1", model="m", asks=asks, references=references)
         assert "reference" not in chat.render(asked, form)
         assert "one, two" not in chat.texts(asked)
     assert "begin input" not in chat.render(without, form)
@@ -68,9 +68,9 @@ def test_each_form_asks_for_its_own_kind_of_reply() -> None:
 
 
 def test_labels_and_scale_reach_the_prompt() -> None:
-    chat = Chat(base_url="http://localhost/v1", model="m", verdicts=("x", "y", "z"))
+    chat = OpenAI(base_url="http://localhost/v1", model="m", verdicts=("x", "y", "z"))
     assert "[[x]] if answer A is better" in chat.render(question())
-    rater = Chat(base_url="http://localhost/v1", model="m", asks="rating", scale=(1, 4))
+    rater = OpenAI(base_url="http://localhost/v1", model="m", asks="rating", scale=(1, 4))
     assert "[[4]] for one" in rater.render(question(second=None))
 
 
@@ -80,13 +80,13 @@ def test_a_plan_can_count_tokens() -> None:
     assert long is not None
     assert 900 < long.prompt - short.prompt < 1500
     assert short.completion == CHAT.max_tokens
-    decision = Chat(base_url="http://localhost/v1", model="m", mode="decision")
+    decision = OpenAI(base_url="http://localhost/v1", model="m", mode="decision")
     assert decision.tokens(question()).completion == 0
 
 
 def test_what_decides_is_all_but_key_and_patience(tmp_path: Path) -> None:
     def deciding(**settings):
-        return Chat(**{"base_url": "http://localhost/v1", "model": "m", **settings}).deciding()
+        return OpenAI(**{"base_url": "http://localhost/v1", "model": "m", **settings}).deciding()
 
     same = [{"retries": 0}, {"timeout": 1.0}, {"concurrency": 1}, {"api_key_env": "KEY"}]
     assert all(deciding(**settings) == CHAT.deciding() for settings in same)
@@ -101,7 +101,7 @@ def test_a_prompt_must_bear_empty_texts(tmp_path: Path) -> None:
     own = tmp_path / "own.j2"
     own.write_text("{{ first.split()[0][0] }} {{ second }}", encoding="utf-8")
     with pytest.raises(AdakdError, match=r"prompt: .*own.j2 with empty texts"):
-        Chat(base_url="http://localhost/v1", model="m", prompt=own)
+        OpenAI(base_url="http://localhost/v1", model="m", prompt=own)
 
 
 @pytest.mark.parametrize(

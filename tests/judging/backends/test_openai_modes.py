@@ -4,7 +4,7 @@ import json
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.judging import Chat, ItemText, JudgeError, Question
+from adakd.judging import ItemText, JudgeError, OpenAI, Question
 
 QUESTION = Question(ItemText("Count.", "", ()), "good", "poor")
 JSON = '{"reason": "none", "verdict": "A"}'
@@ -52,7 +52,7 @@ def mode_of(server):
         known = {"base_url": server.url, "model": "m", "retries": 0, "timeout": 3.0}
 
         async def session() -> str:
-            async with Chat(**{**known, **settings}).open(found) as session:
+            async with OpenAI(**{**known, **settings}).open(found) as session:
                 return session.mode
 
         return asyncio.run(session())

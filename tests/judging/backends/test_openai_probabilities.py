@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from adakd.judging import Chat, Verdict
-from adakd.judging.replies import Reader
+from adakd.judging import OpenAI, Verdict
+from adakd.judging.backends.parsing import Reader
 
-PAIR = Chat(base_url="http://localhost/v1", model="m").reader
+PAIR = OpenAI(base_url="http://localhost/v1", model="m").reader
 
 
 def tokens(words: list[str], at: int, **likely: float):

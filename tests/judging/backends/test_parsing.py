@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adakd.judging import Chat
-from adakd.judging.replies import Reader, kept
+from adakd.judging import OpenAI
+from adakd.judging.backends.parsing import Reader, kept
 
-PAIR = Chat(base_url="http://localhost/v1", model="m").reader
-RATING = Chat(base_url="http://localhost/v1", model="m", asks="rating").reader
+PAIR = OpenAI(base_url="http://localhost/v1", model="m").reader
+RATING = OpenAI(base_url="http://localhost/v1", model="m", asks="rating").reader
 
 
 def reader(prompt: str, pattern: str = r"\[\[([^\[\]]*)\]\]", labels=("A", "B", "C")) -> Reader:

@@ -4,7 +4,7 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.judging import ItemText, Question, Rule, Subject, Verdict, judge_answers, load_panel
-from adakd.records import ScoreRecord
+from adakd.store.records import ScoreRecord
 
 ITEM = ItemText("Count.", "", ("one two three", "1 2 3"))
 

@@ -9,17 +9,10 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from adakd.judging.pairs import Pair, pairs
-from adakd.records import (
-    JudgeRecord,
-    Prices,
-    Record,
-    ScoreRecord,
-    VerdictRecord,
-    Vetting,
-    VettingRecord,
-)
-from adakd.results import Store
+from adakd.config.judge import Prices, Vetting
+from adakd.judging.comparisons import Pair, pairs
+from adakd.store import Store
+from adakd.store.records import JudgeRecord, Record, ScoreRecord, VerdictRecord, VettingRecord
 
 SMALL = {
     "effects": (("forward_kl", 0.004), ("reverse_kl", 0.045)),

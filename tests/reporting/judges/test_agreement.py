@@ -2,10 +2,10 @@
 
 import pytest
 
-from adakd.reporting.agreement import METRIC, agreements
 from adakd.reporting.index import index
-from adakd.reporting.ranking import standing
-from adakd.reporting.verdicts import verdicts
+from adakd.reporting.judges.agreement import METRIC, agreements
+from adakd.reporting.judges.standings import standing
+from adakd.reporting.judges.verdicts import verdicts
 
 
 def said(store):

@@ -5,13 +5,13 @@ from typing import get_args
 
 import pytest
 
-from adakd.records import Record, StopRecord, VerdictRecord
-from adakd.reporting import text
+from adakd.reporting import formatting
 from adakd.reporting.index import index
-from adakd.reporting.judging import judging
-from adakd.reporting.verdicts import verdicts
+from adakd.reporting.judges.judging import judging
+from adakd.reporting.judges.verdicts import verdicts
 from adakd.reporting.wording import verdict_lines
-from adakd.results import Store
+from adakd.store import Store
+from adakd.store.records import Record, StopRecord, VerdictRecord
 
 
 def told(store):
@@ -250,7 +250,7 @@ def test_of_many_rows_those_that_are_not_separable_are_counted(ask, mind, monkey
     found = told(store)
     ((every, _),) = verdict_lines(found)
     assert every.count("not separable)") == sum(r.word == "not separable" for r in found.contests)
-    monkeypatch.setattr(text, "FEW", 0)
+    monkeypatch.setattr(formatting, "FEW", 0)
     first = found.contests[0]
     better, same = replace(first, word="better"), replace(first, word="not separable")
     ((some, _),) = verdict_lines(replace(found, contests=(better, same, same)))

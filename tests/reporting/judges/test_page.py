@@ -6,12 +6,13 @@ from html.parser import HTMLParser
 
 import pytest
 
-from adakd.records import ExampleRecord, ScoreRecord, StopRecord, Vetting
+from adakd.config.judge import Vetting
 from adakd.reporting import render, vetting_warnings, win_rate_table
 from adakd.reporting.index import index
-from adakd.reporting.items import MOST, agreement, browser, marks
-from adakd.reporting.judging import judging
-from adakd.reporting.verdicts import verdicts
+from adakd.reporting.judges.items import MOST, agreement, browser, marks
+from adakd.reporting.judges.judging import judging
+from adakd.reporting.judges.verdicts import verdicts
+from adakd.store.records import ExampleRecord, ScoreRecord, StopRecord
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)></style>{{ 7*7 }}]]>--><b>'\"&"
 

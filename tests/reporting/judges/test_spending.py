@@ -2,8 +2,9 @@
 
 import pytest
 
-from adakd.records import Prices, VerdictRecord, VettingRecord
-from adakd.reporting.spending import spending
+from adakd.config.judge import Prices
+from adakd.reporting.judges.spending import spending
+from adakd.store.records import VerdictRecord, VettingRecord
 
 
 def test_cost_is_tokens_at_the_prices_of_the_judge_file(ask, mind):

@@ -2,8 +2,9 @@
 
 import pytest
 
-from adakd.records import Vetting, VettingRecord
-from adakd.reporting.vetting import vetted, why_not
+from adakd.config.judge import Vetting
+from adakd.reporting.judges.vetting import vetted, why_not
+from adakd.store.records import VettingRecord
 
 
 def known(case, number, first, second, difference=0, judge="j"):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from adakd.records import Item, ScoreRecord
-from adakd.reporting.compare import answer
 from adakd.reporting.index import index
+from adakd.reporting.sections.answer import answer
+from adakd.store.records import Item, ScoreRecord
 
 
 def test_words_find_the_effects_that_were_put_in(made_store):

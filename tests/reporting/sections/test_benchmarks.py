@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adakd.benching import FILE, Bench, Line, read_bench, write_bench
+from adakd.benchmarks import FILE, Bench, Line, read_bench, write_bench
 from adakd.errors import AdakdError
 from adakd.reporting import bench_table, render, write_report
-from adakd.reporting.benchmarks import benchmarks, goal, measured
+from adakd.reporting.sections.benchmarks import benchmarks, goal, measured
 
 FASTER = Line(
     what="a loss", reference="another", measure="times faster", value=6.123, goal=5, met=True

@@ -4,7 +4,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from adakd.records import (
+from adakd.reporting import charts, render
+from adakd.reporting.index import index
+from adakd.reporting.sections import diagnostics
+from adakd.reporting.sections.diagnostics import diagnosed, pictures
+from adakd.store import Store
+from adakd.store.records import (
     DiagnosticRecord,
     Entropies,
     GroupGradient,
@@ -12,10 +17,6 @@ from adakd.records import (
     MarkedToken,
     TrainingRecord,
 )
-from adakd.reporting import diagnostics, render, svg
-from adakd.reporting.diagnostics import diagnosed, pictures
-from adakd.reporting.index import index
-from adakd.results import Store
 
 ONE = Histogram(low=1, high=1, counts=(8,))
 SPREAD = Histogram(low=0.5, high=1.5, counts=(2, 0, 6))
@@ -106,9 +107,9 @@ def test_an_entropy_that_no_temperature_moves_is_drawn_once(looked):
 
 
 def test_bars_stand_on_zero_and_hang_from_it():
-    up = svg.Column("s1", "up", 0, 1, 0.5)
-    down = svg.Column("s2", "down", 1, 2, -0.5)
-    root = ElementTree.fromstring(svg.column_chart([up, down], "", "bars", {0.5: "a", 1.5: "b"}))
+    up = charts.Column("s1", "up", 0, 1, 0.5)
+    down = charts.Column("s2", "down", 1, 2, -0.5)
+    root = ElementTree.fromstring(charts.column_chart([up, down], "", "bars", {0.5: "a", 1.5: "b"}))
     one, other = (dict(box.attrib) for box in root.iter("rect"))
     ground = float(one["y"]) + float(one["height"])
     assert float(other["y"]) == pytest.approx(ground)

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from adakd.records import RunRecord, TimedStep, TimingRecord
 from adakd.reporting import render
-from adakd.reporting.compare import answer
-from adakd.reporting.equal_time import EqualTime, equal_times, sentence, verdict
 from adakd.reporting.index import index
-from adakd.reporting.tables import score_table
-from adakd.results import Store
+from adakd.reporting.sections.answer import answer
+from adakd.reporting.sections.equal_time import EqualTime, equal_times, sentence, verdict
+from adakd.reporting.sections.scores import score_table
+from adakd.store import Store
+from adakd.store.records import RunRecord, TimedStep, TimingRecord
 
 
 def rows_of(store: Store) -> dict[str, EqualTime]:

@@ -5,11 +5,11 @@ from html import unescape
 
 import pytest
 
-from adakd.records import RunRecord, ScoreRecord
 from adakd.reporting import render
 from adakd.reporting.index import index
-from adakd.reporting.paper import means, paper_tables, ranking, signs, spreads, swap
-from adakd.results import Store
+from adakd.reporting.sections.paper import means, paper_tables, ranking, signs, spreads, swap
+from adakd.store import Store
+from adakd.store.records import RunRecord, ScoreRecord
 
 QWEN = {"table": "table1_main", "model": "qwen2-7b->1.5b"}
 ROWS = {

@@ -6,10 +6,10 @@ from statistics import mean, stdev
 import pytest
 from rich.console import Console
 
-from adakd.records import ScoreRecord
 from adakd.reporting import summary_table
 from adakd.reporting.index import Method, index
-from adakd.reporting.tables import score_table
+from adakd.reporting.sections.scores import score_table
+from adakd.store.records import ScoreRecord
 
 
 def fields(table, name):

@@ -1,0 +1,127 @@
+"""Judging on demand: the answers of a run, or of two files, before judges. Imports no torch."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from adakd.errors import AdakdError
+from adakd.execution.verdicts import ask_judges, subject_of
+from adakd.judging import TWIN, Subject, load_panel
+from adakd.judging.cost import Cost
+from adakd.judging.runner import costs
+from adakd.progress import Progress, Silent
+from adakd.reporting import write_report
+from adakd.store import Store, locked
+from adakd.store.records import ScoreRecord
+
+
+def judge(
+    folder: Path,
+    *judges: str,
+    against: str = TWIN,
+    limit: int | None = None,
+    until: float | None = None,
+    overrides: Sequence[str] = (),
+    files: tuple[Path, Path] | None = None,
+    progress: Progress | None = None,
+) -> Path:
+    """Add verdicts to a finished run, or judge two files of answers, and make the report again.
+
+    Args:
+        folder: of the run; with `files`, where records and report go.
+        *judges: shipped judges' names or paths of judge files; several are a jury.
+        against: ``plain`` compares every adaptive arm with its plain twin; ``reference``, a role
+            or a method compares every student with that; ``all`` every method with every other;
+            ``again`` each plain method's first training seed with its second.
+        limit: judge this many items of each set, a seeded choice; all if not given.
+        until: stop asking about a method once its win rate's interval has this half-width.
+        overrides: ``field=value`` settings of the judge, where there is one.
+        files: candidate and opponent, JSONL files of answers that were made elsewhere.
+        progress: is told of every stage; silent by default.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        AdakdError: no finished run there, a bad file, an unknown judge, or one that cannot be
+            reached.
+    """
+    panel, progress = load_panel(judges, overrides), progress or Silent()
+    subject = subject_of(folder, against, files)
+    if subject.note:
+        progress.note(escape(subject.note))
+    with locked(folder):
+        store = Store(folder)
+        if files is not None:
+            _keep_files(subject, store)
+        ask_judges(panel, subject, store, progress, limit, until)
+        return write_report(folder)
+
+
+def judging_costs(
+    folder: Path,
+    *judges: str,
+    against: str = TWIN,
+    limit: int | None = None,
+    overrides: Sequence[str] = (),
+    files: tuple[Path, Path] | None = None,
+) -> list[Cost]:
+    """Return what :func:`judge` would ask each judge, and what that costs; asks nothing.
+
+    Raises:
+        AdakdError: as :func:`judge`, but for judges that cannot be reached.
+    """
+    panel, subject = load_panel(judges, overrides), subject_of(folder, against, files)
+    return costs(Store(folder), panel, subject, limit)
+
+
+def _keep_files(subject: Subject, store: Store) -> None:
+    """Record the answers of two files.
+
+    Raises:
+        AdakdError: the folder holds other answers than these.
+    """
+    keys = {record.key for record in subject.scores}
+    if any(record.key not in keys for record in store.of(ScoreRecord)):
+        raise AdakdError(f"{store.folder}: holds other answers; choose another --out folder")
+    if missing := [record for record in subject.scores if record.key not in store]:
+        store.add(*missing)
+
+
+def cost_table(costs: Sequence[Cost]) -> Table:
+    """Return a column for each judge: what it would be asked, and what that takes."""
+    table = Table("", *(row.judge for row in costs))
+    rows: dict[str, list[str]] = {
+        "questions about the answers": [f"{row.questions:,}" for row in costs],
+        "questions to vet the judge": [f"{row.vetting:,}" for row in costs],
+        "answered before": [f"{row.known:,}" for row in costs],
+        "asked in the same words": [f"{row.reused:,}" for row in costs],
+        "pairs of identical answers": [f"{row.identical:,}" for row in costs],
+        "prompt tokens, about": [_or_dash(row.prompt_tokens) for row in costs],
+        "reply tokens, at most": [_or_dash(row.completion_tokens) for row in costs],
+        "cost, at most": [_price(row) for row in costs],
+        "time, at its speed so far": [_minutes(row.seconds) for row in costs],
+    }
+    for name, fields in rows.items():
+        table.add_row(name, *fields)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.caption = "nothing was asked"
+    return table
+
+
+def _or_dash(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _minutes(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds / 60:,.1f} min"
+
+
+def _price(row: Cost) -> str:
+    if row.cost is None:
+        return "-"
+    expected = "" if row.expected_cost is None else f", likely {row.expected_cost:.2f}"
+    return f"{row.cost:.2f} {row.currency}{expected}"

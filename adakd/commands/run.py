@@ -1,0 +1,32 @@
+"""Train, score, time, judge and report all that a suite asks for."""
+
+from pathlib import Path
+
+from adakd.config import Suite
+from adakd.execution.serial import run_plan
+from adakd.judging import check, load_panel
+from adakd.planning import plan
+from adakd.progress import Progress, Silent
+
+
+def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
+    """Train, score, time, judge and report all that a suite asks for.
+
+    What `folder` already holds is not done again, so a killed run goes on where it stopped.
+
+    Args:
+        suite: from :func:`adakd.load_suite`.
+        folder: gets the records, the models and the report.
+        progress: is told of every stage; silent by default.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        AdakdError: bad input, or another process at work in `folder`.
+    """
+    planned = plan(suite)
+    panel = load_panel(suite.judges) if suite.judges else None
+    if panel:
+        check(panel)  # before hours of training, not after
+    return run_plan(planned, folder, panel, progress or Silent())

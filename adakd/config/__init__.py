@@ -1,0 +1,38 @@
+"""What a suite file and a judge file may say: frozen models that reject what they do not know.
+
+Nothing here needs torch, so a mistake in a suite is reported at once.
+"""
+
+from adakd.config.base import Config
+from adakd.config.scoring import ChoiceTask, Evaluation, Sampling, Task
+from adakd.config.sources import Columns, Data, Generated, Hub, Jsonl, Selection, Source
+from adakd.config.students import Lora, Pretrained, Pruned, Scratch, Student, Teacher, Training
+from adakd.config.suite import Baseline, Controls, Diagnostics, Published, Suite, Timing
+
+__all__ = [
+    "Baseline",
+    "ChoiceTask",
+    "Columns",
+    "Config",
+    "Controls",
+    "Data",
+    "Diagnostics",
+    "Evaluation",
+    "Generated",
+    "Hub",
+    "Jsonl",
+    "Lora",
+    "Pretrained",
+    "Pruned",
+    "Published",
+    "Sampling",
+    "Scratch",
+    "Selection",
+    "Source",
+    "Student",
+    "Suite",
+    "Task",
+    "Teacher",
+    "Timing",
+    "Training",
+]

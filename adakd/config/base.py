@@ -1,0 +1,38 @@
+"""The base of all settings and records, and the paths that they hold."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    folder = (info.context or {}).get("folder", Path())
+    return Path(_portable(os.path.abspath(folder / path)))
+
+
+def _portable(path: str) -> str:
+    """Return a path as seen from the working directory where that is above it."""
+    here = Path.cwd()
+    return os.path.relpath(path) if Path(path).is_relative_to(here) else path
+
+
+SuitePath = Annotated[Path, AfterValidator(_resolve)]
+"""A path relative to the file that names it; then to the working directory, if it is below."""
+
+
+ModelName = Annotated[str, AfterValidator(_portable)]
+"""A hub id, or a folder relative to the working directory."""
+
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""Letters, digits, ``.``, ``_`` and ``-``."""
+
+
+class Config(BaseModel):
+    """Base of all settings and records: frozen, unknown keys rejected, infinity written as text."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, ser_json_inf_nan="strings"
+    )

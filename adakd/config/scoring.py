@@ -1,0 +1,82 @@
+"""What every model is scored by, and how its answers are generated."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+
+from adakd.config.base import Config, FileName, SuitePath
+from adakd.config.numbers import Share
+from adakd.config.sources import Selection, Source
+from adakd.errors import did_you_mean
+from adakd.registry import named
+
+
+class Sampling(Config):
+    """How answers are generated; one evaluation for each seed."""
+
+    seeds: tuple[int, ...] = Field(default=(10,), min_length=1)
+    do_sample: bool = True
+    temperature: PositiveFloat = 1.0
+    top_p: Share = 1.0
+    top_k: int = Field(default=0, ge=0)
+    max_new_tokens: PositiveInt = 256
+
+
+class Task(Config):
+    """An lm-eval task by its name, scored beside the instruction sets."""
+
+    name: str
+    limit: PositiveInt | None = None
+    num_fewshot: int | None = Field(default=None, ge=0)
+    metric: str | None = None
+    """Which of the task's metrics to report; the task's first one if not given."""
+
+
+class ChoiceTask(Selection):
+    """A multiple-choice task made of an instruction set.
+
+    Which of four answers is the reference? The other three are references of other items.
+    """
+
+    set: str
+    choices: int = Field(default=4, ge=2)
+    max_words: PositiveInt = 30
+    """Every option is cut to this many words."""
+
+    @property
+    def name(self) -> str:
+        """The name of the task in plans and reports."""
+        return f"{self.set}-choice"
+
+
+class Evaluation(Config):
+    """What every model of the run is scored by."""
+
+    sets: dict[FileName, Source] = Field(min_length=1)
+    """Instruction sets by name: answers are generated and scored by ROUGE-L."""
+    choices: tuple[ChoiceTask, ...] = ()
+    tasks: tuple[Annotated[Task, BeforeValidator(named)], ...] = ()
+    """Any lm-eval task by name."""
+    include_path: SuitePath | None = None
+    """A folder of lm-eval task files of your own, relative to the suite file."""
+    sampling: Sampling = Sampling()
+    batch_size: PositiveInt = 16
+    precision: Literal["float32", "bf16", "fp16"] = "float32"
+
+    @model_validator(mode="after")
+    def _distinct_names(self) -> "Evaluation":
+        names = [*self.sets, *(choice.name for choice in self.choices)]
+        names += [task.name for task in self.tasks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"{name} is given twice: a score is stored under its task's name")
+        return self
+
+    @model_validator(mode="after")
+    def _choices_of_known_sets(self) -> "Evaluation":
+        for choice in self.choices:
+            if choice.set not in self.sets:
+                raise ValueError(
+                    f"choices: unknown set {choice.set!r}{did_you_mean(choice.set, self.sets)}"
+                )
+        return self

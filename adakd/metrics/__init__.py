@@ -1,0 +1,1 @@
+"""The value of one answer, given its references. Needs no torch."""

@@ -1,0 +1,1 @@
+"""The section of the report about win rates, and its parts."""

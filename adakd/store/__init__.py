@@ -1,0 +1,5 @@
+"""What a run leaves behind: records, appended to one file of JSON lines. Needs no torch."""
+
+from adakd.store.store import Store, locked
+
+__all__ = ["Store", "locked"]
