@@ -206,7 +206,7 @@ def workshop(tmp_path: Path) -> Callable[..., Workshop]:
     return make
 
 
-def _of(workshop: Workshop, role: str = "distilled", arm: str = "none") -> Cell:
+def _of(workshop: Workshop, role: str = "distilled", arm: str = "plain") -> Cell:
     cells = (cell for cell in workshop.plan.cells if (cell.role, cell.arm) == (role, arm))
     return next(cells)
 

@@ -7,10 +7,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from adakd.errors import AdakdError
-from adakd.execution.verdicts import ask_judges, subject_of
-from adakd.judging import TWIN, Subject, load_panel
+from adakd.execution.judgement import ask_judges, subject_of
+from adakd.judging import Subject, load_panel
 from adakd.judging.cost import Cost
 from adakd.judging.runner import costs
+from adakd.planning import PLAIN
 from adakd.progress import Progress, Silent
 from adakd.reporting import write_report
 from adakd.store import Store, locked
@@ -20,7 +21,7 @@ from adakd.store.records import ScoreRecord
 def judge(
     folder: Path,
     *judges: str,
-    against: str = TWIN,
+    against: str = PLAIN,
     limit: int | None = None,
     until: float | None = None,
     overrides: Sequence[str] = (),
@@ -63,7 +64,7 @@ def judge(
 def judging_costs(
     folder: Path,
     *judges: str,
-    against: str = TWIN,
+    against: str = PLAIN,
     limit: int | None = None,
     overrides: Sequence[str] = (),
     files: tuple[Path, Path] | None = None,

@@ -110,7 +110,7 @@ class Suite(Config):
     student: Student
     divergences: tuple[BaselineSpec, ...] = Field(min_length=1)
     arms: dict[str, PartSpec] = Field(default={"adakd": Spec(name="adakd")})
-    """Token-adaptive arms by name; the plain arm ``none`` is always there."""
+    """Token-adaptive arms by name; the plain arm is always there."""
     training: Training
     evaluation: Evaluation
     controls: Controls = Controls()
@@ -134,8 +134,8 @@ class Suite(Config):
         for what, value in named_values:
             if named_values.count((what, value)) > 1:
                 raise ValueError(f"{what}: {value} is given twice")
-        if "none" in self.arms:
-            raise ValueError("arms: 'none' is the plain arm, which is always there")
+        for name in {"plain", "none"} & set(self.arms):
+            raise ValueError(f"arms: {name!r} is the plain arm, which is always there")
         for number, baseline in enumerate(self.divergences):
             for arm in set(baseline.arms or ()) - set(self.arms):
                 raise ValueError(

@@ -9,7 +9,7 @@ from adakd.config import Suite
 from adakd.errors import AdakdError
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
-from adakd.execution.verdicts import ask_judges, item_texts, subject_of
+from adakd.execution.judgement import ask_judges, item_texts, subject_of
 from adakd.judging import Panel
 from adakd.judging.runner import keep_texts
 from adakd.planning import PLAIN, Cell, Plan, timing_key

@@ -20,7 +20,7 @@ from adakd.judging.base import (
     Verdict,
     judge_backend,
 )
-from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
+from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, Items, Subject
 from adakd.judging.judge_files import Panel, load_judge, load_panel
 from adakd.judging.runner import Judged, Summary, check, judge_answers
 
@@ -28,7 +28,6 @@ __all__ = [
     "AGAIN",
     "ALL",
     "REFERENCE",
-    "TWIN",
     "Ask",
     "Backend",
     "InProcess",

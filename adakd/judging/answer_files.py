@@ -22,14 +22,14 @@ from pydantic import (
 from adakd.config.hashing import digest
 from adakd.errors import AdakdError
 from adakd.judging.base import ItemText
-from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, TWIN, Items, Subject
-from adakd.planning import Cell, Role
+from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, Items, Subject
+from adakd.planning import PLAIN, Cell, Role
 from adakd.store.records import Item, ScoreRecord
 
 TASK = "answers"
 """The set of the lines that name none."""
 METRIC = "rouge_l"
-_TAKEN = {TWIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
+_TAKEN = {PLAIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
 """Names of opponents that mean something else than a file."""
 _FORMS = {
     "reference": "a text or a list of texts",

@@ -11,8 +11,6 @@ from adakd.judging.base import ItemText, Question
 from adakd.planning import PLAIN
 from adakd.store.records import ScoreRecord
 
-TWIN = "plain"
-"""The default opponent: the same student without a token-adaptive method."""
 REFERENCE = "reference"
 """The opponent that is no model: the first reference answer."""
 AGAIN = "again"
@@ -35,7 +33,7 @@ class Subject:
 
     scores: tuple[ScoreRecord, ...]
     items: Items
-    against: str = TWIN
+    against: str = PLAIN
     """As in :func:`pairs`."""
     note: str = ""
     """What of the answers is left out, in words."""
@@ -78,7 +76,7 @@ class Duel:
         return Question(self.text, first, second if asks == "pair" else None)
 
 
-def pairs(scores: Iterable[ScoreRecord], against: str = TWIN) -> list[Pair]:
+def pairs(scores: Iterable[ScoreRecord], against: str = PLAIN) -> list[Pair]:
     """Return what is compared: same task and sampling seed, and same seed where both have one.
 
     Args:
@@ -150,7 +148,7 @@ def _of_task(
 
 
 def _each_against(answered: _Answered, against: str) -> Iterator[Pair]:
-    arms = {TWIN if arm == PLAIN else arm for arm in _arms(answered.values())}
+    arms = _arms(answered.values())
     unseeded = {s.cell.method for s in answered.values() if s.cell.role in _UNSEEDED}
     for score in answered.values():
         if score.cell.role in _CANDIDATES:
@@ -192,13 +190,12 @@ def _place(score: ScoreRecord) -> _Place:
 
 def _twin(score: ScoreRecord, against: str) -> str:
     """Return the method that differs from a score's in the arm alone."""
-    arm = PLAIN if against == TWIN else against
-    return score.cell.model_copy(update={"arm": arm}).method
+    return score.cell.model_copy(update={"arm": against}).method
 
 
 def _check_name(against: str, scores: Iterable[ScoreRecord]) -> None:
     scores = list(scores)
-    known = {TWIN, REFERENCE, AGAIN, ALL} | (_arms(scores) - {PLAIN})
+    known = {PLAIN, REFERENCE, AGAIN, ALL} | _arms(scores)
     known |= {score.cell.method for score in scores}
     if against not in known:
         raise UnknownName(f"--against {against!r}: not in this run{did_you_mean(against, known)}")

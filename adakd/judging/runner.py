@@ -12,7 +12,7 @@ from adakd.config.hashing import digest
 from adakd.config.judge import Outcome
 from adakd.errors import AdakdError
 from adakd.judging.base import Judge, JudgeError, Session, Verdict
-from adakd.judging.comparisons import TWIN, Duel, Items, Pair, Subject, chance_pairs, duels, pairs
+from adakd.judging.comparisons import Duel, Items, Pair, Subject, chance_pairs, duels, pairs
 from adakd.judging.cost import Cost, cost
 from adakd.judging.judge_files import JURY, Panel
 from adakd.judging.queries import (
@@ -25,6 +25,7 @@ from adakd.judging.queries import (
 )
 from adakd.judging.scoreboard import Bout, Tally
 from adakd.judging.vetting import known_pairs
+from adakd.planning import PLAIN
 from adakd.store import Store
 from adakd.store.records import ExampleRecord, JudgeRecord, VerdictRecord, VettingRecord
 
@@ -93,7 +94,7 @@ def check(panel: Panel) -> None:
 def questions(store: Store, panel: Panel, subject: Subject, limit: int | None = None) -> Questions:
     """Return what a judging would ask; the arguments are those of :func:`judge_answers`."""
     found = pairs(subject.scores, subject.against)
-    if subject.against == TWIN:
+    if subject.against == PLAIN:
         found += chance_pairs(subject.scores)
     known = {record.key: record for record in store.of(VerdictRecord)}
     by_words = {record.words: record for record in known.values() if record.verdict != "failed"}

@@ -13,7 +13,7 @@ SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")
 """Roles whose cells are trained once for every seed."""
 
 
-PLAIN = "none"
+PLAIN = "plain"
 """The arm without a token-adaptive method."""
 
 

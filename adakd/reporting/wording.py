@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import yaml
 
 from adakd.config.judge import Outcome
-from adakd.judging.comparisons import ALL, REFERENCE, TWIN
+from adakd.judging.comparisons import ALL, REFERENCE
 from adakd.planning import PLAIN
 from adakd.reporting import formatting
 from adakd.reporting.charts import Scale, scale
@@ -204,7 +204,7 @@ def warning(referee: Referee, name: str) -> str | None:
 def opponents(against: str, row: Contest) -> str:
     """Return what the methods of a table were compared with."""
     names = {
-        TWIN: "Against the plain twin: the same divergence without a token-adaptive method",
+        PLAIN: "Against the plain twin: the same divergence without a token-adaptive method",
         REFERENCE: "Against the reference answer",
         ALL: "Every method against every other",
     }
@@ -287,7 +287,7 @@ def verdict_lines(judging: Judging) -> list[tuple[str, bool]]:
     for referee in judging.referees:
         key = referee.record.key
         rows = [row for row in judging.contests if row.judge == key and row.against != ALL]
-        chosen = [row for row in rows if row.against == TWIN] or rows
+        chosen = [row for row in rows if row.against == PLAIN] or rows
         if key in within or not chosen:
             continue
         name = judging.name(key)
@@ -301,7 +301,7 @@ def verdict_lines(judging: Judging) -> list[tuple[str, bool]]:
 
 def _judged(rows: Sequence[Contest]) -> str:
     """Return the rows of one judge with their words; of many, count those not separable."""
-    against = "plain" if rows[0].against == TWIN else str(rows[0].opponent)
+    against = "plain" if rows[0].against == PLAIN else str(rows[0].opponent)
     few = len(rows) <= formatting.FEW
     told = [row for row in rows if few or row.word != "not separable" or row.overall is None]
     said = list(map(_rated, told))

@@ -11,7 +11,8 @@ from adakd.config import Config
 from adakd.config.judge import Asks, Prices, Vetting
 from adakd.planning import Cell
 
-SCHEMA = 1
+SCHEMA = 2
+"""Rises with the form of the records; :mod:`adakd.store.upgrade` reads older ones."""
 Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
 """The parts of a training step: teacher forward, student forward, loss, backward, optimizer. Before
 them comes what a data policy asks of the student, writing and validating, in steps that have it."""
@@ -28,6 +29,10 @@ class PartRecord(Config):
     settings: dict[str, Any]
     ours: tuple[str, ...] = ()
     """Settings for whose values no paper is the source."""
+
+
+Sort = Literal["answers", "choice", "task"]
+"""An instruction set, a multiple-choice task made of one, or any lm-eval task."""
 
 
 class RunRecord(Config):
@@ -200,8 +205,7 @@ class ScoreRecord(Config):
     key: str
     cell: Cell
     task: str
-    sort: Literal["answers", "choice", "task"]
-    """An instruction set, a multiple-choice task made of one, or any lm-eval task."""
+    sort: Sort
     metric: str
     higher_is_better: bool = True
     sampling_seed: int | None

@@ -4,6 +4,7 @@
 unfinished last line.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,10 @@ from adakd.config import Suite
 from adakd.errors import AdakdError
 from adakd.store.disk import writing
 from adakd.store.records import Record, RunRecord, VerdictRecord
+from adakd.store.upgrade import upgraded
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
-_VERDICT = b'"kind":"verdict"'
+_VERDICT, _FIRST_SCHEMA = b'"kind":"verdict"', b'"schema_version":1,'
 """In no other record: within a text the quotes are escaped."""
 R = TypeVar("R", bound=Record)
 
@@ -112,7 +114,10 @@ class Store:
             if (_VERDICT in line) is not verdicts:
                 continue
             try:
-                yield _ADAPTER.validate_json(line)
+                if _FIRST_SCHEMA in line:
+                    yield _ADAPTER.validate_python(upgraded(json.loads(line)))
+                else:
+                    yield _ADAPTER.validate_json(line)
             except ValidationError as error:
                 raise AdakdError(
                     f"{self.file}, line {number}: not a record of this version of adakd "

@@ -83,7 +83,7 @@ def subject() -> Subject:
             seconds=0.0,
             items=tuple(Item(id=i, value=0.0, answer=f"{arm} answer {i} " * 20) for i in ids),
         )
-        for arm in ("none", "adakd")
+        for arm in ("plain", "adakd")
     )
     texts = {i: ItemText(f"Instruction {i}. " * 10, "", (f"Reference {i}. " * 10,)) for i in ids}
     return Subject(scores, {"set": texts})

@@ -108,6 +108,7 @@ def test_an_unknown_field(suite_file, changes: dict[str, Any], field: str, neare
         ({"divergences": [{"name": "a", "policy": "b"}]}, ["`divergence:` where there is"]),
         ({"divergences": [{"divergence": "a", "label": "sft"}]}, ["'sft' has a meaning"]),
         ({"divergences": [{"divergence": "a", "polcy": "b"}]}, ["did you mean 'policy'?"]),
+        ({"arms": {"plain": "adakd"}}, ["'plain' is the plain arm"]),
         ({"arms": {"none": "adakd"}}, ["'none' is the plain arm"]),
         ({"data.train.kind": "generatd"}, ["data.train", "generatd", "'generated'"]),
         ({"data": ...}, ["data: missing"]),

@@ -206,7 +206,9 @@ def ask(server: Server) -> Ask:
 def make_cell() -> Callable[..., Cell]:
     """Return a cell of a small run."""
 
-    def make(arm: str = "none", seed: int = 1, role: Any = "distilled", label: str = "rkl") -> Cell:
+    def make(
+        arm: str = "plain", seed: int = 1, role: Any = "distilled", label: str = "rkl"
+    ) -> Cell:
         divergence = label if role == "distilled" else None
         key = f"{role}-{divergence}-{arm}-{seed}"
         return Cell(role=role, seed=seed, divergence=divergence, arm=arm, key=key)

@@ -15,7 +15,7 @@ def scores(make_cell, make_score):
         make_cell(arm, seed, label=label)
         for label in ("rkl", "fkl")
         for seed in (1, 2)
-        for arm in ("none", "adakd")
+        for arm in ("plain", "adakd")
     ]
     return [make_score(cell, ANSWERS, sampling_seed=s) for cell in cells for s in (10, 20)]
 
@@ -25,7 +25,7 @@ def test_each_adaptive_cell_meets_the_twin_that_differs_in_the_arm_alone(scores)
     assert len(found) == 8
     for pair in found:
         candidate, opponent = pair.candidate.cell, pair.opponent.cell
-        assert (candidate.arm, opponent.arm) == ("adakd", "none")
+        assert (candidate.arm, opponent.arm) == ("adakd", "plain")
         assert (candidate.divergence, candidate.seed) == (opponent.divergence, opponent.seed)
         assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
 
@@ -86,7 +86,7 @@ def test_a_limit_draws_the_same_items_for_all_pairs_and_a_higher_one_adds(
     make_cell, make_score, items
 ) -> None:
     answers = {str(number): "x" for number in range(6)}
-    scores = [make_score(make_cell(arm, s), answers) for s in (1, 2) for arm in ("none", "adakd")]
+    scores = [make_score(make_cell(arm, s), answers) for s in (1, 2) for arm in ("plain", "adakd")]
     few = [[duel.item for duel in prompt] for prompt in duels(pairs(scores), items, limit=2)]
     more = [[duel.item for duel in prompt] for prompt in duels(pairs(scores), items, limit=4)]
     assert all(len(prompt) == 2 and len(set(prompt)) == 1 for prompt in more)
@@ -100,7 +100,7 @@ def test_the_reference_is_not_shown_where_it_is_the_opponent(make_cell, make_sco
 
 
 def test_missing_words_are_an_error(make_cell, make_score) -> None:
-    scores = [make_score(make_cell(arm), ANSWERS) for arm in ("none", "adakd")]
+    scores = [make_score(make_cell(arm), ANSWERS) for arm in ("plain", "adakd")]
     with pytest.raises(AdakdError, match=r"no item '[01]' any more"):
         list(duels(pairs(scores), {"set": {}}))
 
@@ -124,7 +124,7 @@ def test_every_method_meets_every_other_once_at_the_same_seed(scores) -> None:
 def test_chance_is_the_same_plain_method_at_its_first_two_seeds(scores) -> None:
     for pair in pairs(scores, "again"):
         candidate, opponent = pair.candidate.cell, pair.opponent.cell
-        assert (candidate.method, candidate.arm) == (opponent.method, "none")
+        assert (candidate.method, candidate.arm) == (opponent.method, "plain")
         assert (candidate.seed, opponent.seed) == (1, 2)
         assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
     assert len(pairs(scores, "again")) == 4

@@ -58,7 +58,7 @@ def test_the_cells_of_a_pair_differ_in_their_arm_alone(make_suite) -> None:
             if getattr(plain, field) != getattr(adaptive, field)
         }
         assert differing == {"arm", "key"}
-        assert (plain.arm, adaptive.arm) == ("none", "adakd")
+        assert (plain.arm, adaptive.arm) == ("plain", "adakd")
 
 
 def test_every_cell_has_a_key_of_its_own(make_suite) -> None:
@@ -95,7 +95,7 @@ def test_a_longer_control_differs_from_its_plain_twin_in_its_length_alone(make_s
     suite = make_suite({"controls.longer": 0.1, "training.steps": 50})
     planned = plan(suite)
     plain, longer = (
-        next(c for c in planned.cells if c.role == role and c.arm == "none")
+        next(c for c in planned.cells if c.role == role and c.arm == "plain")
         for role in ("distilled", "longer")
     )
     differing = {

@@ -64,7 +64,7 @@ class Made:
     """Put into every text that a model, a user or a data set could have written."""
 
 
-def cell(role: str, seed: int, divergence: str | None = None, arm: str = "none") -> Cell:
+def cell(role: str, seed: int, divergence: str | None = None, arm: str = "plain") -> Cell:
     key = f"{role}-{seed}-{divergence}-{arm}"
     return Cell(role=role, seed=seed, divergence=divergence, arm=arm, key=key)
 
@@ -76,7 +76,7 @@ def cells(made: Made) -> list[Cell]:
         cell("distilled", seed, divergence, arm)
         for divergence, _ in made.effects
         for seed in made.seeds
-        for arm in ("none", *made.arms)
+        for arm in ("plain", *made.arms)
     ]
     longer = [
         cell("longer", seed, divergence).model_copy(update={"longer": made.longer})
@@ -152,7 +152,7 @@ def run_record(made: Made) -> RunRecord:
 
 def training(one: Cell, made: Made, failed: bool, rng: np.random.Generator) -> TrainingRecord:
     count = 17 if failed else ceil(made.steps * (1 + one.longer))
-    adaptive = one.arm != "none"
+    adaptive = one.arm != "plain"
     steps = tuple(
         Step(
             step=number,
@@ -184,7 +184,7 @@ def level(one: Cell, made: Made) -> float:
     of_role = {"teacher": 0.34, "untrained": 0.08, "sft": 0.24, "distilled": 0.26}
     of_role["longer"] = of_role["distilled"] + made.longer_effect
     base = of_role[one.role]
-    return base + (dict(made.effects)[one.divergence or ""] if one.arm != "none" else 0)
+    return base + (dict(made.effects)[one.divergence or ""] if one.arm != "plain" else 0)
 
 
 def jobs(made: Made) -> list[tuple[str, str, str, int | None]]:
@@ -264,14 +264,14 @@ def timing(made: Made) -> Iterator[TimingRecord]:
             arm=arm,
             device="cpu",
             tokens=412,
-            pairs=tuple((timed("none", 0.02, rng), timed(arm, 0.07, rng)) for _ in range(10)),
+            pairs=tuple((timed("plain", 0.02, rng), timed(arm, 0.07, rng)) for _ in range(10)),
         )
 
 
 def timed(arm: str, loss: float, rng: np.random.Generator) -> TimedStep:
     means = {"teacher": 0.06, "student": 0.05, "loss": loss, "backward": 0.09, "optimizer": 0.01}
     seconds = {phase: float(value * rng.normal(1, 0.04)) for phase, value in means.items()}
-    peak = 900 if arm == "none" else 1080
+    peak = 900 if arm == "plain" else 1080
     return TimedStep(arm=arm, seconds=seconds, peak_bytes=peak * 2**20)
 
 
@@ -316,7 +316,7 @@ def verdicts(made: Made) -> Iterator[VerdictRecord]:
 def both_orders(
     made: Made, divergence: str, seed: int, number: int, effect: float, rng: np.random.Generator
 ) -> Iterator[VerdictRecord]:
-    own, other = (cell("distilled", seed, divergence, arm) for arm in ("adakd", "none"))
+    own, other = (cell("distilled", seed, divergence, arm) for arm in ("adakd", "plain"))
     drawn = rng.random()
     wins = 0.35 + 5 * effect
     same = "candidate" if drawn < wins else "opponent" if drawn < 0.7 else "tie"

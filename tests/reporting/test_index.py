@@ -34,7 +34,7 @@ def test_a_failed_cell_is_named_with_its_reason_and_step(made_store):
 
 
 def test_a_cell_without_any_record_is_missing(made_store):
-    store = made_store(failed=None, missing=("reverse_kl", "none", 20))
+    store = made_store(failed=None, missing=("reverse_kl", "plain", 20))
     (gap,) = index(store).gaps()
     assert (gap.what, gap.status) == ("reverse_kl, seed 20", "missing")
 

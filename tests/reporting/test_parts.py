@@ -29,7 +29,7 @@ def test_overhead_by_hand(tmp_path, made_store):
     store = made_store("empty", timing=False, run=False)
     steps = [
         TimedStep(arm=arm, seconds={"loss": loss, "backward": 0.1}, peak_bytes=peak)
-        for arm, loss, peak in (("none", 0.1, 100), ("adakd", 0.2, 150))
+        for arm, loss, peak in (("plain", 0.1, 100), ("adakd", 0.2, 150))
     ]
     store.add(
         TimingRecord(
@@ -83,7 +83,7 @@ def test_of_many_arms_each_has_charts_with_the_plain_arm(made_store):
     *groups, sft = curves(index(store))
     assert [group.name for group in groups] == [f"reverse_kl + {arm}" for arm in arms]
     for group, arm in zip(groups, arms, strict=True):
-        assert {line.arm for line in group.charts[0].lines} == {"none", arm}
+        assert {line.arm for line in group.charts[0].lines} == {"plain", arm}
     assert sft.name == "sft"
 
 

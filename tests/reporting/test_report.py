@@ -105,7 +105,7 @@ def test_hostile_text_stays_text(made_store):
 
 
 def test_failed_and_missing_cells_are_named(made_store):
-    store = made_store(missing=("reverse_kl", "none", 20))
+    store = made_store(missing=("reverse_kl", "plain", 20))
     lines = Page(render(store)).lines
     text = " ".join(lines)
     assert "2 models failed or incomplete." in text

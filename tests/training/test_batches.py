@@ -149,7 +149,7 @@ def test_both_arms_draw_alike(shop, of, seen) -> None:
     made = shop(row("on_policy", lmbda=0.5))
     seen.clear()
     fresh = []
-    for arm in ("none", "adakd"):
+    for arm in ("plain", "adakd"):
         made.train(of(made, arm=arm))
         fresh.append([is_fresh(batch) for batch in seen])
         first = [batch["input_ids"] for batch in seen[:2]]
@@ -166,7 +166,7 @@ def test_a_seed_has_draws_of_its_own(shop, seen) -> None:
     made = shop(row("on_policy", lmbda=0.5), **{"seeds": [1, 2], "training.steps": 8})
     drawn = []
     for cell in made.plan.cells:
-        if cell.role == "distilled" and cell.arm == "none":
+        if cell.role == "distilled" and cell.arm == "plain":
             seen.clear()
             made.train(cell)
             drawn.append([is_fresh(batch) for batch in seen])
@@ -215,7 +215,7 @@ MOVING = row("replay", threshold=0.4, eps=0, held_out=4, validate_every=0.2, cap
 
 
 @pytest.mark.parametrize("kind", [row("on_policy", lmbda=0.5), MOVING], ids=["on", "replay"])
-@pytest.mark.parametrize("arm", ["none", "adakd"])
+@pytest.mark.parametrize("arm", ["plain", "adakd"])
 def test_a_killed_training_goes_on_to_the_same_end(shop, of, kind: Any, arm: str) -> None:
     changes = {"training.steps": 9, "training.learning_rate": 0.05}
     straight, broken = shop(kind, "straight", **changes), shop(kind, "broken", **changes)
@@ -306,7 +306,7 @@ def test_both_arms_are_timed_on_one_generated_batch(shop, of, lmbda: float) -> N
 def test_sequence_level_learns_from_the_teachers_own_text_through_the_cache(shop, of, seen) -> None:
     made = shop(row("sequence_level"), **{"timing.pairs": 0})
     seen.clear()
-    for arm in ("none", "adakd"):
+    for arm in ("plain", "adakd"):
         made.train(of(made, arm=arm))
     (answers,) = made.lessons.answers
     rows = made.encoded.examples

@@ -154,7 +154,7 @@ def test_hidden_states_say_what_their_logits_say() -> None:
 # --- in a training ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arm", ["none", "adakd", "ctkd"])
+@pytest.mark.parametrize("arm", ["plain", "adakd", "ctkd"])
 def test_looking_changes_no_weight(make_suite, workshop, of, arm: str) -> None:
     """Not a bit, dropout and micro-batches included; and no key, so that it costs nothing anew."""
     changes = {

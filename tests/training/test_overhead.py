@@ -36,7 +36,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     real = overhead.distillation_loss
 
     def spy(student: Any, teacher: Any, objective: Objective, batch: Any, clock: Any) -> Any:
-        steps.append(("none" if objective.adaptive is None else "adakd", batch))
+        steps.append(("plain" if objective.adaptive is None else "adakd", batch))
         return real(student, teacher, objective, batch, clock)
 
     monkeypatch.setattr(overhead, "distillation_loss", spy)
@@ -51,7 +51,7 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
     told: list[int] = []
     record = measure(shop(3, 2), of, told.append)
     seen, memory = seen[:-2], seen[-2:]
-    assert [arm for arm, _ in seen] == ["none", "adakd", "adakd", "none"] * 2 + ["none", "adakd"]
+    assert [arm for arm, _ in seen] == ["plain", "adakd", "adakd", "plain"] * 2 + ["plain", "adakd"]
     for (_, one), (_, other) in zip(seen[::2], seen[1::2], strict=True):
         assert all(torch.equal(one[field], other[field]) for field in one)
     batches = [batch["input_ids"] for _, batch in seen[::2]]
@@ -61,7 +61,7 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
     counted = [int((batch["labels"][:, 1:] != IGNORED).sum()) for _, batch in seen[4::2]]
     assert record.tokens == round(sum(counted) / 3)
     largest = max(batches, key=torch.Tensor.numel)
-    assert [arm for arm, _ in memory] == ["none", "adakd"]
+    assert [arm for arm, _ in memory] == ["plain", "adakd"]
     assert all(torch.equal(batch["input_ids"], largest) for _, batch in memory)
 
 
@@ -100,7 +100,7 @@ def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
     record = measure(shop(2, 0), of)
     assert (record.divergence, record.arm) == ("reverse_kl", "adakd")
     for pair in record.pairs:
-        assert [step.arm for step in pair] == ["none", "adakd"]
+        assert [step.arm for step in pair] == ["plain", "adakd"]
         for step in pair:
             assert set(step.seconds) == set(get_args(Phase)) - {"generation"}
             assert min(step.seconds.values()) > 0

@@ -98,7 +98,7 @@ def test_fifty_steps_end_where_whole_logits_of_a_live_teacher_lead(
 ) -> None:
     def train(name: str, cache: str) -> list[Any]:
         made = shop(name, **{"teacher.cache": cache, "training.steps": 50})
-        cells = of(made, arm="none"), of(made, arm="adakd")
+        cells = of(made, arm="plain"), of(made, arm="adakd")
         return [(made.train(cell).steps[-1], made.load(cell).state_dict()) for cell in cells]
 
     fast = train("fast", "float32")

@@ -73,7 +73,7 @@ def test_a_neutral_adakd_trains_to_the_plain_arms_very_weights(
     suite = make_suite({"arms": arms, "student.config.attention_dropout": 0.1, **changes})
     shop = workshop(suite)
     shop.train(of(shop, "teacher"))
-    plain, neutral, real = (of(shop, arm=arm) for arm in ("none", "neutral", "adakd"))
+    plain, neutral, real = (of(shop, arm=arm) for arm in ("plain", "neutral", "adakd"))
     records = [shop.train(cell) for cell in (plain, neutral, real)]
     assert equal(weights(shop, plain), weights(shop, neutral))
     assert without_times(records[0].steps) == without_times(records[1].steps)
@@ -84,7 +84,7 @@ def test_arms_begin_with_the_same_student_and_the_teacher_stays(make_suite, work
     shop = workshop(make_suite())
     shop.train(of(shop, "teacher"))
     teacher = {name: value.clone() for name, value in shop.teacher.state_dict().items()}
-    losses = [shop.train(of(shop, arm=arm)).steps[0] for arm in ("none", "adakd")]
+    losses = [shop.train(of(shop, arm=arm)).steps[0] for arm in ("plain", "adakd")]
     assert equal(dict(shop.teacher.state_dict()), teacher)
     untrained = shop.untrained(1).state_dict()
     assert not equal(untrained, weights(shop, of(shop)))
@@ -111,9 +111,9 @@ def test_a_seed_decides_weights_and_order(
         shop.train(cell)
         batches[cell.seed, cell.arm], seen[:] = list(seen), []
     for seed in (1, 2):
-        pairs = zip(batches[seed, "none"], batches[seed, "adakd"], strict=True)
+        pairs = zip(batches[seed, "plain"], batches[seed, "adakd"], strict=True)
         assert all(torch.equal(one, other) for one, other in pairs)
-    first, second = batches[1, "none"], batches[2, "none"]
+    first, second = batches[1, "plain"], batches[2, "plain"]
     assert not any(torch.equal(one, other) for one, other in zip(first, second, strict=True))
 
 
@@ -153,7 +153,7 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize("arm", ["none", "restless"])
+@pytest.mark.parametrize("arm", ["plain", "restless"])
 @pytest.mark.parametrize("lora", [None, {"r": 2, "dropout": 0.1}], ids=["full", "lora"])
 def test_a_killed_training_goes_on_to_the_same_end(make_suite, workshop, of, arm, lora) -> None:
     suite = make_suite({**LONG, "training.lora": lora, "student.config.attention_dropout": 0.1})

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adakd.judging.comparisons import AGAIN, ALL, TWIN
+from adakd.judging.comparisons import AGAIN, ALL
+from adakd.planning import PLAIN
 from adakd.reporting.index import Index, Method
 from adakd.reporting.judges.agreement import Agreements, agreements
 from adakd.reporting.judges.referees import Referee, referees
@@ -122,7 +123,7 @@ def contests(
             (row for family in families for row in _worded(family)),
             key=lambda c: (
                 c.against == ALL,
-                c.against != TWIN,
+                c.against != PLAIN,
                 c.against,
                 judges[c.judge],
                 order.get(c.method, 0),

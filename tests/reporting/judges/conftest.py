@@ -243,7 +243,7 @@ def two_files(made_store: Callable[..., Store], tmp_path: Path) -> Callable[...,
     """Return a function that has two files of answers judged, which no suite knows of."""
 
     def make(*minds: Mind, references: bool = True) -> Store:
-        names = {"none": "theirs", "adakd": "ours"}
+        names = {"plain": "theirs", "adakd": "ours"}
         scores = [
             of_file(score, names[score.cell.arm], references)
             for score in made_store("source", **SMALL).of(ScoreRecord)
@@ -260,7 +260,7 @@ def two_files(made_store: Callable[..., Store], tmp_path: Path) -> Callable[...,
 
 def of_file(score: ScoreRecord, name: str, references: bool) -> ScoreRecord:
     """Return a score as that of a file; without references there is no ROUGE-L."""
-    own = {"role": "file", "divergence": name, "arm": "none", "seed": 0, "key": name}
+    own = {"role": "file", "divergence": name, "arm": "plain", "seed": 0, "key": name}
     items = [
         item if references else item.model_copy(update={"value": None}) for item in score.items
     ]

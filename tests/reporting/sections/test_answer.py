@@ -20,7 +20,7 @@ def test_words_find_the_effects_that_were_put_in(made_store):
 
 def test_the_same_scores_in_both_arms_are_not_separable(made_store):
     store = made_store(failed=None)
-    plain = [s for s in store.of(ScoreRecord) if s.cell.arm == "none" and s.cell.divergence]
+    plain = [s for s in store.of(ScoreRecord) if s.cell.arm == "plain" and s.cell.divergence]
     for score in plain:
         twin = next(
             s

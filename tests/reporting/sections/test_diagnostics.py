@@ -52,7 +52,7 @@ def cells(store: Store, arm: str):
 def looked(made_store):
     """Three looks at two seeds of AdaKD, one look at a plain student."""
     store = made_store()
-    (plain, *_), adaptive = cells(store, "none"), cells(store, "adakd")
+    (plain, *_), adaptive = cells(store, "plain"), cells(store, "adakd")
     same = Histogram(low=0.5, high=1.5, counts=(0, 8, 0))
     store.add(*(look(cell, step) for cell in adaptive[1::-1] for step in (60, 1, 30)))
     store.add(look(plain, 1, temperature=ONE, after=same, text=HOSTILE))
@@ -72,7 +72,7 @@ def test_looks_are_of_the_first_seed_in_order_of_steps(looked):
 
 
 def test_looks_at_cells_of_other_settings_are_left_out(looked):
-    cell = cells(looked, "none")[0].model_copy(update={"key": "older", "divergence": "forward_kl"})
+    cell = cells(looked, "plain")[0].model_copy(update={"key": "older", "divergence": "forward_kl"})
     looked.add(look(cell, 1))
     assert len(diagnosed(looked, index(looked))) == 2
 
@@ -130,7 +130,7 @@ def test_hostile_tokens_stay_text(looked):
 
 def test_a_share_that_no_group_has_is_not_drawn(made_store):
     store = made_store()
-    cell = cells(store, "none")[0]
+    cell = cells(store, "plain")[0]
     store.add(*(look(cell, step, share=None) for step in (1, 2, 3)))
     (one,) = diagnosed(store, index(store))
     assert one.shares is not None

@@ -25,7 +25,7 @@ def with_step(store: Store, plain: float, adaptive: float, optimizer: float = 0.
     for record in store.of(TimingRecord):
         pair = tuple(
             TimedStep(arm=arm, seconds={"loss": seconds, "optimizer": optimizer}, peak_bytes=None)
-            for arm, seconds in (("none", plain), (record.arm, adaptive))
+            for arm, seconds in (("plain", plain), (record.arm, adaptive))
         )
         store.add(record.model_copy(update={"pairs": (pair,) * 4}))
     return store
@@ -131,7 +131,7 @@ def test_a_failed_or_missing_longer_arm_is_said(made_store):
 
 
 def test_without_a_score_of_the_plain_arm_there_is_no_chart(made_store):
-    store = made_store(failed=None, seeds=(10,), missing=("reverse_kl", "none", 10))
+    store = made_store(failed=None, seeds=(10,), missing=("reverse_kl", "plain", 10))
     assert set(rows_of(store)) == {"forward_kl", "skew_reverse_kl(lam=0.1)"}
     store = made_store("unscored", failed=None, longer=0.1)
     row = rows_of(store)["reverse_kl"]

@@ -7,8 +7,9 @@ from rich.markup import escape
 
 from adakd.config import Suite
 from adakd.data import Row, read_rows
-from adakd.judging import TWIN, ItemText, Panel, Subject, judge_answers
+from adakd.judging import ItemText, Panel, Subject, judge_answers
 from adakd.judging.answer_files import read_answers
+from adakd.planning import PLAIN
 from adakd.progress import Progress
 from adakd.reporting import vetting_warnings
 from adakd.store import Store
@@ -16,7 +17,7 @@ from adakd.store.records import ScoreRecord
 
 
 def subject_of(
-    folder: Path, against: str = TWIN, files: tuple[Path, Path] | None = None
+    folder: Path, against: str = PLAIN, files: tuple[Path, Path] | None = None
 ) -> Subject:
     """Return what is to be judged: the answers of a run, or those of two files."""
     if files is not None:
