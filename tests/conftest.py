@@ -156,19 +156,19 @@ def make_suite(suite_file: WriteSuite) -> MakeSuite:
     return make
 
 
+REGISTRIES = (divergence, policy, adaptive, focus, indicator, temperature, judge_backend)
+SHIPPED_PARTS = [dict(registry._parts) for registry in REGISTRIES]
+
+
 @pytest.fixture(autouse=True)
 def _plugins_of_one_test() -> Iterator[None]:
-    """Forget the parts that a test registers."""
-    registries = (divergence, policy, adaptive, focus, indicator, temperature, judge_backend)
-    before = [dict(registry._parts) for registry in registries]
-    modules = set(sys.modules)
+    """Forget the parts that a test, or a fixture of wider scope, registers."""
     yield
-    for registry, parts in zip(registries, before, strict=True):
+    for registry, parts in zip(REGISTRIES, SHIPPED_PARTS, strict=True):
         registry._parts.clear()
         registry._parts.update(parts)
-    for name in set(sys.modules) - modules:
-        if name.startswith("adakd_plugin_"):
-            del sys.modules[name]
+    for name in [name for name in sys.modules if name.startswith("adakd_plugin_")]:
+        del sys.modules[name]
 
 
 Command = Callable[..., subprocess.Popen[str]]

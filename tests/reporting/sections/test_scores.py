@@ -46,7 +46,7 @@ def test_spread_is_over_sampling_seeds_where_there_is_one_training_seed(made_sto
     teacher = [
         100 * s.value
         for s in store.of(ScoreRecord)
-        if s.key.startswith("teacher-10-None-none-dolly-")
+        if s.key.startswith("teacher-10-None-plain-dolly-")
     ]
     found = fields(table, "teacher")["dolly"]
     assert found.std == pytest.approx(stdev(teacher[:3]))
