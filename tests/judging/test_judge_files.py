@@ -182,7 +182,7 @@ class Own:
     def __init__(self, *, taste: str = "none") -> None:
         self.taste = taste
     def traits(self): return Traits()
-    def deciding(self): return {{"taste": self.taste}}
+    def fingerprint(self): return {{"taste": self.taste}}
     def tokens(self, question): return None
     @asynccontextmanager
     async def open(self, mode): yield Session(self.ask, "own")
@@ -197,7 +197,7 @@ def test_a_plugin_beside_the_file_is_a_backend_and_its_code_decides(
     (tmp_path / "two.py").write_text(PLUGIN.format(name="two", verdict="first"), encoding="utf-8")
     file = write("own", kind="one", plugins=["one.py"], taste="plain")
     judge = load_judge(file)
-    assert judge.backend.deciding() == {"taste": "plain"}
+    assert judge.backend.fingerprint() == {"taste": "plain"}
     assert load_judge(file).id == judge.id
     assert load_judge(file, ["taste=sweet"]).id != judge.id
     # the same settings, but other code: a file whose code changed is another judge
