@@ -39,7 +39,7 @@ _SAMPLES, _SAMPLE = 64, 1 << 16
 _HELLO = Question(ItemText("Say yes.", "", ()), "yes", "no")
 
 
-@judge_backend("decision")
+@judge_backend("in_process")
 @dataclass(frozen=True, kw_only=True)
 class InProcess:
     """Asks any chat model that transformers loads, in float32, on the accelerator or the CPU.

@@ -325,12 +325,12 @@ def test_a_folder_is_told_by_its_name_alone(judge: InProcess) -> None:
     assert judge.traits().model == "tiny"
     assert replace(judge, gguf_file="Some-1B.Q4.gguf").traits().model == "Some-1B.Q4"
     assert judge.traits().concurrency == 1
-    assert load_judge("decision").family == "qwen"
+    assert load_judge("in_process").family == "qwen"
 
 
 def test_reading_a_judge_imports_no_model_library() -> None:
     code = (
-        "import sys; from adakd.judging import load_judge; load_judge('decision');"
+        "import sys; from adakd.judging import load_judge; load_judge('in_process');"
         "print({'torch', 'transformers', 'openai', 'sklearn'} & set(sys.modules))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
