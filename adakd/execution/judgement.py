@@ -1,4 +1,4 @@
-"""Judges asked about the answers of a run, or of two files. Imports no torch."""
+"""Judge the answers of a run, or of two files. Imports no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path

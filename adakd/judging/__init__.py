@@ -22,7 +22,7 @@ from adakd.judging.base import (
 )
 from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, Items, Subject
 from adakd.judging.judge_files import Panel, load_judge, load_panel
-from adakd.judging.runner import Judged, Summary, check, judge_answers
+from adakd.judging.runner import JudgingResult, Summary, check, judge_answers
 
 __all__ = [
     "AGAIN",
@@ -35,7 +35,7 @@ __all__ = [
     "Items",
     "Judge",
     "JudgeError",
-    "Judged",
+    "JudgingResult",
     "OpenAI",
     "Panel",
     "Question",

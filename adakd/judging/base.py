@@ -10,7 +10,7 @@ from adakd.config.judge import Asks, Prices, Vetting
 from adakd.errors import AdakdError
 from adakd.registry import Registry
 
-Choice = Literal["first", "second", "tie", "rated", "failed"]
+Preference = Literal["first", "second", "tie", "rated", "failed"]
 
 
 class JudgeError(AdakdError):
@@ -40,7 +40,7 @@ class Question:
 class Verdict:
     """What a judge said to one question."""
 
-    choice: Choice
+    choice: Preference
     reason: str = ""
     """The judge's words, or why it failed."""
     seconds: float = 0.0
@@ -97,7 +97,7 @@ class Backend(Protocol):
         """Return what the asking must know."""
         ...
 
-    def deciding(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Mapping[str, Any]:
         """Return all that a verdict depends on: no key, no timeout, texts instead of paths."""
         ...
 

@@ -1,4 +1,4 @@
-"""What a judging would take, told from its questions alone; asks nothing."""
+"""Estimate the cost of a judging from its open queries; nothing is asked."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
@@ -8,71 +8,71 @@ from typing import TypeVar
 
 from adakd.config.judge import Prices
 from adakd.judging.base import Judge, Question, Tokens
-from adakd.judging.queries import Asking
+from adakd.judging.queries import Query
 from adakd.store import Store
 from adakd.store.records import VerdictRecord, VettingRecord
 
 MILLION = 1_000_000
-_Spoken = VerdictRecord | VettingRecord
+_Reply = VerdictRecord | VettingRecord
 _R = TypeVar("_R", VerdictRecord, VettingRecord)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one judge would be asked, and what that takes; None where it cannot be told."""
+    """Queries to one judge and their cost; None where it cannot be estimated."""
 
     judge: str
     """The judge's id."""
     questions: int
-    """To ask about the answers: two for an item, one for each order."""
+    """Open queries about the answers: two for an item, one for each order."""
     vetting: int
-    """To ask about pairs whose answer is known."""
+    """Open queries about pairs with a known answer."""
     known: int
-    """Questions answered before."""
+    """Queries answered before."""
     reused: int
-    """Questions in the same words as another one, which is asked or was: they cost nothing."""
+    """Queries with the same text as another one, sent now or before: they cost nothing."""
     identical: int
-    """Pairs of the same answer twice, which no judge is asked about."""
+    """Pairs of identical answers, which are never sent."""
     prompt_tokens: int | None
-    """About so many."""
+    """An estimate."""
     completion_tokens: int | None
-    """At most."""
+    """Upper bound."""
     cost: float | None
-    """At most; None without prices."""
+    """Upper bound; None without prices."""
     expected_cost: float | None
-    """With completions as long as this judge's were so far; None where there are none."""
+    """With this judge's mean completion length so far; None without any."""
     currency: str | None
     """None without prices."""
     seconds: float | None
-    """At the speed of this judge so far."""
+    """At this judge's mean latency so far."""
 
 
 def cost(
     judge: Judge,
-    questions: Iterable[Asking],
-    vetting: Iterable[Asking],
+    queries: Iterable[Query],
+    vetting: Iterable[Query],
     store: Store,
     settled: Iterable[VerdictRecord] = (),
 ) -> Cost:
-    """Return what it would take to ask one judge of a panel.
+    """Estimate the cost of asking one judge of a panel.
 
     Args:
-        judge: whose part of all that is given counts.
-        questions: that are open; those in the same words are asked once.
-        vetting: the open ones of the vetting.
-        store: what the judge said so far tells how fast it is and how long it speaks.
-        settled: verdicts on the answers that need no asking, in the store or still to be put there.
+        judge: only its share of the other arguments counts.
+        queries: open ones of the panel; those with the same text are sent once.
+        vetting: open ones of the vetting.
+        store: its verdicts give the judge's latency and completion length.
+        settled: verdicts on the answers that need no query, whether stored yet or not.
     """
-    mine = [asking for asking in questions if asking.judge.id == judge.id]
+    mine = [query for query in queries if query.judge.id == judge.id]
     once = _distinct(mine)
-    vetted = _distinct(asking for asking in vetting if asking.judge.id == judge.id)
+    vetted = _distinct(query for query in vetting if query.judge.id == judge.id)
     verdicts = _of(judge, store.of(VerdictRecord))
     why = _settled(_of(judge, settled), {record.key for record in verdicts})
-    asked: list[_Spoken] = [*filter(_was_asked, verdicts)]
-    asked += _of(judge, store.of(VettingRecord))
+    replies: list[_Reply] = [*filter(_was_asked, verdicts)]
+    replies += _of(judge, store.of(VettingRecord))
     to_ask = once + vetted
     most = _tokens(judge, to_ask)
-    usual = most and _usual(most, asked, len(to_ask))
+    usual = most and _usual(most, replies, len(to_ask))
     return Cost(
         judge=judge.id,
         questions=len(once),
@@ -85,7 +85,7 @@ def cost(
         cost=_price(most, judge.prices),
         expected_cost=_price(usual, judge.prices),
         currency=judge.prices.currency if judge.prices else None,
-        seconds=_seconds(judge, asked, len(to_ask)),
+        seconds=_seconds(judge, replies, len(to_ask)),
     )
 
 
@@ -94,7 +94,7 @@ def _of(judge: Judge, records: Iterable[_R]) -> list[_R]:
 
 
 def _settled(records: Iterable[VerdictRecord], stored: Set[str]) -> Counter[str]:
-    """Count the verdicts that need no asking, by why."""
+    """Count the verdicts that need no query, by reason."""
     found: Counter[str] = Counter()
     for record in records:
         source = "known" if record.key in stored else "reused"
@@ -103,16 +103,16 @@ def _settled(records: Iterable[VerdictRecord], stored: Set[str]) -> Counter[str]
 
 
 def _was_asked(record: VerdictRecord) -> bool:
-    """Tell whether a record is of a call and not of a verdict that cost nothing."""
+    """Tell whether a verdict was asked for, rather than settled without a query."""
     return record.verdict != "identical" and not record.reused
 
 
-def _distinct(askings: Iterable[Asking]) -> list[Question]:
-    return list({asking.words: asking.question for asking in askings}.values())
+def _distinct(queries: Iterable[Query]) -> list[Question]:
+    return list({query.words: query.question for query in queries}.values())
 
 
 def _tokens(judge: Judge, questions: Sequence[Question]) -> Tokens | None:
-    """Return what all questions take together; None if any is not counted."""
+    """Return the tokens of all questions together; None if a question has no count."""
     prompt = completion = 0
     for question in questions:
         one = judge.backend.tokens(question)
@@ -123,9 +123,9 @@ def _tokens(judge: Judge, questions: Sequence[Question]) -> Tokens | None:
     return Tokens(prompt, completion)
 
 
-def _usual(most: Tokens, said: Sequence[_Spoken], questions: int) -> Tokens | None:
-    """Return the tokens with completions of the mean length so far."""
-    lengths = [r.completion_tokens for r in said if r.completion_tokens is not None]
+def _usual(most: Tokens, replies: Sequence[_Reply], questions: int) -> Tokens | None:
+    """Return the tokens at the mean completion length so far."""
+    lengths = [r.completion_tokens for r in replies if r.completion_tokens is not None]
     return Tokens(most.prompt, round(fmean(lengths) * questions)) if lengths else None
 
 
@@ -135,9 +135,9 @@ def _price(tokens: Tokens | None, prices: Prices | None) -> float | None:
     return (tokens.prompt * prices.prompt + tokens.completion * prices.completion) / MILLION
 
 
-def _seconds(judge: Judge, said: Sequence[_Spoken], questions: int) -> float | None:
-    """Return the time of all questions at the mean latency; a failed call says nothing of it."""
-    latencies = [record.seconds for record in said if record.verdict != "failed"]
+def _seconds(judge: Judge, replies: Sequence[_Reply], questions: int) -> float | None:
+    """Return the time of all questions at the mean latency, failed calls left out."""
+    latencies = [record.seconds for record in replies if record.verdict != "failed"]
     if not latencies:
         return None
     at_once = max(1, min(judge.backend.traits().concurrency, questions))

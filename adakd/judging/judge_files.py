@@ -108,7 +108,7 @@ def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
     except AdakdError as error:
         raise AdakdError(f"{file}: {error}") from None
     decides = digest(
-        JUDGING_VERSION, config.kind, backend.deciding(), [file_digest(path) for path in code]
+        JUDGING_VERSION, config.kind, backend.fingerprint(), [file_digest(path) for path in code]
     )
     model = backend.traits().model
     return Judge(

@@ -1,4 +1,4 @@
-"""Duels and known pairs -> the questions of a judge, and its verdicts -> records."""
+"""Turn matches and known pairs into queries to a judge, and its verdicts into records."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -6,19 +6,19 @@ from typing import Literal, Protocol
 
 from adakd.config.hashing import digest
 from adakd.judging.base import Judge, Question, Verdict
-from adakd.judging.comparisons import Duel
+from adakd.judging.comparisons import Match
 from adakd.judging.vetting import KnownPair
-from adakd.store.records import Said, VerdictRecord, VettingRecord
+from adakd.store.records import JudgeReply, VerdictRecord, VettingRecord
 
-Sides = Literal["candidate", "opponent", "tie", "rated", "failed", "identical"]
+MatchVerdict = Literal["candidate", "opponent", "tie", "rated", "failed", "identical"]
 
 
-class Asking(Protocol):
-    """A question that a judge is to be asked, and how its verdict is kept."""
+class Query(Protocol):
+    """A question for a judge, and the record made of its verdict."""
 
     @property
     def judge(self) -> Judge:
-        """Who is asked."""
+        """The judge to ask."""
         ...
 
     @property
@@ -28,65 +28,65 @@ class Asking(Protocol):
 
     @property
     def words(self) -> str:
-        """Hash of what the judge is shown: the same words are asked once."""
+        """Hash of the text shown to the judge: the same text is sent only once."""
         ...
 
     @property
     def question(self) -> Question:
-        """What the judge is shown."""
+        """The question shown to the judge."""
         ...
 
     def record(self, verdict: Verdict, reused: bool = False) -> VerdictRecord | VettingRecord:
-        """Return the verdict as it is stored."""
+        """Return the record of a verdict."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class DuelAsking:
-    """A duel in one order."""
+class MatchQuery:
+    """A match in one order."""
 
     judge: Judge
-    duel: Duel
+    match: Match
     candidate_first: bool
     words: str
     key: str
 
     @property
     def question(self) -> Question:
-        """The two answers, or for a judge that rates the first one."""
-        return self.duel.question(self.candidate_first, self.judge.backend.traits().asks)
+        """Both answers, or the first one for a rating judge."""
+        return self.match.question(self.candidate_first, self.judge.backend.traits().asks)
 
     def record(self, verdict: Verdict, reused: bool = False) -> VerdictRecord:
-        """Return the verdict on candidate and opponent instead of first and second."""
+        """Return the record, with candidate and opponent in place of first and second."""
         return self._record(_side(verdict, self.candidate_first), verdict, reused)
 
     def identical(self) -> VerdictRecord:
-        """Return the record of a duel between two answers that are the same."""
+        """Return the record of a match between identical answers."""
         return self._record("identical", Verdict("tie"), reused=False)
 
-    def _record(self, said: Sides, verdict: Verdict, reused: bool) -> VerdictRecord:
-        pair = self.duel.pair
+    def _record(self, result: MatchVerdict, verdict: Verdict, reused: bool) -> VerdictRecord:
+        comparison = self.match.comparison
         return VerdictRecord(
             key=self.key,
             judge=self.judge.id,
-            against=pair.against,
-            candidate=pair.candidate.cell,
-            opponent=pair.opponent and pair.opponent.cell,
-            task=self.duel.task,
-            item=self.duel.item,
-            sampling_seed=pair.candidate.sampling_seed,
+            against=comparison.against,
+            candidate=comparison.candidate.cell,
+            opponent=comparison.opponent and comparison.opponent.cell,
+            task=self.match.task,
+            item=self.match.item,
+            sampling_seed=comparison.candidate.sampling_seed,
             candidate_first=self.candidate_first,
-            verdict=said,
-            probabilities=_turned(verdict.probabilities, self.candidate_first),
+            verdict=result,
+            probabilities=_in_order(verdict.probabilities, self.candidate_first),
             words=self.words,
             reused=reused,
-            **_said(verdict),
+            **_reply_fields(verdict),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class VettingAsking:
-    """A pair whose answer is known, in one order."""
+class VettingQuery:
+    """A known pair in one order."""
 
     judge: Judge
     pair: KnownPair
@@ -96,12 +96,12 @@ class VettingAsking:
 
     @property
     def question(self) -> Question:
-        """The two answers, or for a judge that rates the first one."""
+        """Both answers, or the first one for a rating judge."""
         return self.pair.question(self.right_first, self.judge.backend.traits().asks)
 
     def record(self, verdict: Verdict, reused: bool = False) -> VettingRecord:
-        """Return the verdict on right and wrong instead of first and second."""
-        names: dict[Sides, Literal["right", "wrong", "tie", "rated", "failed"]] = {
+        """Return the record, with right and wrong in place of first and second."""
+        names: dict[MatchVerdict, Literal["right", "wrong", "tie", "rated", "failed"]] = {
             "candidate": "right",
             "opponent": "wrong",
             "tie": "tie",
@@ -117,37 +117,37 @@ class VettingAsking:
             right_first=self.right_first,
             length_difference=self.pair.length_difference,
             verdict=names[_side(verdict, self.right_first)],
-            **_said(verdict),
+            **_reply_fields(verdict),
         )
 
 
-def duel_askings(judge: Judge, duel: Duel) -> Iterator[DuelAsking]:
-    """Yield the questions of a duel: both orders, the first of them drawn by the item.
+def match_queries(judge: Judge, match: Match) -> Iterator[MatchQuery]:
+    """Yield both orders of a match, which one first being drawn by the item.
 
-    Answers that are the same make one asking, which is never sent.
+    Identical answers make a single query, which is never sent.
     """
-    pair, asks = duel.pair, judge.backend.traits().asks
-    cells = pair.candidate.cell.key, pair.opponent and pair.opponent.cell.key
-    place = duel.task, duel.item, pair.candidate.sampling_seed
+    comparison, asks = match.comparison, judge.backend.traits().asks
+    cells = comparison.candidate.cell.key, comparison.opponent and comparison.opponent.cell.key
+    place = match.task, match.item, comparison.candidate.sampling_seed
     drawn = int(digest("order", place), 16) % 2 == 0
-    for candidate_first in (drawn,) if duel.identical else (drawn, not drawn):
-        # All that decides the verdict: other texts under the same ids are another question.
-        words = digest(judge.id, duel.question(candidate_first, asks))
-        key = digest("verdict", pair.against, cells, place, words, candidate_first)
-        yield DuelAsking(judge, duel, candidate_first, words, key)
+    for candidate_first in (drawn,) if match.identical else (drawn, not drawn):
+        # all that the verdict depends on: other texts under the same ids are another question
+        words = digest(judge.id, match.question(candidate_first, asks))
+        key = digest("verdict", comparison.against, cells, place, words, candidate_first)
+        yield MatchQuery(judge, match, candidate_first, words, key)
 
 
-def vetting_askings(judge: Judge, pair: KnownPair) -> Iterator[VettingAsking]:
-    """Yield the questions of a known pair in both orders."""
+def vetting_queries(judge: Judge, pair: KnownPair) -> Iterator[VettingQuery]:
+    """Yield both orders of a known pair."""
     asks = judge.backend.traits().asks
     for right_first in (True, False):
         words = digest(judge.id, pair.question(right_first, asks))
         key = digest("vetting", pair.task, pair.item, pair.case, words, right_first)
-        yield VettingAsking(judge, pair, right_first, words, key)
+        yield VettingQuery(judge, pair, right_first, words, key)
 
 
 def verdict_of(record: VerdictRecord) -> Verdict:
-    """Return what the judge said to the words of a record, to use it for another pair."""
+    """Return the verdict of a record, for another match with the same text."""
     kept: Mapping[str, Literal["tie", "rated", "failed"]] = {
         "tie": "tie",
         "rated": "rated",
@@ -160,18 +160,18 @@ def verdict_of(record: VerdictRecord) -> Verdict:
         seconds=record.seconds,
         prompt_tokens=record.prompt_tokens,
         completion_tokens=record.completion_tokens,
-        probabilities=_turned(record.probabilities, record.candidate_first),
+        probabilities=_in_order(record.probabilities, record.candidate_first),
         score=record.score,
     )
 
 
-def _side(verdict: Verdict, candidate_first: bool) -> Sides:
+def _side(verdict: Verdict, candidate_first: bool) -> MatchVerdict:
     if verdict.choice == "first" or verdict.choice == "second":
         return "candidate" if (verdict.choice == "first") == candidate_first else "opponent"
     return verdict.choice
 
 
-def _turned(
+def _in_order(
     probabilities: tuple[float, float, float] | None, straight: bool
 ) -> tuple[float, float, float] | None:
     if probabilities is None or straight:
@@ -180,7 +180,7 @@ def _turned(
     return second, first, tie
 
 
-def _said(verdict: Verdict) -> dict[str, object]:
-    """Return the fields that every record of a verdict has; half a character cannot be stored."""
+def _reply_fields(verdict: Verdict) -> dict[str, object]:
+    """Return the fields that all records of a verdict share; lone surrogates are replaced."""
     whole = verdict.reason.encode("utf-8", "replace").decode()
-    return {name: getattr(verdict, name) for name in Said.model_fields} | {"reason": whole}
+    return {name: getattr(verdict, name) for name in JudgeReply.model_fields} | {"reason": whole}

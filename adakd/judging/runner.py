@@ -1,4 +1,4 @@
-"""Asks judges about the answers of a run: both orders, each verdict stored as it lands."""
+"""Have judges compare answers in both orders, storing each verdict as it arrives."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
@@ -12,75 +12,83 @@ from adakd.config.hashing import digest
 from adakd.config.judge import Outcome
 from adakd.errors import AdakdError
 from adakd.judging.base import Judge, JudgeError, Session, Verdict
-from adakd.judging.comparisons import Duel, Items, Pair, Subject, chance_pairs, duels, pairs
+from adakd.judging.comparisons import (
+    Comparison,
+    Items,
+    Match,
+    Subject,
+    chance_comparisons,
+    comparisons,
+    matches,
+)
 from adakd.judging.cost import Cost, cost
 from adakd.judging.judge_files import JURY, Panel
 from adakd.judging.queries import (
-    Asking,
-    DuelAsking,
-    VettingAsking,
-    duel_askings,
+    MatchQuery,
+    Query,
+    VettingQuery,
+    match_queries,
     verdict_of,
-    vetting_askings,
+    vetting_queries,
 )
-from adakd.judging.scoreboard import Bout, Tally
+from adakd.judging.scoreboard import MatchState, Scoreboard
 from adakd.judging.vetting import known_pairs
 from adakd.planning import PLAIN
 from adakd.store import Store
 from adakd.store.records import ExampleRecord, JudgeRecord, VerdictRecord, VettingRecord
 
 BATCH = 20
-"""Prompts that are judged between two looks at the interval."""
+"""Prompts judged between two checks of the intervals."""
 
-A = TypeVar("A", bound=Asking)
+Q = TypeVar("Q", bound=Query)
 OnProgress = Callable[[int, int], None]
-"""Called with the number of questions answered, and of those to ask."""
+"""Called with the number of queries answered so far and in total."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a judging came to, for one judge or the jury, over all its pairs."""
+    """Outcomes of a judging over all its comparisons, for one judge or the jury."""
 
     judge: str
     against: str
-    pairs: int
+    comparisons: int
     outcomes: Mapping[Outcome, int]
-    """Prompts of pairs by outcome; a failed one is asked again by the next judging."""
+    """Matches by outcome; failed ones are asked again by the next judging."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a judging did."""
+class JudgingResult:
+    """The result of a judging."""
 
     summaries: tuple[Summary, ...]
-    """Of each judge, and last of the jury if there are several."""
+    """One for each judge, and the jury's last if there are several judges."""
     asked: int
-    """Questions asked this time, two for a pair, one for each order; vetting not counted."""
+    """Queries sent this time, two for a match, one for each order; without vetting."""
     seconds: float
     failure: str | None
-    """Why the first of the failed questions failed."""
+    """Why the first failed query failed."""
 
 
 @dataclass(frozen=True)
-class Questions:
-    """All that a judging has to find out, and what is known of it."""
+class JudgingPlan:
+    """All queries of a judging, and the verdicts that are known already."""
 
-    found: tuple[Pair, ...]
-    bouts: tuple[tuple[Bout, ...], ...]
-    """Prompt by prompt."""
-    vetting: tuple[VettingAsking, ...]
-    """Those that are still to be asked."""
+    comparisons: tuple[Comparison, ...]
+    prompts: tuple[tuple[MatchState, ...], ...]
+    """PromptTemplate by prompt."""
+    vetting: tuple[VettingQuery, ...]
+    """Open queries only."""
 
-    def open(self, prompts: Iterable[Sequence[Bout]]) -> list[DuelAsking]:
-        """Return what is to be asked of some prompts."""
-        return [asking for prompt in prompts for bout in prompt for asking in bout.open]
+    def open(self, prompts: Iterable[Sequence[MatchState]]) -> list[MatchQuery]:
+        """Return the open queries of some prompts."""
+        return [query for prompt in prompts for state in prompt for query in state.open]
 
 
 def check(panel: Panel) -> None:
-    """Find out whether judges can be asked at all.
+    """Check that the judges of a panel can be asked.
 
     Raises:
-        AdakdError: one cannot: no server, no key, an unknown model.
+        AdakdError: a judge cannot be asked: no server, no key or an unknown model.
     """
 
     async def open_all() -> None:
@@ -91,26 +99,29 @@ def check(panel: Panel) -> None:
     _in_loop(open_all)
 
 
-def questions(store: Store, panel: Panel, subject: Subject, limit: int | None = None) -> Questions:
-    """Return what a judging would ask; the arguments are those of :func:`judge_answers`."""
-    found = pairs(subject.scores, subject.against)
+def plan_judging(
+    store: Store, panel: Panel, subject: Subject, limit: int | None = None
+) -> JudgingPlan:
+    """Plan a judging without asking anything; the arguments are those of :func:`judge_answers`."""
+    compared = comparisons(subject.scores, subject.against)
     if subject.against == PLAIN:
-        found += chance_pairs(subject.scores)
+        compared += chance_comparisons(subject.scores)
     known = {record.key: record for record in store.of(VerdictRecord)}
     by_words = {record.words: record for record in known.values() if record.verdict != "failed"}
     prompts = [
-        tuple(_bout(number, duel, panel, known, by_words) for duel in prompt)
-        for number, prompt in enumerate(duels(found, subject.items, limit))
+        tuple(_state(number, match, panel, known, by_words) for match in prompt)
+        for number, prompt in enumerate(matches(compared, subject.items, limit))
     ]
-    return Questions(tuple(found), tuple(prompts), tuple(_vetting(store, panel, subject.items)))
+    vetting = _vetting(store, panel, subject.items)
+    return JudgingPlan(tuple(compared), tuple(prompts), tuple(vetting))
 
 
 def costs(store: Store, panel: Panel, subject: Subject, limit: int | None = None) -> list[Cost]:
-    """Return what a judging would cost with each judge; asks nothing."""
-    asked = questions(store, panel, subject, limit)
-    to_ask = asked.open(asked.bouts)
-    settled = [record for prompt in asked.bouts for bout in prompt for record in bout.said]
-    return [cost(judge, to_ask, asked.vetting, store, settled) for judge in panel.judges]
+    """Estimate the cost of a judging for each judge without asking anything."""
+    plan = plan_judging(store, panel, subject, limit)
+    queries = plan.open(plan.prompts)
+    settled = [record for prompt in plan.prompts for state in prompt for record in state.verdicts]
+    return [cost(judge, queries, plan.vetting, store, settled) for judge in panel.judges]
 
 
 def judge_answers(
@@ -120,101 +131,103 @@ def judge_answers(
     limit: int | None = None,
     until: float | None = None,
     on_progress: OnProgress = lambda done, total: None,
-) -> Judged:
-    """Have answers judged; what was answered before is not asked again.
+) -> JudgingResult:
+    """Have answers judged; stored verdicts are not asked for again.
 
-    Every judge is vetted first, on pairs whose answer is known. Beside ``plain`` each plain
-    method's first two training seeds are compared, which shows how far chance goes.
+    Every judge is vetted first, on pairs with a known answer. With ``plain`` as the opponent, the
+    first two training seeds of each plain method are compared too, as a baseline for chance.
 
     Args:
-        store: verdicts are added to it.
+        store: receives the verdicts.
         panel: from `load_panel`.
-        subject: what is judged.
-        limit: items of a task, if not all.
-        until: stop asking about a method when its win rate's 95 % interval, one that holds
-            whenever one looks, reaches this half-width; in shares of 1.
-        on_progress: told before the first question and after each verdict.
+        subject: the answers and their opponent.
+        limit: items of a task; all if None.
+        until: stop asking about a method once the 95 % interval of its win rate, which is valid at
+            any stopping time, reaches this half-width; a fraction of 1.
+        on_progress: called before the first query and after each verdict.
 
     Raises:
-        AdakdError: nothing to compare, or a judge cannot be asked (any more); the verdicts
-            that have landed stay in the store.
+        AdakdError: there is nothing to compare, or a judge cannot be asked (any more); verdicts
+            that have arrived stay in the store.
     """
     start = perf_counter()
-    asked = questions(store, panel, subject, limit)
-    tally = Tally(panel, until)
-    judging = _Judging(store, panel, tally, on_progress)
-    duels_ = (prompt[0].duel for prompt in asked.bouts)
-    keep_texts(store, subject.items, ((duel.task, duel.item) for duel in duels_))
-    _in_loop(lambda: judging.go(asked))
-    store.add(*tally.stops(len(asked.bouts)))
-    return Judged(
+    plan = plan_judging(store, panel, subject, limit)
+    scoreboard = Scoreboard(panel, until)
+    judging = _Judging(store, panel, scoreboard, on_progress)
+    first = (prompt[0].match for prompt in plan.prompts)
+    keep_texts(store, subject.items, ((match.task, match.item) for match in first))
+    _in_loop(lambda: judging.run(plan))
+    store.add(*scoreboard.stops(len(plan.prompts)))
+    return JudgingResult(
         summaries=tuple(
-            Summary(judge, subject.against, len(asked.found), dict(tally.outcomes[judge]))
-            for judge in tally.judges
+            Summary(judge, subject.against, len(plan.comparisons), dict(outcomes))
+            for judge, outcomes in scoreboard.outcomes.items()
         ),
         asked=judging.asked,
         seconds=perf_counter() - start,
-        failure=tally.failure,
+        failure=scoreboard.failure,
     )
 
 
 class _Judging:
-    """One judging under way."""
+    """A judging in progress."""
 
-    def __init__(self, store: Store, panel: Panel, tally: Tally, show: OnProgress) -> None:
+    def __init__(
+        self, store: Store, panel: Panel, scoreboard: Scoreboard, show: OnProgress
+    ) -> None:
         self.asked = 0
         self._store = store
         self._panel = panel
-        self._tally = tally
+        self._scoreboard = scoreboard
         self._show = show
         self._sessions: dict[str, Session] = {}
         self._done = self._total = 0
 
-    async def go(self, asked: Questions) -> None:
-        """Vet, then ask batch by batch until the tally has enough."""
-        self._total = len(asked.vetting) + len(asked.open(asked.bouts))
+    async def run(self, plan: JudgingPlan) -> None:
+        """Vet the judges, then ask them batch by batch until the intervals are narrow enough."""
+        self._total = len(plan.vetting) + len(plan.open(plan.prompts))
         if self._total:
             self._show(0, self._total)
         async with AsyncExitStack() as stack:
             self._stack = stack
             self._keep_jury()
-            await self._ask(asked.vetting, self._keep_vetting)
-            step = BATCH if self._tally.until else max(1, len(asked.bouts))
-            for start in range(0, len(asked.bouts), step):
-                batch = [bout for prompt in asked.bouts[start : start + step] for bout in prompt]
-                wanted = [bout for bout in batch if self._tally.wants(bout)]
+            await self._ask(plan.vetting, self._keep_vetting)
+            step = BATCH if self._scoreboard.until else max(1, len(plan.prompts))
+            for start in range(0, len(plan.prompts), step):
+                batch = [state for prompt in plan.prompts[start : start + step] for state in prompt]
+                wanted = [state for state in batch if self._scoreboard.wants(state)]
                 if wanted:
                     await self._judge(wanted)
-                    self._tally.look()
+                    self._scoreboard.update()
 
-    async def _judge(self, bouts: Sequence[Bout]) -> None:
-        of_asking = {asking.key: bout for bout in bouts for asking in bout.open}
+    async def _judge(self, states: Sequence[MatchState]) -> None:
+        by_query = {query.key: state for state in states for query in state.open}
 
-        def land(asking: DuelAsking, verdict: Verdict, reused: bool) -> None:
-            record = asking.record(verdict, reused)
+        def keep(query: MatchQuery, verdict: Verdict, reused: bool) -> None:
+            record = query.record(verdict, reused)
             self._store.add(record)
-            bout = of_asking[asking.key]
-            bout.land(record)
+            state = by_query[query.key]
+            state.answer(record)
             self.asked += not reused
-            if bout.complete:
-                self._tally.add(bout)
+            if state.complete:
+                self._scoreboard.add(state)
 
-        for bout in bouts:
-            if bout.unwritten:
-                self._store.add(*bout.unwritten)
-            if bout.complete:
-                self._tally.add(bout)
-        await self._ask([asking for bout in bouts for asking in bout.open], land)
+        for state in states:
+            if state.unsaved:
+                self._store.add(*state.unsaved)
+            if state.complete:
+                self._scoreboard.add(state)
+        await self._ask([query for state in states for query in state.open], keep)
 
-    def _keep_vetting(self, asking: VettingAsking, verdict: Verdict, reused: bool) -> None:
-        self._store.add(asking.record(verdict, reused))
+    def _keep_vetting(self, query: VettingQuery, verdict: Verdict, reused: bool) -> None:
+        self._store.add(query.record(verdict, reused))
 
-    async def _ask(self, todo: Sequence[A], land: Callable[[A, Verdict, bool], None]) -> None:
-        """Ask each judge with as many workers as it bears; the first error ends them all."""
-        by_judge: dict[str, dict[str, list[A]]] = {}
-        for asking in todo:
-            by_judge.setdefault(asking.judge.id, {}).setdefault(asking.words, []).append(asking)
-        judges = {asking.judge.id: asking.judge for asking in todo}
+    async def _ask(self, queries: Sequence[Q], keep: Callable[[Q, Verdict, bool], None]) -> None:
+        """Ask each judge, up to its concurrency limit; the first error cancels the rest."""
+        by_judge: dict[str, dict[str, list[Q]]] = {}
+        for query in queries:
+            by_judge.setdefault(query.judge.id, {}).setdefault(query.words, []).append(query)
+        judges = {query.judge.id: query.judge for query in queries}
         for judge in judges.values():
             await self._open(judge)
         try:
@@ -223,15 +236,15 @@ class _Judging:
                     waiting = iter(groups.values())
                     concurrency = judges[judge_id].backend.traits().concurrency
                     for _ in range(min(concurrency, len(groups))):
-                        workers.create_task(self._work(judges[judge_id], waiting, land))
+                        workers.create_task(self._work(judges[judge_id], waiting, keep))
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
     async def _work(
         self,
         judge: Judge,
-        waiting: Iterator[list[A]],
-        land: Callable[[A, Verdict, bool], None],
+        waiting: Iterator[list[Q]],
+        keep: Callable[[Q, Verdict, bool], None],
     ) -> None:
         ask = self._sessions[judge.id].ask
         for same in waiting:
@@ -239,24 +252,24 @@ class _Judging:
                 verdict = await ask(same[0].question)
             except JudgeError as error:
                 raise AdakdError(f"{judge.file}: {error}") from None
-            for number, asking in enumerate(same):
-                land(asking, verdict, number > 0)
+            for number, query in enumerate(same):
+                keep(query, verdict, number > 0)
                 self._done += 1
                 self._show(self._done, self._total)
 
     async def _open(self, judge: Judge) -> None:
-        """Open a judge's session, in the mode in which it was first asked in this folder."""
+        """Open a judge's session, in the mode first used in this folder."""
         if judge.id in self._sessions:
             return
         known = self._store.get(JudgeRecord, judge.id)
         session = await _opened(self._stack, judge, known.mode if known else None)
         self._sessions[judge.id] = session
-        self._keep(_record(judge, session.mode))
+        self._keep_judge(_record(judge, session.mode))
 
     def _keep_jury(self) -> None:
         panel = self._panel
         if len(panel.judges) > 1:
-            self._keep(
+            self._keep_judge(
                 JudgeRecord(
                     key=panel.id,
                     name=panel.name,
@@ -267,7 +280,7 @@ class _Judging:
                 )
             )
 
-    def _keep(self, record: JudgeRecord) -> None:
+    def _keep_judge(self, record: JudgeRecord) -> None:
         if self._store.get(JudgeRecord, record.key) != record:
             self._store.add(record)
 
@@ -292,45 +305,45 @@ def _record(judge: Judge, mode: str) -> JudgeRecord:
         family=judge.family,
         vetting=judge.vetting,
         prices=judge.prices,
-        settings=dict(judge.backend.deciding()),
+        settings=dict(judge.backend.fingerprint()),
     )
 
 
-def _bout(
+def _state(
     number: int,
-    duel: Duel,
+    match: Match,
     panel: Panel,
     known: Mapping[str, VerdictRecord],
     by_words: Mapping[str, VerdictRecord],
-) -> Bout:
-    """Return a duel with what is known of it and what each judge is still to be asked."""
-    bout = Bout(number, duel)
+) -> MatchState:
+    """Return a match with its known verdicts and its open queries."""
+    state = MatchState(number, match)
     for judge in panel.judges:
-        for asking in duel_askings(judge, duel):
-            record = known.get(asking.key)
+        for query in match_queries(judge, match):
+            record = known.get(query.key)
             if record is not None and record.verdict != "failed":
-                bout.know(record)
-            elif duel.identical:
-                bout.add(asking.identical())
-            elif same := by_words.get(asking.words):
-                bout.add(asking.record(verdict_of(same), reused=True))
+                state.restore(record)
+            elif match.identical:
+                state.settle(query.identical())
+            elif same := by_words.get(query.words):
+                state.settle(query.record(verdict_of(same), reused=True))
             else:
-                bout.ask(asking)
-    return bout
+                state.ask(query)
+    return state
 
 
-def _vetting(store: Store, panel: Panel, items: Items) -> Iterator[VettingAsking]:
+def _vetting(store: Store, panel: Panel, items: Items) -> Iterator[VettingQuery]:
     for judge in panel.judges:
         by_reference = judge.backend.traits().by_reference
         for pair in known_pairs(items, judge.vetting.items, by_reference):
-            for asking in vetting_askings(judge, pair):
-                known = store.get(VettingRecord, asking.key)
+            for query in vetting_queries(judge, pair):
+                known = store.get(VettingRecord, query.key)
                 if known is None or known.verdict == "failed":
-                    yield asking
+                    yield query
 
 
 def keep_texts(store: Store, items: Items, places: Iterable[tuple[str, str]]) -> None:
-    """Record the words of items, by task and id: the report shows them beside the answers."""
+    """Store the texts of items, by task and id: the report shows them next to the answers."""
     records = {}
     for task, item in places:
         text = items[task][item]
@@ -348,7 +361,7 @@ def keep_texts(store: Store, items: Items, places: Iterable[tuple[str, str]]) ->
 
 
 def _in_loop(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run asynchronous work to its end, also where a loop runs already, as in a notebook."""
+    """Run a coroutine to completion, even if a loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -280,7 +280,7 @@ class JudgeRecord(Config):
     """All that its verdicts depend on."""
 
 
-class Said(Config):
+class JudgeReply(Config):
     """What a judge said to one question, and what that cost."""
 
     reason: str = ""
@@ -292,7 +292,7 @@ class Said(Config):
     completion_tokens: int | None = None
 
 
-class VerdictRecord(Said):
+class VerdictRecord(JudgeReply):
     """What a judge said of one pair of answers in one order."""
 
     kind: Literal["verdict"] = "verdict"
@@ -320,7 +320,7 @@ class VerdictRecord(Said):
     """The same words were asked for another pair: this cost nothing."""
 
 
-class VettingRecord(Said):
+class VettingRecord(JudgeReply):
     """What a judge said in one order of a pair whose answer is known."""
 
     kind: Literal["vetting"] = "vetting"

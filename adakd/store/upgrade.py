@@ -9,11 +9,14 @@ _CELLS = ("cell", "candidate", "opponent")
 def upgraded(record: dict[str, Any]) -> dict[str, Any]:
     """Return a record of schema 1 in the form of schema 2.
 
-    The plain arm was called ``none`` in cells and ``plain`` elsewhere; it is ``plain`` now.
+    The plain arm was called ``none`` in cells and ``plain`` elsewhere; it is ``plain`` now. The
+    judge backend ``in_process`` was called ``decision``.
     """
     changed: dict[str, Any] = {name: _renamed(record[name]) for name in _CELLS if record.get(name)}
     if record["kind"] == "timing":
         changed["pairs"] = [[_renamed(step) for step in pair] for pair in record["pairs"]]
+    if record["kind"] == "judge" and record["backend"] == "decision":
+        changed["backend"] = "in_process"
     return {**record, **changed, "schema_version": 2}
 
 

@@ -89,7 +89,7 @@ def subject() -> Subject:
     return Subject(scores, {"set": texts})
 
 
-@pytest.mark.benchmark(group="Asking a judge")
+@pytest.mark.benchmark(group="Query a judge")
 def test_a_chat_judge(benchmark: Callable, port: int, subject: Subject, tmp_path: Path) -> None:
     file = tmp_path / "stub.yaml"
     file.write_text(

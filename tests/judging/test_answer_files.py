@@ -9,7 +9,7 @@ import pytest
 from adakd.errors import AdakdError
 from adakd.judging.answer_files import TASK, read_answers
 from adakd.judging.base import ItemText
-from adakd.judging.comparisons import duels, pairs
+from adakd.judging.comparisons import comparisons, matches
 from adakd.store import Store
 from adakd.store.records import ScoreRecord
 
@@ -227,9 +227,9 @@ def test_the_files_make_one_pair_to_judge(write) -> None:
     theirs = write("theirs.jsonl", _line("c", "q1"), _line("d", "q2"))
     found = read_answers(mine, theirs)
     subject = found.subject
-    (pair,) = pairs(subject.scores, subject.against)
+    (pair,) = comparisons(subject.scores, subject.against)
     assert (pair.candidate, pair.opponent) == found.scores
-    answers = {(d.answer, d.other) for prompt in duels([pair], subject.items) for d in prompt}
+    answers = {(d.answer, d.other) for prompt in matches([pair], subject.items) for d in prompt}
     assert answers == {("a", "c"), ("b", "d")}
 
 

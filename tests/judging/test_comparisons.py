@@ -1,7 +1,7 @@
 import pytest
 
 from adakd.errors import AdakdError, UnknownName
-from adakd.judging.comparisons import chance_pairs, duels, pairs
+from adakd.judging.comparisons import chance_comparisons, comparisons, matches
 
 ANSWERS = {"0": "a", "1": "b"}
 
@@ -21,7 +21,7 @@ def scores(make_cell, make_score):
 
 
 def test_each_adaptive_cell_meets_the_twin_that_differs_in_the_arm_alone(scores) -> None:
-    found = pairs(scores)
+    found = comparisons(scores)
     assert len(found) == 8
     for pair in found:
         candidate, opponent = pair.candidate.cell, pair.opponent.cell
@@ -43,7 +43,7 @@ def test_each_adaptive_cell_meets_the_twin_that_differs_in_the_arm_alone(scores)
     ],
 )
 def test_every_distilled_cell_meets_the_named_opponent(scores, against, number) -> None:
-    found = pairs(scores, against)
+    found = comparisons(scores, against)
     assert len(found) == number
     for pair in found:
         assert pair.candidate.cell.role == "distilled"
@@ -59,27 +59,27 @@ def test_every_distilled_cell_meets_the_named_opponent(scores, against, number) 
 
 def test_an_unknown_opponent_is_met_with_the_nearest(scores) -> None:
     with pytest.raises(UnknownName, match=r"--against 'techer'.*did you mean 'teacher'"):
-        pairs(scores, "techer")
+        comparisons(scores, "techer")
 
 
 def test_a_run_without_pairs_is_an_error(make_cell, make_score) -> None:
     with pytest.raises(AdakdError, match="nothing to judge against 'plain'"):
-        pairs([make_score(make_cell(), ANSWERS)])
+        comparisons([make_score(make_cell(), ANSWERS)])
 
 
 def test_the_newest_scores_of_a_place_count(make_cell, make_score) -> None:
     old = make_score(make_cell("adakd"), {"0": "old"})
     new_cell = make_cell("adakd").model_copy(update={"key": "retrained"})
     new = make_score(new_cell, {"0": "new"})
-    (pair,) = pairs([old, make_score(make_cell(), ANSWERS), new])
+    (pair,) = comparisons([old, make_score(make_cell(), ANSWERS), new])
     assert pair.candidate is new
 
 
 def test_only_items_that_both_answered_are_judged(make_cell, make_score, items) -> None:
     plain = make_score(make_cell(), {"0": "a", "1": None, "2": "c"})
     adaptive = make_score(make_cell("adakd"), {"0": "x", "1": "y", "3": "z"})
-    ((duel,),) = duels(pairs([plain, adaptive]), items)
-    assert (duel.item, duel.answer, duel.other) == ("0", "x", "a")
+    ((match,),) = matches(comparisons([plain, adaptive]), items)
+    assert (match.item, match.answer, match.other) == ("0", "x", "a")
 
 
 def test_a_limit_draws_the_same_items_for_all_pairs_and_a_higher_one_adds(
@@ -87,26 +87,30 @@ def test_a_limit_draws_the_same_items_for_all_pairs_and_a_higher_one_adds(
 ) -> None:
     answers = {str(number): "x" for number in range(6)}
     scores = [make_score(make_cell(arm, s), answers) for s in (1, 2) for arm in ("plain", "adakd")]
-    few = [[duel.item for duel in prompt] for prompt in duels(pairs(scores), items, limit=2)]
-    more = [[duel.item for duel in prompt] for prompt in duels(pairs(scores), items, limit=4)]
+    few = [
+        [match.item for match in prompt] for prompt in matches(comparisons(scores), items, limit=2)
+    ]
+    more = [
+        [match.item for match in prompt] for prompt in matches(comparisons(scores), items, limit=4)
+    ]
     assert all(len(prompt) == 2 and len(set(prompt)) == 1 for prompt in more)
     assert few == more[:2]
 
 
 def test_the_reference_is_not_shown_where_it_is_the_opponent(make_cell, make_score, items) -> None:
-    ((duel,),) = duels(pairs([make_score(make_cell(), {"0": "x"})], "reference"), items)
-    assert duel.other == items["set"]["0"].references[0]
-    assert duel.text.references == ()
+    ((match,),) = matches(comparisons([make_score(make_cell(), {"0": "x"})], "reference"), items)
+    assert match.other == items["set"]["0"].references[0]
+    assert match.text.references == ()
 
 
 def test_missing_words_are_an_error(make_cell, make_score) -> None:
     scores = [make_score(make_cell(arm), ANSWERS) for arm in ("plain", "adakd")]
-    with pytest.raises(AdakdError, match=r"no item '[01]' any more"):
-        list(duels(pairs(scores), {"set": {}}))
+    with pytest.raises(AdakdError, match=r"no longer has the item '[01]'"):
+        list(matches(comparisons(scores), {"set": {}}))
 
 
 def test_every_method_meets_every_other_once_at_the_same_seed(scores) -> None:
-    found = pairs(scores, "all")
+    found = comparisons(scores, "all")
     sides = [
         frozenset({(p.candidate.key), (p.opponent.key)}) for p in found if p.opponent is not None
     ]
@@ -122,11 +126,11 @@ def test_every_method_meets_every_other_once_at_the_same_seed(scores) -> None:
 
 
 def test_chance_is_the_same_plain_method_at_its_first_two_seeds(scores) -> None:
-    for pair in pairs(scores, "again"):
+    for pair in comparisons(scores, "again"):
         candidate, opponent = pair.candidate.cell, pair.opponent.cell
         assert (candidate.method, candidate.arm) == (opponent.method, "plain")
         assert (candidate.seed, opponent.seed) == (1, 2)
         assert pair.candidate.sampling_seed == pair.opponent.sampling_seed
-    assert len(pairs(scores, "again")) == 4
+    assert len(comparisons(scores, "again")) == 4
     one_seed = [score for score in scores if score.cell.seed == 1]
-    assert chance_pairs(one_seed) == []
+    assert chance_comparisons(one_seed) == []

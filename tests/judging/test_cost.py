@@ -20,7 +20,7 @@ class Backend:
     def traits(self) -> Traits:
         return self._traits
 
-    def deciding(self):
+    def fingerprint(self):
         return {}
 
     def tokens(self, question: Question) -> Tokens | None:
@@ -36,7 +36,7 @@ def _judge(name: str = "j", prices: Prices | None = None, **rest) -> Judge:
 
 
 @dataclass
-class Asking:
+class Query:
     judge: Judge
     words: str
     question: Question = field(init=False)
@@ -61,13 +61,13 @@ def verdict(make_cell):
     return make
 
 
-def _askings(judge: Judge, *words: str) -> list[Asking]:
-    return [Asking(judge, text) for text in words]
+def _queries(judge: Judge, *words: str) -> list[Query]:
+    return [Query(judge, text) for text in words]
 
 
 def test_tokens_and_prices_add_up_over_questions_and_vetting(store) -> None:
     judge = _judge(prices=Prices(prompt=2, completion=10, currency="EUR"))
-    told = cost(judge, _askings(judge, "aa", "bbb"), _askings(judge, "c"), store)
+    told = cost(judge, _queries(judge, "aa", "bbb"), _queries(judge, "c"), store)
     assert (told.judge, told.questions, told.vetting) == ("j@1", 2, 1)
     assert (told.prompt_tokens, told.completion_tokens) == (6, 300)
     assert told.cost == pytest.approx((6 * 2 + 300 * 10) / 1e6)
@@ -77,13 +77,13 @@ def test_tokens_and_prices_add_up_over_questions_and_vetting(store) -> None:
 
 def test_the_same_words_are_asked_once(store) -> None:
     judge = _judge()
-    told = cost(judge, _askings(judge, "aa", "b", "aa", "aa"), _askings(judge, "c", "c"), store)
+    told = cost(judge, _queries(judge, "aa", "b", "aa", "aa"), _queries(judge, "c", "c"), store)
     assert (told.questions, told.reused, told.vetting, told.prompt_tokens) == (2, 2, 1, 4)
 
 
 def test_each_judge_of_a_panel_pays_for_its_own_questions(store) -> None:
     one, other = _judge("one"), _judge("other")
-    asked = [*_askings(one, "a", "b"), *_askings(other, "a")]
+    asked = [*_queries(one, "a", "b"), *_queries(other, "a")]
     told = [cost(judge, asked, asked[:1], store) for judge in (one, other)]
     assert [(t.questions, t.vetting) for t in told] == [(2, 1), (1, 0)]
 
@@ -100,10 +100,10 @@ def test_what_needs_no_asking_is_told_by_why(store, verdict) -> None:
 
 def test_without_a_price_or_a_count_nothing_is_guessed(store) -> None:
     free = _judge()
-    told = cost(free, _askings(free, "a"), [], store)
+    told = cost(free, _queries(free, "a"), [], store)
     assert (told.prompt_tokens, told.cost, told.currency) == (1, None, None)
     uncounted = _judge(prices=Prices(prompt=1, completion=1), counts=False)
-    told = cost(uncounted, _askings(uncounted, "a"), [], store)
+    told = cost(uncounted, _queries(uncounted, "a"), [], store)
     assert (told.questions, told.prompt_tokens, told.completion_tokens) == (1, None, None)
     assert (told.cost, told.expected_cost, told.currency) == (None, None, "USD")
 
@@ -125,7 +125,7 @@ def test_what_the_judge_said_before_tells_what_to_expect(store, verdict) -> None
     said = [verdict("a", seconds=1, completion_tokens=10), vetted]
     for record in said:
         store.add(record)
-    told = cost(judge, _askings(judge, "a", "b", "c"), _askings(judge, "d"), store)
+    told = cost(judge, _queries(judge, "a", "b", "c"), _queries(judge, "d"), store)
     assert told.cost == 400
     assert told.expected_cost == 4 * 20
     assert told.seconds == 4 * 2 / 2
@@ -142,7 +142,7 @@ def test_only_calls_of_this_judge_tell_its_speed(store, verdict) -> None:
     for record in said:
         store.add(record)
     judge = _judge(prices=Prices(prompt=0, completion=1_000_000), concurrency=64)
-    told = cost(judge, _askings(judge, "a", "b"), [], store)
+    told = cost(judge, _queries(judge, "a", "b"), [], store)
     assert told.expected_cost == 20
     assert told.seconds == 1
 
@@ -152,5 +152,5 @@ def test_a_failed_call_that_spoke_was_paid_for(store, verdict) -> None:
     for record in said:
         store.add(record)
     judge = _judge(prices=Prices(prompt=0, completion=1_000_000))
-    told = cost(judge, _askings(judge, "a"), [], store)
+    told = cost(judge, _queries(judge, "a"), [], store)
     assert (told.expected_cost, told.seconds) == (40, None)

@@ -7,7 +7,7 @@ import yaml
 
 from adakd.config import resources
 from adakd.errors import AdakdError, UnknownName
-from adakd.judging import InProcess, OpenAI, Rule, load_judge, load_panel
+from adakd.judging import InProcess, OpenAI, Rule, judge_backend, load_judge, load_panel
 from adakd.judging.judge_files import JURY, family
 
 WriteFile = Callable[..., str]
@@ -54,12 +54,33 @@ def test_the_file_to_start_from_works_both_ways(tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text(text, encoding="utf-8")
     assert isinstance(load_judge(str(own)).backend, Rule)
-    commented = text.partition("model instead")[2].partition("# description")
+    commented = text.partition("uncomment these")[2].partition("# description")
     lines = ("# description" + commented[2]).splitlines()
     own.write_text("\n".join(line.removeprefix("# ") for line in lines), encoding="utf-8")
     chat = load_judge(str(own)).backend
     assert isinstance(chat, OpenAI)
     assert chat.api_key_env == "MY_JUDGE_KEY"
+
+
+def test_the_identities_of_shipped_judges_stay() -> None:
+    """Verdicts in stored runs are found by these; a judge's id changes only with its verdicts."""
+    ids = {
+        "local": "f8890f78",
+        "openai": "60fa40d8",
+        "qwen3-32b": "ff54a479",
+        "rubric": "77e91bbb",
+        "rule": "d35e6516",
+    }
+    assert {name: load_judge(name).id for name in ids} == {
+        name: f"{name}@{digest}" for name, digest in ids.items()
+    }
+
+
+def test_a_kind_of_judge_lives_in_a_file_of_that_name() -> None:
+    kinds = {shipped_content(name)["kind"] for name in SINGLE}
+    assert kinds == {"in_process", "openai", "rule"}
+    for kind in kinds:
+        assert judge_backend[kind].__module__ == f"adakd.judging.backends.{kind}"
 
 
 def test_only_what_decides_a_verdict_changes_the_identity() -> None:
@@ -76,7 +97,7 @@ def test_only_what_decides_a_verdict_changes_the_identity() -> None:
     assert len({with_(override) for override in other} | {f"openai@{digest}"}) == 6
 
 
-@pytest.mark.parametrize("name", ["openai", "decision"])
+@pytest.mark.parametrize("name", ["openai", "in_process"])
 def test_the_identity_follows_the_prompt_text_not_its_place(
     name: str, write: WriteFile, tmp_path: Path
 ) -> None:
@@ -129,12 +150,12 @@ def test_a_wrong_field_is_named_with_its_file(override: str, said: str) -> None:
 def test_a_wrong_field_of_a_model_in_process_is_named_with_its_file(
     override: str, said: str
 ) -> None:
-    with pytest.raises(AdakdError, match=rf"decision\.yaml: .*{said}"):
-        load_judge("decision", [override])
+    with pytest.raises(AdakdError, match=rf"in_process\.yaml: .*{said}"):
+        load_judge("in_process", [override])
 
 
 @pytest.mark.parametrize("template", ["{{ answer }}", "{% if %}", "{{ first.x.y }}"])
-@pytest.mark.parametrize("name", ["local", "decision"])
+@pytest.mark.parametrize("name", ["local", "in_process"])
 def test_a_broken_prompt_is_found_when_the_judge_is_read(
     write: WriteFile, tmp_path: Path, template: str, name: str
 ) -> None:
@@ -182,7 +203,7 @@ class Own:
     def __init__(self, *, taste: str = "none") -> None:
         self.taste = taste
     def traits(self): return Traits()
-    def deciding(self): return {{"taste": self.taste}}
+    def fingerprint(self): return {{"taste": self.taste}}
     def tokens(self, question): return None
     @asynccontextmanager
     async def open(self, mode): yield Session(self.ask, "own")
@@ -197,7 +218,7 @@ def test_a_plugin_beside_the_file_is_a_backend_and_its_code_decides(
     (tmp_path / "two.py").write_text(PLUGIN.format(name="two", verdict="first"), encoding="utf-8")
     file = write("own", kind="one", plugins=["one.py"], taste="plain")
     judge = load_judge(file)
-    assert judge.backend.deciding() == {"taste": "plain"}
+    assert judge.backend.fingerprint() == {"taste": "plain"}
     assert load_judge(file).id == judge.id
     assert load_judge(file, ["taste=sweet"]).id != judge.id
     # the same settings, but other code: a file whose code changed is another judge
@@ -215,11 +236,11 @@ def test_one_judge_is_a_panel_with_its_own_identity() -> None:
 
 
 def test_several_judges_are_a_jury() -> None:
-    panel = load_panel(["rule", "local", "decision"])
-    assert [judge.name for judge in panel.judges] == ["rule", "local", "decision"]
+    panel = load_panel(["rule", "local", "in_process"])
+    assert [judge.name for judge in panel.judges] == ["rule", "local", "in_process"]
     assert isinstance(panel.judges[2].backend, InProcess)
     assert panel.id not in {judge.id for judge in panel.judges}
-    assert panel.id == load_panel(["rule", "local", "decision"]).id
+    assert panel.id == load_panel(["rule", "local", "in_process"]).id
     assert panel.id != load_panel(["rule", "local"]).id
 
 

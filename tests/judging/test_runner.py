@@ -24,7 +24,7 @@ from adakd.judging import (
     Verdict,
     judge_answers,
 )
-from adakd.judging.runner import Judged, costs
+from adakd.judging.runner import JudgingResult, costs
 from adakd.store import Store
 from adakd.store.records import (
     ExampleRecord,
@@ -54,7 +54,7 @@ class Scripted:
     def traits(self) -> Traits:
         return Traits(self.concurrency, self.asks, model="Llama-3")
 
-    def deciding(self) -> dict[str, str]:
+    def fingerprint(self) -> dict[str, str]:
         return {"asks": self.asks}
 
     def tokens(self, question: Question) -> None:
@@ -89,10 +89,10 @@ def panel_of(*judges: Judge) -> Panel:
 
 
 @pytest.fixture
-def ask(store, items) -> Callable[..., Judged]:
+def ask(store, items) -> Callable[..., JudgingResult]:
     """Have the run's answers judged."""
 
-    def go(*judges: Judge, store=store, items=items, against="plain", **rest) -> Judged:
+    def go(*judges: Judge, store=store, items=items, against="plain", **rest) -> JudgingResult:
         subject = Subject(tuple(store.current(ScoreRecord)), items, against)
         return judge_answers(store, panel_of(*judges), subject, **rest)
 
@@ -107,7 +107,7 @@ def test_both_orders_are_asked_and_agreement_wins(ask, store) -> None:
     judge = a_judge()
     judged = ask(judge)
     (summary,) = judged.summaries
-    assert (summary.judge, summary.pairs, summary.outcomes) == (
+    assert (summary.judge, summary.comparisons, summary.outcomes) == (
         "j@1",
         1,
         {"win": 5, "identical": 1},
@@ -310,7 +310,7 @@ def test_no_more_questions_are_under_way_than_a_judge_bears(ask) -> None:
 
 
 def test_a_judging_works_where_a_loop_runs_already(ask) -> None:
-    async def notebook() -> Judged:
+    async def notebook() -> JudgingResult:
         return ask(a_judge())
 
     assert asyncio.run(notebook()).asked == 10

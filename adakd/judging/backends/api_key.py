@@ -6,7 +6,7 @@ import re
 from adakd.judging.base import JudgeError
 
 
-class Key:
+class ApiKey:
     """A key, or none, and what hides it.
 
     Args:
@@ -22,7 +22,7 @@ class Key:
         self._spellings = re.compile("".join(map(_spelled, self.value or "")))
 
     def __repr__(self) -> str:
-        return "Key(***)"
+        return "ApiKey(***)"
 
     def hidden(self, text: str) -> str:
         """Return a text of the server without the key, should it repeat it."""

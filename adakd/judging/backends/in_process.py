@@ -16,8 +16,13 @@ from adakd.config import Pretrained
 from adakd.config.base import FileName, ModelName
 from adakd.config.judge import Asks
 from adakd.errors import AdakdError
-from adakd.judging.backends.label_probabilities import Labels, Scale, questions, read
-from adakd.judging.backends.prompt_templates import DEFAULTS, Prompt
+from adakd.judging.backends.label_probabilities import (
+    Labels,
+    RatingScale,
+    read_verdict,
+    typed_questions,
+)
+from adakd.judging.backends.prompt_templates import DEFAULTS, PromptTemplate
 from adakd.judging.base import (
     ItemText,
     JudgeError,
@@ -34,7 +39,7 @@ _SAMPLES, _SAMPLE = 64, 1 << 16
 _HELLO = Question(ItemText("Say yes.", "", ()), "yes", "no")
 
 
-@judge_backend("decision")
+@judge_backend("in_process")
 @dataclass(frozen=True, kw_only=True)
 class InProcess:
     """Asks any chat model that transformers loads, in float32, on the accelerator or the CPU.
@@ -50,7 +55,7 @@ class InProcess:
     gguf_file: FileName | None = None
     """The file in the folder, for a model in that format."""
     asks: Asks = "pair"
-    scale: Scale = (1, 10)
+    scale: RatingScale = (1, 10)
     """The lowest and the highest level, for a judge that rates."""
     references: bool = True
     """Whether the judge sees the reference answers."""
@@ -73,7 +78,7 @@ class InProcess:
             model = Path(self.gguf_file).stem if self.gguf_file else folder.resolve().name
         return Traits(asks=self.asks, model=model)
 
-    def deciding(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Mapping[str, Any]:
         """Return the settings with the model's and the prompt's content instead of their place."""
         return {
             "model": self._content,
@@ -114,8 +119,8 @@ class InProcess:
         return self._prompt.render(question, "decision")
 
     @cached_property
-    def _prompt(self) -> Prompt:
-        return Prompt(self.prompt or DEFAULTS[self.asks], self.asks, self._labels)
+    def _prompt(self) -> PromptTemplate:
+        return PromptTemplate(self.prompt or DEFAULTS[self.asks], self.asks, self._labels)
 
     @property
     def _labels(self) -> tuple[str, ...]:
@@ -136,7 +141,7 @@ class _Model:
 
     def __init__(self, settings: InProcess) -> None:
         self._settings = settings
-        self._questions = questions(settings.asks, settings.verdicts, settings.scale)
+        self._questions = typed_questions(settings.asks, settings.verdicts, settings.scale)
         self._pipeline = _load(settings)
         config = self._pipeline.model.config.get_text_config()
         self._context: int | None = getattr(config, "max_position_embeddings", None)
@@ -184,7 +189,7 @@ class _Model:
             why = f"the prompt has {tokens} tokens, the model takes {self._context}"
             return Verdict("failed", why)
         answers = pipeline.postprocess(pipeline.forward(inputs))
-        verdict = read(answers, settings.asks, settings.verdicts, settings.scale)
+        verdict = read_verdict(answers, settings.asks, settings.verdicts, settings.scale)
         return replace(verdict, prompt_tokens=tokens, completion_tokens=0)
 
 

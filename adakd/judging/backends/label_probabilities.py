@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from adakd.config.judge import Asks
-from adakd.judging.base import Choice, Verdict
+from adakd.judging.base import Preference, Verdict
 
 NAME = "verdict"
 """Of the one question of a request."""
 LETTERS = 26
 """Options that a question can have: a model without a decision head answers with a letter."""
-_CHOICES: tuple[Choice, ...] = ("first", "second", "tie")
+_CHOICES: tuple[Preference, ...] = ("first", "second", "tie")
 
 
 def _distinct(labels: tuple[str, str, str]) -> tuple[str, str, str]:
@@ -35,7 +35,7 @@ def _rising(scale: tuple[int, int]) -> tuple[int, int]:
 
 Labels = Annotated[tuple[str, str, str], AfterValidator(_distinct)]
 """Of: first answer better, second answer better, tie."""
-Scale = Annotated[tuple[int, int], AfterValidator(_rising)]
+RatingScale = Annotated[tuple[int, int], AfterValidator(_rising)]
 """The lowest and the highest level of a rating."""
 
 
@@ -52,7 +52,7 @@ class _Answers(BaseModel):
     """Named as :data:`NAME` says."""
 
 
-def questions(asks: Asks, labels: Sequence[str], scale: tuple[int, int]) -> dict[str, Any]:
+def typed_questions(asks: Asks, labels: Sequence[str], scale: tuple[int, int]) -> dict[str, Any]:
     """Return the ``questions`` of a request: a choice for a pair, a score for one answer.
 
     Args:
@@ -79,10 +79,10 @@ def questions(asks: Asks, labels: Sequence[str], scale: tuple[int, int]) -> dict
     return {NAME: question}
 
 
-def read(
+def read_verdict(
     answers: Mapping[str, Any], asks: Asks, labels: Sequence[str], scale: tuple[int, int]
 ) -> Verdict:
-    """Return what the ``answers`` to :func:`questions` say; malformed ones are a failed verdict.
+    """Read the verdict from the ``answers`` to :func:`typed_questions`; malformed ones fail.
 
     Of a pair the likeliest label is the choice, a tie if two are the likeliest. A rating is the
     level to be expected, so that the whole distribution counts and two answers are seldom equal;

@@ -22,8 +22,8 @@ class OpenAI(OpenAISettings):
         """
         # an HTTP client takes its time to import, and loading a judge needs none
         from adakd.judging.backends.openai_calls import connect
-        from adakd.judging.backends.openai_modes import found
+        from adakd.judging.backends.openai_modes import find_mode
 
         async with connect(self) as calls:
-            how = await found(calls, self, mode)
+            how = await find_mode(calls, self, mode)
             yield Session(calls.asking(how), how)

@@ -10,8 +10,8 @@ import httpx2
 import openai
 from jinja2 import TemplateError
 
-from adakd.judging.backends import label_probabilities
-from adakd.judging.backends.api_key import Key
+from adakd.judging.backends.api_key import ApiKey
+from adakd.judging.backends.label_probabilities import read_verdict
 from adakd.judging.backends.openai_client import (
     Completion,
     Decisions,
@@ -38,7 +38,7 @@ async def connect(chat: OpenAISettings) -> AsyncIterator["Calls"]:
     Raises:
         JudgeError: the key is missing.
     """
-    key = Key(chat.api_key_env)
+    key = ApiKey(chat.api_key_env)
     client = Service(
         base_url=chat.base_url,
         api_key=key.value or "none",  # left out, the client would take OPENAI_API_KEY and send it
@@ -52,7 +52,7 @@ async def connect(chat: OpenAISettings) -> AsyncIterator["Calls"]:
 class Calls:
     """What can be asked of one server."""
 
-    def __init__(self, chat: OpenAISettings, client: Service, key: Key) -> None:
+    def __init__(self, chat: OpenAISettings, client: Service, key: ApiKey) -> None:
         self._chat = chat
         self._client = client
         self._key = key
@@ -101,7 +101,7 @@ class Calls:
         """
         chat, usage = self._chat, reply.usage or Usage()
         if isinstance(reply, Decisions):
-            verdict = label_probabilities.read(reply.answers, chat.asks, chat.verdicts, chat.scale)
+            verdict = read_verdict(reply.answers, chat.asks, chat.verdicts, chat.scale)
         else:
             said = reply.choices[0]
             content, cut = said.message.content or "", _CUT.get(said.finish_reason or "")

@@ -22,7 +22,7 @@ class _Message(BaseModel):
     refusal: str | None = None
 
 
-class Said(BaseModel):
+class CompletionChoice(BaseModel):
     """The one text of a completion."""
 
     message: _Message
@@ -42,7 +42,7 @@ class Usage(BaseModel):
 class Completion(BaseModel):
     """What is read of a chat completion; our own model, since the client's checks nothing."""
 
-    choices: list[Said] = Field(min_length=1)
+    choices: list[CompletionChoice] = Field(min_length=1)
     usage: Usage | None = None
 
 

@@ -13,7 +13,7 @@ _NOT_THERE = {400, 404, 405, 415, 422, 500, 501}
 """How servers refuse what they do not know; all else concerns the server as such."""
 
 
-async def found(calls: Calls, chat: OpenAISettings, known: str | None) -> Mode:
+async def find_mode(calls: Calls, chat: OpenAISettings, known: str | None) -> Mode:
     """Return the mode to ask in: the one known, or the best that the server shows.
 
     Args:

@@ -14,9 +14,9 @@ from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveF
 
 from adakd.config.judge import Asks
 from adakd.errors import AdakdError
-from adakd.judging.backends.label_probabilities import Labels, Scale, questions
-from adakd.judging.backends.parsing import Reader
-from adakd.judging.backends.prompt_templates import DEFAULTS, Form, Prompt
+from adakd.judging.backends.label_probabilities import Labels, RatingScale, typed_questions
+from adakd.judging.backends.parsing import ReplyParser
+from adakd.judging.backends.prompt_templates import DEFAULTS, Form, PromptTemplate
 from adakd.judging.base import ItemText, Question, Tokens, Traits
 
 Mode = Literal[
@@ -77,7 +77,7 @@ class OpenAISettings:
     asks: Asks = "pair"
     mode: Mode | Literal["auto"] = "auto"
     """How verdicts are given; ``auto`` takes the first of all modes that the server shows."""
-    scale: Scale = (1, 10)
+    scale: RatingScale = (1, 10)
     """The lowest and the highest score, for a judge that rates."""
     references: bool = True
     """Whether the judge sees the reference answers."""
@@ -116,7 +116,7 @@ class OpenAISettings:
         """Return how many questions may be under way, and the model."""
         return Traits(concurrency=self.concurrency, asks=self.asks, model=self.model)
 
-    def deciding(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Mapping[str, Any]:
         """Return the settings but for key, patience and concurrency, with the prompt's text."""
         names = [field.name for field in fields(self) if field.name not in _NOT_DECIDING]
         return {name: getattr(self, name) for name in names} | {"prompt": self._prompt.source}
@@ -170,17 +170,17 @@ class OpenAISettings:
         )
 
     @cached_property
-    def reader(self) -> Reader:
+    def reader(self) -> ReplyParser:
         """What understands the replies."""
         blank = Question(ItemText("", "", ("",)), "", "" if self.asks == "pair" else None)
         prompt = self._prompt.render(blank, "text")
-        return Reader(self.asks, self.verdicts, self.scale, self.pattern, prompt)
+        return ReplyParser(self.asks, self.verdicts, self.scale, self.pattern, prompt)
 
     @cached_property
-    def _prompt(self) -> Prompt:
+    def _prompt(self) -> PromptTemplate:
         ends = tuple(map(str, self.scale))
         labels = self.verdicts if self.asks == "pair" else ends
-        return Prompt(self.prompt or DEFAULTS[self.asks], self.asks, labels)
+        return PromptTemplate(self.prompt or DEFAULTS[self.asks], self.asks, labels)
 
     def _shown(self, question: Question) -> Question:
         if self.references:
@@ -189,7 +189,7 @@ class OpenAISettings:
 
     def _request(self, prompt: str, mode: Mode) -> Request:
         if mode == "decision":
-            asked = questions(self.asks, self.verdicts, self.scale)
+            asked = typed_questions(self.asks, self.verdicts, self.scale)
             return Request("/systemone", {"model": self.model, "state": prompt, "questions": asked})
         body = {
             "model": self.model,

@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from adakd.config.judge import Asks
-from adakd.judging.base import Choice, Verdict
+from adakd.judging.base import Preference, Verdict
 
-CHOICES: tuple[Choice, ...] = ("first", "second", "tie")
+CHOICES: tuple[Preference, ...] = ("first", "second", "tie")
 _LEAST_MASS = 0.5
 """What the labels must have of the probability; with less the model was not about to choose."""
 _LONGEST = 20_000
@@ -41,7 +41,7 @@ class _Logprobs(BaseModel):
 _LIKELIEST = TypeAdapter(list[_Likely])
 
 
-class Reader:
+class ReplyParser:
     """Reads the replies of one judge.
 
     Args:

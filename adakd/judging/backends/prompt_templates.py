@@ -21,7 +21,7 @@ DEFAULTS: dict[Asks, Path] = {"pair": FOLDER / "pairwise.j2", "rating": FOLDER /
 _ITEM = ItemText("instruction", "input", ("reference",))
 
 
-class Prompt:
+class PromptTemplate:
     """A template of a judge; it is given these names.
 
     ``instruction``, ``input``, ``references``, ``first``, ``second`` (not when rating),

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from adakd.judging.base import (
-    Choice,
     JudgeError,
+    Preference,
     Question,
     Session,
     Tokens,
@@ -33,7 +33,7 @@ class Rule:
         """Return that it goes by the reference."""
         return Traits(by_reference=True)
 
-    def deciding(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Mapping[str, Any]:
         """Return the margin."""
         return {"tie_margin": self.tie_margin}
 
@@ -54,7 +54,7 @@ class Rule:
             )
         first = _score(question.first, question.item.references)
         second = _score(question.second or "", question.item.references)
-        choice: Choice = "first" if first > second else "second"
+        choice: Preference = "first" if first > second else "second"
         if abs(first - second) <= self.tie_margin:
             choice = "tie"
         return Verdict(choice, seconds=perf_counter() - start)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adakd.config.judge import Prices
-from adakd.store.records import JudgeRecord, Said, VerdictRecord, VettingRecord
+from adakd.store.records import JudgeRecord, JudgeReply, VerdictRecord, VettingRecord
 
 MILLION = 1_000_000
 
@@ -47,7 +47,7 @@ def spending(
     mine = [r for r in verdicts if r.judge == judge.key and r.verdict != "identical"]
     asked = [record for record in mine if not record.reused]
     tried = [record for record in vetting if record.judge == judge.key and not _is_copy(record)]
-    requests: list[Said] = [*asked, *tried]
+    requests: list[JudgeReply] = [*asked, *tried]
     if not requests:
         return None
     seconds = [record.seconds for record in requests]
@@ -72,7 +72,7 @@ def _is_copy(record: VettingRecord) -> bool:
     return record.case == "same" and not record.right_first
 
 
-def _cost(requests: Sequence[Said], prices: Prices | None) -> float | None:
+def _cost(requests: Sequence[JudgeReply], prices: Prices | None) -> float | None:
     """Return the price of the requests that told their tokens; None where that is not known."""
     known = [record for record in requests if record.prompt_tokens is not None]
     if prices is None or not known:

@@ -13,7 +13,7 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.judging import InProcess, ItemText, JudgeError, Question, Verdict, load_judge
-from adakd.judging.backends.label_probabilities import questions
+from adakd.judging.backends.label_probabilities import typed_questions
 
 ITEM = ItemText("Name a colour.", "", ("Red is one.",))
 QUESTION = Question(ITEM, "Blue", "Seven")
@@ -113,7 +113,7 @@ def test_the_probabilities_are_those_of_transformers(judge: InProcess, folder: P
     pipeline = DecisionPipeline(
         model=model, tokenizer=AutoTokenizer.from_pretrained(folder), device="cpu"
     )
-    asked = questions("pair", judge.verdicts, judge.scale)
+    asked = typed_questions("pair", judge.verdicts, judge.scale)
     theirs = pipeline({"state": judge.render(QUESTION), "questions": asked})
     (verdict,) = ask(judge, QUESTION)
     expected = theirs["verdict"]["probabilities"].values()
@@ -287,12 +287,12 @@ def test_the_content_of_the_model_is_its_identity_and_its_place_is_not(
     tmp_path: Path, folder: Path, judge: InProcess
 ) -> None:
     moved = replace(judge, model=str(shutil.copytree(folder, tmp_path / "moved")))
-    assert moved.deciding() == judge.deciding()
+    assert moved.fingerprint() == judge.fingerprint()
     (tmp_path / "moved" / "README.md").write_text("Read me", encoding="utf-8")
-    assert replace(moved).deciding() == judge.deciding()
+    assert replace(moved).fingerprint() == judge.fingerprint()
     shutil.rmtree(tmp_path / "moved")
     build(tmp_path / "moved", seed=2)
-    assert replace(moved).deciding() != judge.deciding()
+    assert replace(moved).fingerprint() != judge.fingerprint()
 
 
 def test_a_change_deep_in_large_weights_is_another_model(tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_change_deep_in_large_weights_is_another_model(tmp_path: Path) -> None
         if change_at is not None:
             weights[change_at : change_at + 1_000_000] = b"1" * 1_000_000
         file.write_bytes(weights)
-        return InProcess(model=str(tmp_path)).deciding()["model"]
+        return InProcess(model=str(tmp_path)).fingerprint()["model"]
 
     contents = [content(None), content(5_000_000), content(10_000_000), content(19_000_000)]
     assert len({json.dumps(one) for one in contents}) == 4
@@ -317,7 +317,7 @@ def test_every_setting_decides(folder: Path, judge: InProcess) -> None:
         replace(judge, prompt=None),
         replace(judge, model="some/hub-id"),
     ]
-    said = [json.dumps(one.deciding(), default=str) for one in (judge, *others)]
+    said = [json.dumps(one.fingerprint(), default=str) for one in (judge, *others)]
     assert len(set(said)) == len(said)
 
 
@@ -325,12 +325,12 @@ def test_a_folder_is_told_by_its_name_alone(judge: InProcess) -> None:
     assert judge.traits().model == "tiny"
     assert replace(judge, gguf_file="Some-1B.Q4.gguf").traits().model == "Some-1B.Q4"
     assert judge.traits().concurrency == 1
-    assert load_judge("decision").family == "qwen"
+    assert load_judge("in_process").family == "qwen"
 
 
 def test_reading_a_judge_imports_no_model_library() -> None:
     code = (
-        "import sys; from adakd.judging import load_judge; load_judge('decision');"
+        "import sys; from adakd.judging import load_judge; load_judge('in_process');"
         "print({'torch', 'transformers', 'openai', 'sklearn'} & set(sys.modules))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,7 +3,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from adakd.judging.backends.label_probabilities import Labels, Scale, questions, read
+from adakd.judging.backends.label_probabilities import (
+    Labels,
+    RatingScale,
+    read_verdict,
+    typed_questions,
+)
 
 LABELS = ("A", "B", "C")
 SCALE = (1, 5)
@@ -21,11 +26,11 @@ def of_answer(probabilities: Any) -> dict[str, Any]:
 def test_a_pair_is_asked_and_answered_in_the_shapes_of_transformers(labels: Any) -> None:
     from transformers.decision import DecisionConfig, parse_questions
 
-    (question,) = parse_questions(questions("pair", labels, SCALE), DecisionConfig())
+    (question,) = parse_questions(typed_questions("pair", labels, SCALE), DecisionConfig())
     assert (question.type, tuple(question.options)) == ("choice", labels)
     assert len(set(question.descriptions)) == 3
     answers = {question.name: question.answer([0.2, 0.5, 0.3])}
-    verdict = read(answers, "pair", labels, SCALE)
+    verdict = read_verdict(answers, "pair", labels, SCALE)
     assert verdict.choice == "second"
     assert verdict.probabilities == pytest.approx((0.2, 0.5, 0.3))
 
@@ -34,35 +39,35 @@ def test_a_pair_is_asked_and_answered_in_the_shapes_of_transformers(labels: Any)
 def test_a_rating_is_asked_and_answered_in_the_shapes_of_transformers(scale: Any) -> None:
     from transformers.decision import DecisionConfig, parse_questions
 
-    (question,) = parse_questions(questions("rating", LABELS, scale), DecisionConfig())
+    (question,) = parse_questions(typed_questions("rating", LABELS, scale), DecisionConfig())
     levels = scale[1] - scale[0] + 1
     assert (question.type, len(question.options)) == ("score", levels)
     for level in range(levels):
         sure = [float(i == level) for i in range(levels)]
-        verdict = read({question.name: question.answer(sure)}, "rating", LABELS, scale)
+        verdict = read_verdict({question.name: question.answer(sure)}, "rating", LABELS, scale)
         assert (verdict.choice, verdict.score) == ("rated", scale[0] + level)
         assert verdict.probabilities is None
 
 
 def test_a_rating_counts_the_whole_distribution() -> None:
     shares = {"0": 0.5, "1": 0.0, "2": 0.25, "3": 0.0, "4": 0.25}
-    assert read(of_answer(shares), "rating", LABELS, SCALE).score == 2.5
+    assert read_verdict(of_answer(shares), "rating", LABELS, SCALE).score == 2.5
 
 
 def test_the_likeliest_label_is_the_choice_whatever_their_order_in_the_answer() -> None:
     for likeliest, choice in zip(LABELS, ("first", "second", "tie"), strict=True):
         shares = {label: 0.6 if label == likeliest else 0.2 for label in reversed(LABELS)}
-        assert read(of_pair(shares), "pair", LABELS, SCALE).choice == choice
+        assert read_verdict(of_pair(shares), "pair", LABELS, SCALE).choice == choice
 
 
 def test_two_likeliest_labels_are_no_preference() -> None:
     for shares in ((0.4, 0.4, 0.2), (0.4, 0.2, 0.4), (0.2, 0.4, 0.4)):
         answers = of_pair(dict(zip(LABELS, shares, strict=True)))
-        assert read(answers, "pair", LABELS, SCALE).choice == "tie"
+        assert read_verdict(answers, "pair", LABELS, SCALE).choice == "tie"
 
 
 def test_probabilities_add_up_to_one_after_rounding_on_the_way() -> None:
-    verdict = read(of_pair({"A": 0.333, "B": 0.333, "C": 0.333}), "pair", LABELS, SCALE)
+    verdict = read_verdict(of_pair({"A": 0.333, "B": 0.333, "C": 0.333}), "pair", LABELS, SCALE)
     assert verdict.probabilities is not None
     assert sum(verdict.probabilities) == pytest.approx(1)
 
@@ -89,13 +94,13 @@ def test_probabilities_add_up_to_one_after_rounding_on_the_way() -> None:
     ],
 )
 def test_a_malformed_answer_is_a_failure_with_its_reason(answers: Any, said: str) -> None:
-    verdict = read(answers, "pair", LABELS, SCALE)
+    verdict = read_verdict(answers, "pair", LABELS, SCALE)
     assert (verdict.choice, verdict.probabilities) == ("failed", None)
     assert said in verdict.reason
 
 
 def test_a_rating_of_another_scale_is_a_failure() -> None:
-    verdict = read(of_answer({"0": 0.5, "1": 0.5}), "rating", LABELS, SCALE)
+    verdict = read_verdict(of_answer({"0": 0.5, "1": 0.5}), "rating", LABELS, SCALE)
     assert (verdict.choice, verdict.score) == ("failed", None)
     assert "probabilities of 0, 1, not of 0, 1, 2, 3, 4" in verdict.reason
 
@@ -109,4 +114,4 @@ def test_labels_must_be_told_apart(labels: Any) -> None:
 @pytest.mark.parametrize("scale", [(5, 1), (1, 1), (1, 27), (1, 2, 3)])
 def test_a_scale_rises_and_has_no_more_levels_than_there_are_letters(scale: Any) -> None:
     with pytest.raises(ValidationError):
-        TypeAdapter(Scale).validate_python(scale)
+        TypeAdapter(RatingScale).validate_python(scale)

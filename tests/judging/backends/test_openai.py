@@ -85,16 +85,16 @@ def test_a_plan_can_count_tokens() -> None:
 
 
 def test_what_decides_is_all_but_key_and_patience(tmp_path: Path) -> None:
-    def deciding(**settings):
-        return OpenAI(**{"base_url": "http://localhost/v1", "model": "m", **settings}).deciding()
+    def fingerprint(**settings):
+        return OpenAI(**{"base_url": "http://localhost/v1", "model": "m", **settings}).fingerprint()
 
     same = [{"retries": 0}, {"timeout": 1.0}, {"concurrency": 1}, {"api_key_env": "KEY"}]
-    assert all(deciding(**settings) == CHAT.deciding() for settings in same)
+    assert all(fingerprint(**settings) == CHAT.fingerprint() for settings in same)
     own = tmp_path / "own.j2"
-    own.write_text(CHAT.deciding()["prompt"], encoding="utf-8")
-    assert deciding(prompt=own) == CHAT.deciding()
+    own.write_text(CHAT.fingerprint()["prompt"], encoding="utf-8")
+    assert fingerprint(prompt=own) == CHAT.fingerprint()
     other = [{"mode": "text"}, {"references": False}, {"scale": (1, 5)}, {"extra": {"seed": 1}}]
-    assert not any(deciding(**settings) == CHAT.deciding() for settings in other)
+    assert not any(fingerprint(**settings) == CHAT.fingerprint() for settings in other)
 
 
 def test_a_prompt_must_bear_empty_texts(tmp_path: Path) -> None:

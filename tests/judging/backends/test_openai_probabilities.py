@@ -3,7 +3,7 @@ import math
 import pytest
 
 from adakd.judging import OpenAI, Verdict
-from adakd.judging.backends.parsing import Reader
+from adakd.judging.backends.parsing import ReplyParser
 
 PAIR = OpenAI(base_url="http://localhost/v1", model="m").reader
 
@@ -24,7 +24,7 @@ def tokens(words: list[str], at: int, **likely: float):
 
 
 def said(words: list[str], at: int, labels=("A", "B", "C"), **likely: float) -> Verdict:
-    own = Reader("pair", labels, (1, 10), r"\[\[(.*)\]\]", "")
+    own = ReplyParser("pair", labels, (1, 10), r"\[\[(.*)\]\]", "")
     return own.from_json("".join(words), logprobs=tokens(words, at, **likely))
 
 

@@ -5,14 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adakd.judging import OpenAI
-from adakd.judging.backends.parsing import Reader, kept
+from adakd.judging.backends.parsing import ReplyParser, kept
 
 PAIR = OpenAI(base_url="http://localhost/v1", model="m").reader
 RATING = OpenAI(base_url="http://localhost/v1", model="m", asks="rating").reader
 
 
-def reader(prompt: str, pattern: str = r"\[\[([^\[\]]*)\]\]", labels=("A", "B", "C")) -> Reader:
-    return Reader("pair", labels, (1, 10), pattern, prompt)
+def reader(
+    prompt: str, pattern: str = r"\[\[([^\[\]]*)\]\]", labels=("A", "B", "C")
+) -> ReplyParser:
+    return ReplyParser("pair", labels, (1, 10), pattern, prompt)
 
 
 # --- texts ------------------------------------------------------------------------------------

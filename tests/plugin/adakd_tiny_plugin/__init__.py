@@ -76,7 +76,7 @@ class Longest:
         """Return the defaults: one question at a time, two answers in it."""
         return Traits()
 
-    def deciding(self) -> Mapping[str, Any]:
+    def fingerprint(self) -> Mapping[str, Any]:
         """Return the margin."""
         return {"margin": self.margin}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adakd.config.judge import Prices, Vetting
-from adakd.judging.comparisons import Pair, pairs
+from adakd.judging.comparisons import Comparison, comparisons
 from adakd.store import Store
 from adakd.store.records import JudgeRecord, Record, ScoreRecord, VerdictRecord, VettingRecord
 
@@ -124,7 +124,7 @@ def said(mind: Mind, verdict: str, order: int, scores: tuple[float, float]) -> d
     return fields
 
 
-def verdicts(mind: Mind, pair: Pair) -> Iterator[VerdictRecord]:
+def verdicts(mind: Mind, pair: Comparison) -> Iterator[VerdictRecord]:
     mine, other = pair.candidate, pair.opponent
     theirs = {item.id: item for item in other.items} if other else {}
     for item in mine.items:
@@ -211,7 +211,7 @@ def judged(
         yield mind.record
         yield from vettings(mind)
         for opponent in against:
-            for pair in pairs(scores, opponent):
+            for pair in comparisons(scores, opponent):
                 yield from verdicts(mind, pair)
 
 
