@@ -17,9 +17,9 @@ from torch import Tensor
 from adakd.adaptive import Adaptive
 from adakd.adaptive.adakd import AdaKD
 from adakd.adaptive.indicators import hellinger
-from adakd.divergences.base import declared_word_form
+from adakd.divergences.base import declared_entry_form
 from adakd.losses import blocks
-from adakd.losses.blocks import DEVICE_BYTES, DivergenceTerm, Kept, Rows, Term
+from adakd.losses.blocks import DEVICE_BYTES, DivergenceTerm, LogitRows, SelectedTokens, Term
 
 _log = logging.getLogger(__name__)
 
@@ -38,17 +38,19 @@ Computed = tuple[Tensor, ...]
 _agreed: dict[Hashable, bool] = {}
 
 
-def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+def score_rows(
+    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
+) -> Tensor:
     """Return an adaptive method's scores of all rows, at temperature 1."""
     by_blocks = partial(blocks.score_rows, adaptive)
     if not _is_hellinger(adaptive) or not _usable(student, teacher):
         return by_blocks(student, teacher, labels)
     from adakd.losses.triton_kernels import HELLINGER, reduce_rows
 
-    def by_kernel(student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+    def by_kernel(student: LogitRows, teacher: LogitRows, labels: Tensor) -> Tensor:
         return (reduce_rows(HELLINGER, student, teacher) / 2).sqrt()
 
-    def sample(compute: Callable[[Rows, Rows, Tensor], Tensor]) -> Computed:
+    def sample(compute: Callable[[LogitRows, LogitRows, Tensor], Tensor]) -> Computed:
         first = slice(SAMPLE)
         return (compute(_part(student, first), _part(teacher, first), labels[first]),)
 
@@ -57,48 +59,50 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
     return (by_kernel if same else by_blocks)(student, teacher, labels)
 
 
-def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
+def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
     """Return the value of every kept token, ``(K,)``, and write its gradient.
 
     Args:
         term: the loss of a token.
-        kept: the tokens.
+        tokens: the tokens.
         gradient: the K rows to write to, which may be the student's own; None for no gradient.
     """
     by_blocks = partial(blocks.loss_rows, term)
-    if not isinstance(term, DivergenceTerm) or kept.teacher is None:
-        return by_blocks(kept, gradient)
-    declared = declared_word_form(term.divergence)
-    rows = [part for part in (kept.student, kept.teacher, gradient) if part is not None]
+    if not isinstance(term, DivergenceTerm) or tokens.teacher is None:
+        return by_blocks(tokens, gradient)
+    declared = declared_entry_form(term.divergence)
+    rows = [part for part in (tokens.student, tokens.teacher, gradient) if part is not None]
     if declared is None or not _usable(*rows):
-        return by_blocks(kept, gradient)
+        return by_blocks(tokens, gradient)
     from adakd.losses.triton_kernels import Form, reduce_rows
 
     form = Form(*declared)
 
-    def by_kernel(kept: Kept, gradient: Rows | None) -> Tensor:
-        theirs = kept.teacher or kept.student
-        return reduce_rows(form, kept.student, theirs, kept.temperature, kept.factor, gradient)
+    def by_kernel(tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
+        theirs = tokens.teacher or tokens.student
+        return reduce_rows(
+            form, tokens.student, theirs, tokens.temperature, tokens.factor, gradient
+        )
 
-    def sample(compute: Callable[[Kept, Rows | None], Tensor]) -> Computed:
-        first = _tokens(kept, slice(SAMPLE))
+    def sample(compute: Callable[[SelectedTokens, LogitRows | None], Tensor]) -> Computed:
+        first = _tokens(tokens, slice(SAMPLE))
         first = replace(first, factor=torch.ones_like(first.factor))
         if gradient is None:
             return (compute(first, None),)
         logits = gradient.logits
         out = logits.new_zeros(len(first.labels), logits.shape[-1])
-        return compute(first, Rows(out)), out
+        return compute(first, LogitRows(out)), out
 
-    name, tempered, graded = _name(term.divergence), kept.temperature is not None, len(rows) == 3
+    name, tempered, graded = _name(term.divergence), tokens.temperature is not None, len(rows) == 3
     kind = f"the divergence {name}", form, tempered, graded, *_kind(*rows)
     if not _agree(kind, sample, by_kernel, by_blocks):
-        return by_blocks(kept, gradient)
-    if gradient is None or not _moves(kept.student, gradient):
-        return by_kernel(kept, gradient)
+        return by_blocks(tokens, gradient)
+    if gradient is None or not _moves(tokens.student, gradient):
+        return by_kernel(tokens, gradient)
     # A kernel takes all rows at once: none may be written that another has yet to read.
     values = []
-    for at in _pieces(len(kept.labels), gradient):
-        piece = _tokens(kept, at)
+    for at in _pieces(len(tokens.labels), gradient):
+        piece = _tokens(tokens, at)
         values.append(by_kernel(replace(piece, student=_copy(piece.student)), _part(gradient, at)))
     return torch.cat(values)
 
@@ -113,7 +117,7 @@ def _name(divergence: Any) -> str:
     return getattr(getattr(divergence, "func", divergence), "__name__", "without a name")
 
 
-def _usable(*rows: Rows) -> bool:
+def _usable(*rows: LogitRows) -> bool:
     """Return whether a kernel can take these."""
     logits = [part.logits for part in rows]
     return (
@@ -137,7 +141,7 @@ def _importable() -> bool:
     return True
 
 
-def _kind(*rows: Rows) -> tuple[Hashable, ...]:
+def _kind(*rows: LogitRows) -> tuple[Hashable, ...]:
     """Return what a kernel is made for."""
     return tuple(
         (
@@ -145,7 +149,7 @@ def _kind(*rows: Rows) -> tuple[Hashable, ...]:
             part.logits.dtype,
             part.logits.device,
             part.index is None,
-            part.finish,
+            part.scaling,
         )
         for part in rows
     )
@@ -176,7 +180,7 @@ def _close(got: Tensor, wanted: Tensor) -> bool:
     return bool((apart <= TOLERANCE * size + SLACK)[size.isfinite()].all())
 
 
-def _moves(student: Rows, gradient: Rows) -> bool:
+def _moves(student: LogitRows, gradient: LogitRows) -> bool:
     """Return whether a gradient replaces logits of other rows than its own."""
     same = (
         student.logits.untyped_storage().data_ptr() == gradient.logits.untyped_storage().data_ptr()
@@ -184,29 +188,29 @@ def _moves(student: Rows, gradient: Rows) -> bool:
     return same and student.index is not gradient.index
 
 
-def _pieces(rows: int, gradient: Rows) -> Iterator[slice]:
+def _pieces(rows: int, gradient: LogitRows) -> Iterator[slice]:
     step = max(1, DEVICE_BYTES // (gradient.logits.shape[1] * gradient.logits.itemsize))
     for start in range(0, rows, step):
         yield slice(start, start + step)
 
 
-def _part(rows: Rows, at: slice) -> Rows:
+def _part(rows: LogitRows, at: slice) -> LogitRows:
     if rows.index is None:
         return replace(rows, logits=rows.logits[at])
     return replace(rows, index=rows.index[at])
 
 
-def _copy(rows: Rows) -> Rows:
+def _copy(rows: LogitRows) -> LogitRows:
     if rows.index is None:
         return replace(rows, logits=rows.logits.clone())
     return replace(rows, logits=rows.logits.index_select(0, rows.index), index=None)
 
 
-def _tokens(kept: Kept, at: slice) -> Kept:
-    return Kept(
-        student=_part(kept.student, at),
-        teacher=None if kept.teacher is None else _part(kept.teacher, at),
-        labels=kept.labels[at],
-        temperature=None if kept.temperature is None else kept.temperature[at],
-        factor=kept.factor[at],
+def _tokens(tokens: SelectedTokens, at: slice) -> SelectedTokens:
+    return SelectedTokens(
+        student=_part(tokens.student, at),
+        teacher=None if tokens.teacher is None else _part(tokens.teacher, at),
+        labels=tokens.labels[at],
+        temperature=None if tokens.temperature is None else tokens.temperature[at],
+        factor=tokens.factor[at],
     )

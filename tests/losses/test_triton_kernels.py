@@ -18,11 +18,18 @@ from torch import Tensor
 
 from adakd.adaptive import AdaKD
 from adakd.data.example import IGNORED
-from adakd.divergences import Divergence, divergence, word_form
-from adakd.divergences.base import declared_word_form
+from adakd.divergences import Divergence, divergence, entry_form
+from adakd.divergences.base import declared_entry_form
 from adakd.losses import blocks, dispatch
-from adakd.losses.blocks import PLAIN, DivergenceTerm, Finish, Kept, Rows, cross_entropy
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.blocks import (
+    UNSCALED,
+    DivergenceTerm,
+    LogitRows,
+    LogitScaling,
+    SelectedTokens,
+    cross_entropy,
+)
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 
@@ -40,7 +47,7 @@ CLOSE = {
     torch.float16: {"rtol": 2e-3, "atol": 1e-6},
     torch.bfloat16: {"rtol": 2e-2, "atol": 1e-6},
 }
-HAVE = sorted(name for name in divergence if declared_word_form(divergence[name]))
+HAVE = sorted(name for name in divergence if declared_entry_form(divergence[name]))
 HALF = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.5})
 REDUCE_ROWS = triton_kernels.reduce_rows
 VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")
@@ -54,7 +61,7 @@ def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     if GPU:
         yield
         return
-    monkeypatch.setattr(triton_kernels, "WORDS_AT_A_TIME", 32)
+    monkeypatch.setattr(triton_kernels, "ENTRIES_AT_A_TIME", 32)
     for name in ("abs", "exp", "log", "sqrt"):  # which the interpreter knows as functions alone
         monkeypatch.setattr(tl.tensor, name, as_method(name))
     with np.errstate(all="ignore"):  # as on a GPU
@@ -69,31 +76,37 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
-def example(dtype: torch.dtype, gathered: bool, tempered: bool, finish: Finish) -> Kept:
+def example(
+    dtype: torch.dtype, gathered: bool, tempered: bool, scaling: LogitScaling
+) -> SelectedTokens:
     """Tokens of two models; gathered are they every other row, and the teacher's words a part."""
     count = 2 * TOKENS if gathered else TOKENS
     student, teacher = (3 * random(count, WORDS + seed, seed=seed) for seed in (0, 7))
     index = torch.arange(1, count, 2, device=DEVICE) if gathered else None
-    return Kept(
-        student=Rows(student.to(dtype), index, finish),
-        teacher=Rows(teacher.to(dtype)[:, :WORDS], index, replace(finish, scale=0.7)),
+    return SelectedTokens(
+        student=LogitRows(student.to(dtype), index, scaling),
+        teacher=LogitRows(teacher.to(dtype)[:, :WORDS], index, replace(scaling, scale=0.7)),
         labels=torch.zeros(TOKENS, dtype=torch.long, device=DEVICE),
         temperature=0.5 + random(TOKENS).abs() if tempered else None,
         factor=random(TOKENS, seed=1),
     )
 
 
-def compare(name: str | Divergence, kept: Kept, form: triton_kernels.Form | None = None) -> None:
+def compare(
+    name: str | Divergence, tokens: SelectedTokens, form: triton_kernels.Form | None = None
+) -> None:
     """Hold a kernel's values, alone and with the gradient, and its gradient to those of blocks."""
     function = divergence[name] if isinstance(name, str) else name
-    form = form or triton_kernels.Form(*declared_word_form(function))
-    dtype, close = kept.student.logits.dtype, CLOSE[torch.float32]
-    got, wanted = (Rows(torch.zeros_like(kept.student.logits), kept.student.index) for _ in "12")
-    values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
-    given = form, kept.student, kept.teacher, kept.temperature
+    form = form or triton_kernels.Form(*declared_entry_form(function))
+    dtype, close = tokens.student.logits.dtype, CLOSE[torch.float32]
+    got, wanted = (
+        LogitRows(torch.zeros_like(tokens.student.logits), tokens.student.index) for _ in "12"
+    )
+    values = blocks.loss_rows(DivergenceTerm(function), tokens, wanted)
+    given = form, tokens.student, tokens.teacher, tokens.temperature
     torch.testing.assert_close(triton_kernels.reduce_rows(*given), values, **close)
     torch.testing.assert_close(
-        triton_kernels.reduce_rows(*given, kept.factor, got), values, **close
+        triton_kernels.reduce_rows(*given, tokens.factor, got), values, **close
     )
     torch.testing.assert_close(got.logits, wanted.logits, **CLOSE[dtype])
 
@@ -101,27 +114,29 @@ def compare(name: str | Divergence, kept: Kept, form: triton_kernels.Form | None
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
 @pytest.mark.parametrize("name", HAVE)
 def test_a_kernel_gives_what_blocks_give(name: str, dtype: torch.dtype) -> None:
-    compare(name, example(dtype, gathered=False, tempered=False, finish=PLAIN))
-    compare(name, example(dtype, gathered=True, tempered=True, finish=PLAIN))
+    compare(name, example(dtype, gathered=False, tempered=False, scaling=UNSCALED))
+    compare(name, example(dtype, gathered=True, tempered=True, scaling=UNSCALED))
 
 
 @pytest.mark.parametrize(
-    "finish", [Finish(scale=0.3), Finish(softcap=2.0), Finish(scale=2.0, softcap=3.0)], ids=str
+    "scaling",
+    [LogitScaling(scale=0.3), LogitScaling(softcap=2.0), LogitScaling(scale=2.0, softcap=3.0)],
+    ids=str,
 )
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
 def test_what_a_model_does_after_its_head_is_part_of_the_gradient(
-    dtype: torch.dtype, finish: Finish
+    dtype: torch.dtype, scaling: LogitScaling
 ) -> None:
-    compare("reverse_kl", example(dtype, gathered=False, tempered=True, finish=finish))
+    compare("reverse_kl", example(dtype, gathered=False, tempered=True, scaling=scaling))
 
 
-@pytest.mark.parametrize("finish", [PLAIN, Finish(softcap=2.0)], ids=str)
+@pytest.mark.parametrize("scaling", [UNSCALED, LogitScaling(softcap=2.0)], ids=str)
 @pytest.mark.parametrize("name", HAVE)
-def test_words_that_are_ruled_out(name: str, finish: Finish) -> None:
-    kept = example(torch.float32, gathered=False, tempered=True, finish=finish)
-    kept.student.logits[:, 3:20] = -math.inf
-    kept.teacher.logits[:, 15:30] = -math.inf
-    compare(name, kept)
+def test_words_that_are_ruled_out(name: str, scaling: LogitScaling) -> None:
+    tokens = example(torch.float32, gathered=False, tempered=True, scaling=scaling)
+    tokens.student.logits[:, 3:20] = -math.inf
+    tokens.teacher.logits[:, 15:30] = -math.inf
+    compare(name, tokens)
 
 
 @pytest.mark.parametrize(
@@ -140,23 +155,23 @@ def test_words_that_are_ruled_out(name: str, finish: Finish) -> None:
 )
 def test_settings_reach_the_kernel(name: str, settings: dict[str, Any]) -> None:
     function = divergence.build(Spec(name=name, **settings))
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    for side in (kept.student, kept.teacher):
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    for side in (tokens.student, tokens.teacher):
         side.logits.mul_(0.3)  # powers of ratios
-    compare(function, kept)
+    compare(function, tokens)
 
 
 def test_a_gradient_may_replace_the_logits() -> None:
-    kept = example(torch.bfloat16, gathered=True, tempered=True, finish=PLAIN)
-    form = triton_kernels.Form(*declared_word_form(divergence["todi"]))
-    given = form, kept.student, kept.teacher, kept.temperature, kept.factor
-    apart = torch.zeros_like(kept.student.logits)
-    before = kept.student.logits.clone()
-    values = triton_kernels.reduce_rows(*given, Rows(apart, kept.student.index))
-    assert torch.equal(before, kept.student.logits)
-    assert torch.equal(triton_kernels.reduce_rows(*given, kept.student), values)
-    assert torch.equal(kept.student.logits[1::2], apart[1::2])
-    assert torch.equal(kept.student.logits[::2], before[::2])
+    tokens = example(torch.bfloat16, gathered=True, tempered=True, scaling=UNSCALED)
+    form = triton_kernels.Form(*declared_entry_form(divergence["todi"]))
+    given = form, tokens.student, tokens.teacher, tokens.temperature, tokens.factor
+    apart = torch.zeros_like(tokens.student.logits)
+    before = tokens.student.logits.clone()
+    values = triton_kernels.reduce_rows(*given, LogitRows(apart, tokens.student.index))
+    assert torch.equal(before, tokens.student.logits)
+    assert torch.equal(triton_kernels.reduce_rows(*given, tokens.student), values)
+    assert torch.equal(tokens.student.logits[1::2], apart[1::2])
+    assert torch.equal(tokens.student.logits[::2], before[::2])
 
 
 GOLDEN = {
@@ -175,14 +190,21 @@ GOLDEN = {
 @pytest.mark.parametrize("case", range(4))
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_numbers(name: str, case: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_kernels, "WORDS_AT_A_TIME", 4096 if GPU else 256)
+    monkeypatch.setattr(triton_kernels, "ENTRIES_AT_A_TIME", 4096 if GPU else 256)
     student, teacher, values, slopes = (
         torch.from_numpy(VECTORS[f"case{case}.{key}"])[:TOKENS].to(DEVICE)
         for key in ("student_logits", "teacher_logits", f"{name}.value", f"{name}.grad")
     )
-    form = triton_kernels.Form(*declared_word_form(divergence.build(GOLDEN[name])))
-    got = Rows(torch.zeros_like(student))
-    given = form, Rows(student), Rows(teacher), None, torch.ones(TOKENS, device=DEVICE), got
+    form = triton_kernels.Form(*declared_entry_form(divergence.build(GOLDEN[name])))
+    got = LogitRows(torch.zeros_like(student))
+    given = (
+        form,
+        LogitRows(student),
+        LogitRows(teacher),
+        None,
+        torch.ones(TOKENS, device=DEVICE),
+        got,
+    )
     close = CLOSE[torch.float32]
     torch.testing.assert_close(triton_kernels.reduce_rows(*given), values, **close)
     torch.testing.assert_close(got.logits, slopes, **close)
@@ -200,7 +222,10 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     theirs = random(count, width, seed=3), random(WORDS + 5, width, seed=4)
     for part in parts:
         part.requires_grad_()
-    student, teacher = Hidden(parts[0], Head(*parts[1:])), Hidden(theirs[0], Head(theirs[1]))
+    student, teacher = (
+        HiddenStates(parts[0], LMHead(*parts[1:])),
+        HiddenStates(theirs[0], LMHead(theirs[1])),
+    )
     if not hidden:
         student, teacher = (side.head.logits(side.states) for side in (student, teacher))
     loss = objective(student, teacher, labels).loss
@@ -208,7 +233,7 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     yield from torch.autograd.grad(loss, parts)
 
 
-def in_any_order(form: triton_kernels.Form, student: Rows, *rest: Any) -> Tensor:
+def in_any_order(form: triton_kernels.Form, student: LogitRows, *rest: Any) -> Tensor:
     """Run a kernel whose tokens may be taken in any order: none writes what another reads."""
     gradient = rest[-1] if len(rest) > 1 else None
     if gradient is not None and gradient.logits.data_ptr() == student.logits.data_ptr():
@@ -238,8 +263,8 @@ def test_a_loss_is_the_same_on_both_paths(
 
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
 def test_hellinger_scores(dtype: torch.dtype) -> None:
-    kept = example(dtype, gathered=True, tempered=False, finish=Finish(softcap=2.0))
-    given = AdaKD(), kept.student, kept.teacher, kept.labels
+    tokens = example(dtype, gathered=True, tempered=False, scaling=LogitScaling(softcap=2.0))
+    given = AdaKD(), tokens.student, tokens.teacher, tokens.labels
     got = dispatch.score_rows(*given)
     assert list(dispatch._agreed.values()) == [True]
     torch.testing.assert_close(got, blocks.score_rows(*given), **CLOSE[torch.float32])
@@ -252,8 +277,8 @@ class Own(AdaKD):
 
 @pytest.mark.parametrize("adaptive", [AdaKD(indicator=Spec(name="entropy")), Own()])
 def test_scores_without_a_kernel(adaptive: AdaKD) -> None:
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    given = adaptive, kept.student, kept.teacher, kept.labels
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    given = adaptive, tokens.student, tokens.teacher, tokens.labels
     assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
     assert not dispatch._agreed
 
@@ -273,10 +298,10 @@ def squared(student: Tensor, teacher: Tensor) -> Tensor:
     ids=["no sum over words", "plug-in", "cross-entropy", "float64"],
 )
 def test_losses_without_a_kernel(term: Any, dtype: torch.dtype) -> None:
-    kept = example(dtype, gathered=False, tempered=False, finish=PLAIN)
-    got, wanted = (Rows(torch.zeros_like(kept.student.logits)) for _ in "12")
-    values = dispatch.loss_rows(term, kept, got)
-    assert torch.equal(values, blocks.loss_rows(term, kept, wanted))
+    tokens = example(dtype, gathered=False, tempered=False, scaling=UNSCALED)
+    got, wanted = (LogitRows(torch.zeros_like(tokens.student.logits)) for _ in "12")
+    values = dispatch.loss_rows(term, tokens, got)
+    assert torch.equal(values, blocks.loss_rows(term, tokens, wanted))
     assert torch.equal(got.logits, wanted.logits)
     assert not dispatch._agreed
 
@@ -285,7 +310,7 @@ def misworded(student: Tensor, teacher: Tensor) -> Tensor:
     return divergence["reverse_kl"](student, teacher)
 
 
-@word_form(misworded)
+@entry_form(misworded)
 def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     part = q * (log_q - log_p)
     return part, 1.1 * part
@@ -295,7 +320,7 @@ def uncompilable(student: Tensor, teacher: Tensor) -> Tensor:
     return divergence["reverse_kl"](student, teacher)
 
 
-@word_form(uncompilable)
+@entry_form(uncompilable)
 def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return q.no_such_method(), q
 
@@ -307,13 +332,13 @@ def test_a_kernel_that_fails_its_sample_is_not_used(
     function: Divergence, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither now nor later, which one warning says."""
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    wanted = Rows(torch.zeros_like(kept.student.logits))
-    values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    wanted = LogitRows(torch.zeros_like(tokens.student.logits))
+    values = blocks.loss_rows(DivergenceTerm(function), tokens, wanted)
     with caplog.at_level(logging.WARNING, "adakd"):
         for _ in range(2):
-            got = Rows(torch.zeros_like(kept.student.logits))
-            assert torch.equal(dispatch.loss_rows(DivergenceTerm(function), kept, got), values)
+            got = LogitRows(torch.zeros_like(tokens.student.logits))
+            assert torch.equal(dispatch.loss_rows(DivergenceTerm(function), tokens, got), values)
             assert torch.equal(got.logits, wanted.logits)
     (message,) = caplog.messages
     assert why in message
@@ -328,8 +353,8 @@ def test_a_triton_that_does_not_import_is_none(
 
     monkeypatch.setattr(dispatch, "import_module", fails)
     monkeypatch.setattr(dispatch, "_importable", cache(dispatch._importable.__wrapped__))
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    given = AdaKD(), kept.student, kept.teacher, kept.labels
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    given = AdaKD(), tokens.student, tokens.teacher, tokens.labels
     for _ in range(2):
         assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
     assert len(caplog.messages) == 1
@@ -338,10 +363,10 @@ def test_a_triton_that_does_not_import_is_none(
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # NumPy's, in the interpreter
 def test_a_row_that_is_not_finite_says_nothing_about_a_kernel() -> None:
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    kept.student.logits[1] = math.nan
-    out = Rows(torch.zeros_like(kept.student.logits))
-    values = dispatch.loss_rows(DivergenceTerm(divergence["reverse_kl"]), kept, out)
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    tokens.student.logits[1] = math.nan
+    out = LogitRows(torch.zeros_like(tokens.student.logits))
+    values = dispatch.loss_rows(DivergenceTerm(divergence["reverse_kl"]), tokens, out)
     assert values.isnan().tolist() == [row == 1 for row in range(TOKENS)]
     assert list(dispatch._agreed.values()) == [True]
 
