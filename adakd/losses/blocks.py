@@ -155,6 +155,18 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
     return torch.cat(values)
 
 
+@dataclass(frozen=True)
+class RowFunctions:
+    """The two computations of a loss over whole rows, by one kind of kernels."""
+
+    score_rows: Callable[[Adaptive, LogitRows, LogitRows, Tensor], Tensor]
+    loss_rows: Callable[[Term, SelectedTokens, LogitRows | None], Tensor]
+
+
+TORCH = RowFunctions(score_rows, loss_rows)
+"""Ordinary PyTorch operations on blocks of rows: the default on every device."""
+
+
 def working_dtype(*logits: torch.dtype) -> torch.dtype:
     """Return the precision of log-probabilities: float32, or float64 for float64 logits."""
     return torch.float64 if torch.float64 in logits else torch.float32

@@ -19,9 +19,9 @@ from adakd.losses.blocks import (
     LogitRows,
     SelectedTokens,
     cross_entropy,
+    loss_rows,
     working_dtype,
 )
-from adakd.losses.dispatch import loss_rows
 from adakd.losses.lm_head import HiddenStates
 from adakd.losses.logits import logit_source
 from adakd.losses.traced import traced

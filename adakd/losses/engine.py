@@ -15,8 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from adakd.adaptive import Adaptive, TokenSelection
 from adakd.errors import AdakdError
-from adakd.losses.blocks import SelectedTokens, Term, working_dtype
-from adakd.losses.dispatch import loss_rows, score_rows
+from adakd.losses.blocks import TORCH, RowFunctions, SelectedTokens, Term, working_dtype
 from adakd.losses.logits import Gradients, LogitSource
 from adakd.losses.traced import Traced
 
@@ -32,6 +31,7 @@ def select_tokens(
     teacher: LogitSource,
     labels: Tensor,
     budget: int = BUDGET,
+    by: RowFunctions = TORCH,
 ) -> TokenSelection:
     """Return what an adaptive method chooses among the counted tokens of a batch.
 
@@ -44,7 +44,7 @@ def select_tokens(
             student.hold()
             teacher.hold()
         scores = [
-            score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
+            by.score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
             for at, index in _groups(labels, None, row_bytes, budget)
         ]
     with torch.autocast(labels.device.type, enabled=False):
@@ -62,6 +62,7 @@ def mean_loss(
     selection: TokenSelection | None = None,
     budget: int = BUDGET,
     traced: Traced | None = None,
+    by: RowFunctions = TORCH,
 ) -> Tensor:
     r"""Return :math:`\frac{1}{K} \sum_{i \in kept} w_i\, \tau_i^2\, D_i`, with its gradient.
 
@@ -72,7 +73,8 @@ def mean_loss(
         labels: those of the counted tokens, at least one.
         selection: the tokens to keep and what becomes of them; None for all, as they are.
         budget: bytes that the logits of heads may take.
-        traced: what takes the place of `term` where `choice` has a transform or something learned.
+        traced: replaces `term` where `selection` has a transform or a learned temperature.
+        by: the functions that compute rows.
     """
     positions = (
         None
@@ -107,7 +109,7 @@ def mean_loss(
             )
             out = None if gradient is None else gradient.rows(index, logits)
             if traced is None:
-                values.append(loss_rows(term, tokens, out))
+                values.append(by.loss_rows(term, tokens, out))
             else:
                 value, slope = traced.rows(tokens, out)
                 values.append(value)

@@ -13,10 +13,12 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from adakd.adaptive import Adaptive, Match, TokenSelection, adaptive
+from adakd.config.students import Kernels
 from adakd.data.example import IGNORED
 from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.losses.blocks import DivergenceTerm, cross_entropy, working_dtype
+from adakd.losses.dispatch import row_functions, warn_once
 from adakd.losses.engine import BUDGET, mean_loss, select_tokens
 from adakd.losses.lm_head import HiddenStates
 from adakd.losses.logits import LogitSource, logit_source
@@ -117,8 +119,9 @@ class Objective:
         total_steps: int | None = None,
         budget: int = BUDGET,
         widths: tuple[int, int] | None = None,
+        kernels: Kernels = "torch",
     ) -> None:
-        self.budget = budget
+        self.budget, self.kernels, self._rows = budget, kernels, row_functions(kernels)
         self.divergence = _divergence(divergence)
         self.adaptive = _adaptive(adaptive)
         if self.adaptive is not None:
@@ -157,9 +160,11 @@ class Objective:
         theirs = logit_source(teacher, counted, student.shape[-1])
         selection = None
         if self.adaptive is not None:
-            selection = select_tokens(self.adaptive, ours, theirs, labels, self.budget)
+            selection = select_tokens(self.adaptive, ours, theirs, labels, self.budget, self._rows)
         term, trace = DivergenceTerm(self.divergence), traced(self.divergence, selection)
-        loss = mean_loss(term, ours, theirs, labels, selection, self.budget, trace)
+        loss = mean_loss(term, ours, theirs, labels, selection, self.budget, trace, self._rows)
+        if trace is not None and self.kernels == "triton":
+            warn_once("a learned temperature or transformed logits")
         if selection is not None and selection.match is not None:
             loss = loss + _matched(selection, selection.match, student, teacher, counted)
         return Loss(loss=loss, tokens=len(labels), selection=selection)

@@ -29,7 +29,7 @@ _FLOOR = tl.constexpr(FLOOR)
 
 
 @dataclass(frozen=True)
-class Form:
+class BoundForm:
     """What is summed over words: a divergence's form of a word with its settings."""
 
     function: Callable[..., Any]
@@ -43,12 +43,12 @@ def _hellinger(
     return gap * gap, gap
 
 
-HELLINGER = Form(_hellinger)
+HELLINGER = BoundForm(_hellinger)
 """Half of its sum is the squared Hellinger distance; for values alone."""
 
 
 def reduce_rows(
-    form: Form,
+    form: BoundForm,
     student: LogitRows,
     teacher: LogitRows,
     temperature: Tensor | None = None,
@@ -91,7 +91,7 @@ def reduce_rows(
 
 
 @cache
-def _given(form: Form) -> tuple[Any, Any]:
+def _given(form: BoundForm) -> tuple[Any, Any]:
     """Return a form as a kernel takes it; the interpreter takes it as it is."""
     if not isinstance(reduce, triton.JITFunction):
         return form.settings, form.function

@@ -27,7 +27,7 @@ class Absent:
 
 
 def compile_one(
-    form: triton_kernels.Form,
+    form: triton_kernels.BoundForm,
     dtype: torch.dtype = torch.bfloat16,
     graded: bool = True,
     gathered: bool = False,
@@ -46,9 +46,9 @@ def main() -> None:
     driver.set_active(Absent(0, GPUTarget("cuda", 90, 32)))
     for name in sorted(divergence):
         if form := declared_entry_form(divergence[name]):
-            compile_one(triton_kernels.Form(*form))
+            compile_one(triton_kernels.BoundForm(*form))
             print(name)
-    form = triton_kernels.Form(*declared_entry_form(divergence["alpha_beta"]))
+    form = triton_kernels.BoundForm(*declared_entry_form(divergence["alpha_beta"]))
     compile_one(form, torch.float32, graded=False)
     print("values")
     compile_one(form, torch.float16, gathered=True)

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from adakd.adaptive import AdaKD
 from adakd.data.example import IGNORED
 from adakd.divergences import Divergence, divergence, entry_form
 from adakd.divergences.base import declared_entry_form
+from adakd.errors import AdakdError
 from adakd.losses import blocks, dispatch
 from adakd.losses.blocks import (
     UNSCALED,
@@ -58,6 +58,8 @@ def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run them wherever the tests run, in several blocks a row."""
     monkeypatch.setattr(dispatch, "DEVICES", {DEVICE})
     monkeypatch.setattr(dispatch, "_agreed", {})
+    dispatch._why_not_triton.cache_clear()
+    dispatch.warn_once.cache_clear()
     if GPU:
         yield
         return
@@ -93,11 +95,11 @@ def example(
 
 
 def compare(
-    name: str | Divergence, tokens: SelectedTokens, form: triton_kernels.Form | None = None
+    name: str | Divergence, tokens: SelectedTokens, form: triton_kernels.BoundForm | None = None
 ) -> None:
     """Hold a kernel's values, alone and with the gradient, and its gradient to those of blocks."""
     function = divergence[name] if isinstance(name, str) else name
-    form = form or triton_kernels.Form(*declared_entry_form(function))
+    form = form or triton_kernels.BoundForm(*declared_entry_form(function))
     dtype, close = tokens.student.logits.dtype, CLOSE[torch.float32]
     got, wanted = (
         LogitRows(torch.zeros_like(tokens.student.logits), tokens.student.index) for _ in "12"
@@ -163,7 +165,7 @@ def test_settings_reach_the_kernel(name: str, settings: dict[str, Any]) -> None:
 
 def test_a_gradient_may_replace_the_logits() -> None:
     tokens = example(torch.bfloat16, gathered=True, tempered=True, scaling=UNSCALED)
-    form = triton_kernels.Form(*declared_entry_form(divergence["todi"]))
+    form = triton_kernels.BoundForm(*declared_entry_form(divergence["todi"]))
     given = form, tokens.student, tokens.teacher, tokens.temperature, tokens.factor
     apart = torch.zeros_like(tokens.student.logits)
     before = tokens.student.logits.clone()
@@ -195,7 +197,7 @@ def test_golden_numbers(name: str, case: int, monkeypatch: pytest.MonkeyPatch) -
         torch.from_numpy(VECTORS[f"case{case}.{key}"])[:TOKENS].to(DEVICE)
         for key in ("student_logits", "teacher_logits", f"{name}.value", f"{name}.grad")
     )
-    form = triton_kernels.Form(*declared_entry_form(divergence.build(GOLDEN[name])))
+    form = triton_kernels.BoundForm(*declared_entry_form(divergence.build(GOLDEN[name])))
     got = LogitRows(torch.zeros_like(student))
     given = (
         form,
@@ -233,7 +235,7 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     yield from torch.autograd.grad(loss, parts)
 
 
-def in_any_order(form: triton_kernels.Form, student: LogitRows, *rest: Any) -> Tensor:
+def in_any_order(form: triton_kernels.BoundForm, student: LogitRows, *rest: Any) -> Tensor:
     """Run a kernel whose tokens may be taken in any order: none writes what another reads."""
     gradient = rest[-1] if len(rest) > 1 else None
     if gradient is not None and gradient.logits.data_ptr() == student.logits.data_ptr():
@@ -251,12 +253,15 @@ def test_a_loss_is_the_same_on_both_paths(
     monkeypatch.setattr(dispatch, "DEVICE_BYTES", 2 * 4 * WORDS)
     monkeypatch.setattr(triton_kernels, "reduce_rows", in_any_order)
     budget = 2**30 if whole else 3 * 2 * 4 * WORDS
-    objective = Objective("reverse_kl", adaptive, total_steps=1, budget=budget)
+    objective, torch_only = (
+        Objective("reverse_kl", adaptive, total_steps=1, budget=budget, kernels=kernels)
+        for kernels in ("triton", "torch")
+    )
     got = list(losses(objective, hidden))
     assert len(dispatch._agreed) >= 1 + (adaptive is not None)
     assert all(dispatch._agreed.values())
-    monkeypatch.setattr(dispatch, "DEVICES", set())
-    wanted = list(losses(objective, hidden))
+    monkeypatch.setattr(triton_kernels, "reduce_rows", None)  # not to be called
+    wanted = list(losses(torch_only, hidden))
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
@@ -276,11 +281,14 @@ class Own(AdaKD):
 
 
 @pytest.mark.parametrize("adaptive", [AdaKD(indicator=Spec(name="entropy")), Own()])
-def test_scores_without_a_kernel(adaptive: AdaKD) -> None:
+def test_scores_without_a_kernel(adaptive: AdaKD, caplog: pytest.LogCaptureFixture) -> None:
     tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
     given = adaptive, tokens.student, tokens.teacher, tokens.labels
-    assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
+    for _ in range(2):
+        assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
     assert not dispatch._agreed
+    (message,) = caplog.messages
+    assert type(adaptive).__name__ in message
 
 
 def squared(student: Tensor, teacher: Tensor) -> Tensor:
@@ -297,10 +305,15 @@ def squared(student: Tensor, teacher: Tensor) -> Tensor:
     ],
     ids=["no sum over words", "plug-in", "cross-entropy", "float64"],
 )
-def test_losses_without_a_kernel(term: Any, dtype: torch.dtype) -> None:
+def test_losses_without_a_kernel(
+    term: Any, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are computed by blocks; one warning says so of each that could have had a kernel."""
     tokens = example(dtype, gathered=False, tempered=False, scaling=UNSCALED)
     got, wanted = (LogitRows(torch.zeros_like(tokens.student.logits)) for _ in "12")
-    values = dispatch.loss_rows(term, tokens, got)
+    for _ in range(2):
+        values = dispatch.loss_rows(term, tokens, got)
+    assert len(caplog.messages) == (term is not cross_entropy)
     assert torch.equal(values, blocks.loss_rows(term, tokens, wanted))
     assert torch.equal(got.logits, wanted.logits)
     assert not dispatch._agreed
@@ -345,20 +358,62 @@ def test_a_kernel_that_fails_its_sample_is_not_used(
     assert function.__name__ in message
 
 
-def test_a_triton_that_does_not_import_is_none(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("piece", ["ctkd", "zscore"])
+def test_a_graph_from_the_logits_has_no_kernel(
+    piece: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It is followed by autograd all through, whatever computes the scores."""
+    spec = Spec(name="adakd", temperature={"name": piece})
+    objectives = (
+        Objective("reverse_kl", spec, total_steps=4, kernels=kernels)
+        for kernels in ("triton", "torch")
+    )
+    got, wanted = (list(losses(objective, hidden=False)) for objective in objectives)
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    (message,) = caplog.messages
+    assert "learned temperature or transformed logits" in message
+
+
+# --- where kernels cannot run -------------------------------------------------------------------
+
+
+def test_a_triton_that_does_not_import_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(name: str) -> None:
-        raise OSError("made for another machine")
+        raise OSError("built for another machine")
 
     monkeypatch.setattr(dispatch, "import_module", fails)
-    monkeypatch.setattr(dispatch, "_importable", cache(dispatch._importable.__wrapped__))
-    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
-    given = AdaKD(), tokens.student, tokens.teacher, tokens.labels
-    for _ in range(2):
-        assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
-    assert len(caplog.messages) == 1
-    assert "another machine" in caplog.text
+    with pytest.raises(AdakdError, match=r'built for another machine.*use "torch"'):
+        Objective("reverse_kl", kernels="triton")
+    Objective("reverse_kl")
+
+
+def test_a_missing_triton_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "find_spec", lambda name: None)
+    with pytest.raises(AdakdError, match="not installed"):
+        Objective("reverse_kl", kernels="triton")
+
+
+@pytest.mark.skipif(GPU, reason="there is a GPU")
+def test_a_missing_gpu_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "DEVICES", {"cuda", "xpu"})
+    with pytest.raises(AdakdError, match="no GPU"):
+        Objective("reverse_kl", kernels="triton")
+
+
+@pytest.mark.parametrize("adaptive", [None, HALF], ids=["plain", "half"])
+def test_logits_elsewhere_than_on_a_gpu_are_an_error(
+    adaptive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = Objective("reverse_kl", adaptive, total_steps=1, kernels="triton")
+    monkeypatch.setattr(dispatch, "DEVICES", {"xpu"})
+    with pytest.raises(AdakdError, match=f"these are on {DEVICE}"):
+        objective(random(3, WORDS), random(3, WORDS), torch.zeros(3, dtype=torch.long))
+
+
+def test_unknown_kernels_are_an_error() -> None:
+    with pytest.raises(AdakdError, match="did you mean 'triton'"):
+        Objective("reverse_kl", kernels="tritton")
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # NumPy's, in the interpreter
