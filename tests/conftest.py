@@ -27,6 +27,10 @@ import pytest
 import torch
 import yaml
 
+if not torch.cuda.is_available():
+    # Read where Triton is first imported, which peft does: so before every import of adakd.
+    os.environ["TRITON_INTERPRET"] = "1"
+
 from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import Suite
 from adakd.config.loading import load_suite
@@ -37,9 +41,6 @@ from adakd.models.loading import train_tokenizer
 from adakd.planning import Cell, plan
 from adakd.policies import policy
 from adakd.training.context import Workshop
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read where Triton is imported first
 
 GONE: Any = ...
 """As the value of a change: take the field out."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 from adakd.adaptive import base
-from adakd.adaptive.base import Adaptive, Choice, adaptive
+from adakd.adaptive.base import Adaptive, TokenSelection, adaptive
 from adakd.registry import PartSpec, Registry, Spec
 
 if TYPE_CHECKING:
@@ -63,16 +63,16 @@ class AdaKD(Adaptive):
         """Return how hard each token of a block is."""
         return self.indicator(student, teacher, labels)
 
-    def choose(self, scores: "Tensor") -> Choice:
+    def select(self, scores: "Tensor") -> TokenSelection:
         """Choose the tokens of a batch and their temperatures by how hard each one is, ``(N,)``."""
         count = max(1, math.floor(len(scores) * self.focus.ratio))
         # Stable, so that of equally hard tokens the same ones are kept on every machine.
         hardest = scores.sort(descending=True, stable=True).indices[:count]
-        keep = hardest.sort().values
-        return Choice(
+        positions = hardest.sort().values
+        return TokenSelection(
             score=scores,
-            keep=keep,
-            temperature=self.temperature(scores[keep]),
+            positions=positions,
+            temperature=self.temperature(scores[positions]),
             transform=self.temperature.transform,
         )
 

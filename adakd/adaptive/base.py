@@ -17,12 +17,12 @@ Match = Callable[["Tensor", "Tensor"], "Tensor"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class TokenSelection:
     """What a method decides about the N counted tokens of a batch."""
 
     score: "Tensor"
     """Difficulty of every token, of shape ``(N,)``."""
-    keep: "Tensor"
+    positions: "Tensor"
     """Positions of the K tokens to train on, ascending."""
     temperature: "Tensor | None" = None
     """Temperature of every kept token, of shape ``(K,)``; None is 1 for all.
@@ -102,7 +102,7 @@ class Adaptive(Changing, Protocol):
         """
         ...
 
-    def choose(self, scores: "Tensor", /) -> Choice:
+    def select(self, scores: "Tensor", /) -> TokenSelection:
         """Choose among all N tokens of a batch by their scores, ``(N,)`` or ``(N, S)``."""
         ...
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-from adakd.adaptive.base import Adaptive, Choice, Scheduled, adaptive
+from adakd.adaptive.base import Adaptive, Scheduled, TokenSelection, adaptive
 from adakd.adaptive.temperatures import relative
 from adakd.config.numbers import Finite, NotNegative, Positive, Share
 from adakd.errors import AdakdError
@@ -75,7 +75,7 @@ class EGAD(Scheduled, Adaptive):
         """Return the teacher's entropy at each token of a block."""
         return -(teacher.exp() * teacher).sum(-1)
 
-    def choose(self, scores: "Tensor") -> Choice:
+    def select(self, scores: "Tensor") -> TokenSelection:
         """Keep all tokens of a batch, and weigh and temper them by their entropies, ``(N,)``."""
         import torch
 
@@ -89,9 +89,9 @@ class EGAD(Scheduled, Adaptive):
             apart = self.apart(student[high], teacher[high])
             return apart.new_zeros(len(student)).index_copy(0, high, self.feature_weight * apart)
 
-        return Choice(
+        return TokenSelection(
             score=scores,
-            keep=torch.arange(len(scores), device=scores.device),
+            positions=torch.arange(len(scores), device=scores.device),
             temperature=self.base * (self.c * place).exp() if self.temperature else None,
             weight=weight,
             match=match if self.features else None,

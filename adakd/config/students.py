@@ -7,6 +7,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from adakd.config.base import Config, ModelName
 from adakd.config.numbers import Share
 
+Kernels = Literal["torch", "triton"]
+
 
 class Pretrained(Config):
     """A model folder, a hub id, or a GGUF file in a folder."""
@@ -63,6 +65,8 @@ class Training(Config):
     max_grad_norm: PositiveFloat = 1.0
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     gradient_checkpointing: bool = False
+    kernels: Kernels = "torch"
+    """What computes the distillation loss: PyTorch, on any device, or Triton kernels on a GPU."""
     lora: Lora | None = None
     save_every: PositiveInt = 100
     """Steps between checkpoints: what a crash can cost at most."""
@@ -95,6 +99,12 @@ class Teacher(Config):
     def _trained(self) -> "Teacher":
         if self.base.kind == "scratch" and self.sft is None:
             raise ValueError("a teacher from scratch knows nothing: give it an `sft` section")
+        return self
+
+    @model_validator(mode="after")
+    def _no_kernels(self) -> "Teacher":
+        if self.sft is not None and self.sft.kernels != "torch":
+            raise ValueError("sft.kernels: only a distillation loss has Triton kernels: remove it")
         return self
 
 

@@ -18,7 +18,7 @@ class Example:
     """Unshifted; -100 in the prompt."""
 
     @property
-    def counted(self) -> int:
+    def valid_tokens(self) -> int:
         """Labels that count: what comes before the first token is nobody's to predict."""
         return sum(label != IGNORED for label in self.labels[1:])
 
@@ -27,7 +27,7 @@ class Example:
         """The tokens in front of the response."""
         return self.input_ids[: self.labels.count(IGNORED)]
 
-    def answered(self, response: list[int], number: int) -> "Example":
+    def with_response(self, response: list[int], number: int) -> "Example":
         """Return the same prompt with another response."""
         prompt = self.prompt
         return Example(number, prompt + response, [IGNORED] * len(prompt) + response)

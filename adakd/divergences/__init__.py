@@ -5,7 +5,7 @@ Importing this package imports no torch: a suite is checked without it.
 
 from adakd.divergences.adaptive_kl import adaptive_kl
 from adakd.divergences.alpha_beta import alpha_beta
-from adakd.divergences.base import Divergence, derivative, divergence, word_form
+from adakd.divergences.base import Divergence, derivative, divergence, entry_form
 from adakd.divergences.jensen_shannon import jensen_shannon
 from adakd.divergences.kl import forward_kl, reverse_kl
 from adakd.divergences.pair import Pair
@@ -20,6 +20,7 @@ __all__ = [
     "alpha_beta",
     "derivative",
     "divergence",
+    "entry_form",
     "forward_kl",
     "jensen_shannon",
     "reverse_kl",
@@ -27,5 +28,4 @@ __all__ = [
     "skew_reverse_kl",
     "todi",
     "total_variation",
-    "word_form",
 ]

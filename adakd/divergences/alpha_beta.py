@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from adakd.config.numbers import Finite
-from adakd.divergences.base import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, entry_form
 from adakd.divergences.pair import LOG2_E, exp
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
     return (theirs + slope.sum(-1)) / total, pair.by_logits(slope)
 
 
-@word_form(alpha_beta)
+@entry_form(alpha_beta)
 def _(
     log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", alpha: float, beta: float
 ) -> "tuple[Tensor, Tensor]":

@@ -35,11 +35,11 @@ the student's logits, ``(B, V)``."""
 D = TypeVar("D", bound=Derivative)
 _DERIVATIVES: dict[Any, Derivative] = {}
 
-WordForm = Callable[..., tuple["Tensor", "Tensor"]]
+EntryForm = Callable[..., tuple["Tensor", "Tensor"]]
 """Of ``log_q``, ``log_p``, ``q`` and ``p`` (and all settings of the divergence, in its order): of
 each word its part of the value, and the derivative of the value by its ``log_q``."""
-W = TypeVar("W", bound=WordForm)
-_WORD_FORMS: dict[Any, WordForm] = {}
+E = TypeVar("E", bound=EntryForm)
+_ENTRY_FORMS: dict[Any, EntryForm] = {}
 
 
 def derivative(of: Divergence) -> Callable[[D], D]:
@@ -72,13 +72,13 @@ def declared_derivative(of: Divergence) -> "Callable[[Pair], tuple[Tensor, Tenso
     return None if function is None else partial(function, **_settings(of))
 
 
-def word_form(of: Divergence) -> Callable[[W], W]:
+def entry_form(of: Divergence) -> Callable[[E], E]:
     r"""Return a decorator that declares a sum over words by its summand, for kernels on a GPU.
 
     Of :math:`D = \sum_v d_v` it returns :math:`d_v` and :math:`g_v = \partial D / \partial \log
     q_v`, to which any multiple of :math:`q_v` may be added: the gradient by logits has none of it.
 
-        @word_form(reverse_kl)
+        @entry_form(reverse_kl)
         def _(log_q, log_p, q, p):
             part = q * (log_q - log_p)
             return part, part
@@ -87,16 +87,16 @@ def word_form(of: Divergence) -> Callable[[W], W]:
     ``log``, ``sigmoid`` and ``sqrt`` as methods, and ``if`` on settings; no names from outside.
     """
 
-    def declare(function: W) -> W:
-        _WORD_FORMS[of] = function
+    def declare(function: E) -> E:
+        _ENTRY_FORMS[of] = function
         return function
 
     return declare
 
 
-def declared_word_form(of: Divergence) -> tuple[WordForm, tuple[Any, ...]] | None:
+def declared_entry_form(of: Divergence) -> tuple[EntryForm, tuple[Any, ...]] | None:
     """Return the declared form of a word and the settings that `of` has bound; None without one."""
-    function = _WORD_FORMS.get(_unbound(of))
+    function = _ENTRY_FORMS.get(_unbound(of))
     return None if function is None else (function, tuple(_settings(of).values()))
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.base import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, entry_form
 from adakd.divergences.kl import forward_kl
 from adakd.divergences.mixture import mix, mixture
 
@@ -51,7 +51,7 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     return lam * apart + (1 - lam) * theirs, gradient
 
 
-@word_form(jensen_shannon)
+@entry_form(jensen_shannon)
 def _(
     log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", lam: float
 ) -> "tuple[Tensor, Tensor]":

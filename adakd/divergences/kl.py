@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.base import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, entry_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +37,7 @@ def forward_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
     return -p.mul_(gap).sum(-1), gradient
 
 
-@word_form(forward_kl)
+@entry_form(forward_kl)
 def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tensor, Tensor]":
     return p * (log_p - log_q), -p
 
@@ -69,7 +69,7 @@ def reverse_kl_derivative(pair: "Pair") -> "tuple[Tensor, Tensor]":
     return values, gap.sub_(values.unsqueeze(-1)).mul_(q)
 
 
-@word_form(reverse_kl)
+@entry_form(reverse_kl)
 def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tensor, Tensor]":
     part = q * (log_q - log_p)
     return part, part

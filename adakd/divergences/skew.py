@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
-from adakd.divergences.base import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, entry_form
 from adakd.divergences.kl import (
     forward_kl,
     forward_kl_derivative,
@@ -55,7 +55,7 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     return ratio.log_().mul_(p).sum(-1), gradient
 
 
-@word_form(skew_forward_kl)
+@entry_form(skew_forward_kl)
 def _(
     log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", lam: float
 ) -> "tuple[Tensor, Tensor]":
@@ -96,7 +96,7 @@ def _(pair: "Pair", *, lam: float) -> "tuple[Tensor, Tensor]":
     return (q * gap).sum(-1), pair.by_logits(gap.add_(ratio, alpha=-lam).mul_(q))
 
 
-@word_form(skew_reverse_kl)
+@entry_form(skew_reverse_kl)
 def _(
     log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", lam: float
 ) -> "tuple[Tensor, Tensor]":

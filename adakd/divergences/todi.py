@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from adakd.config.numbers import Positive
-from adakd.divergences.base import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, entry_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +49,7 @@ def _(pair: "Pair", *, temperature: float) -> "tuple[Tensor, Tensor]":
     return values, pair.by_logits(apart.add_(gap.mul_(reverse)))
 
 
-@word_form(todi)
+@entry_form(todi)
 def _(
     log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor", temperature: float
 ) -> "tuple[Tensor, Tensor]":

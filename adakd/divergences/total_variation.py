@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from adakd.divergences.base import derivative, divergence, word_form
+from adakd.divergences.base import derivative, divergence, entry_form
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +39,7 @@ def _(pair: "Pair") -> "tuple[Tensor, Tensor]":
     return 0.5 * gap.abs_().sum(-1), pair.by_logits(slope)
 
 
-@word_form(total_variation)
+@entry_form(total_variation)
 def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tensor, Tensor]":
     gap = q - p
     return 0.5 * gap.abs(), q * (0.5 * (gap > 0) - 0.5 * (gap < 0))

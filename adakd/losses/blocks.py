@@ -27,7 +27,7 @@ the values, ``(B,)``, and their derivative by the student's logits, ``(B, V)``."
 
 
 @dataclass(frozen=True)
-class Finish:
+class LogitScaling:
     r"""What a model does to the output of its head: :math:`z = c \tanh (a\, x / c)`."""
 
     scale: float = 1.0
@@ -37,7 +37,7 @@ class Finish:
 
     def __bool__(self) -> bool:
         """Tell whether it changes anything."""
-        return self != Finish()
+        return self != LogitScaling()
 
     def __call__(self, raw: Tensor) -> Tensor:
         """Return the finished logits."""
@@ -51,24 +51,24 @@ class Finish:
         return gradient * self.scale
 
 
-PLAIN = Finish()
+UNSCALED = LogitScaling()
 """Nothing at all."""
 
 
 @dataclass(frozen=True)
-class Rows:
+class LogitRows:
     """Rows of a tensor of logits."""
 
     logits: Tensor
     index: Tensor | None = None
     """Which rows, ascending; None for all."""
-    finish: Finish = PLAIN
+    scaling: LogitScaling = UNSCALED
 
     def block(self, at: slice, dtype: torch.dtype) -> Tensor:
         """Return the finished logits of some of these rows; a view where it can be one."""
         raw = self.logits[at] if self.index is None else self.logits.index_select(0, self.index[at])
         raw = raw.to(dtype)
-        return self.finish(raw) if self.finish else raw
+        return self.scaling(raw) if self.scaling else raw
 
     def write(self, at: slice, values: Tensor, factor: Tensor) -> None:
         """Replace some of these rows by `values`, each multiplied by its factor."""
@@ -99,7 +99,9 @@ def cross_entropy(pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Ten
     return -pair.log_q.gather(-1, index).squeeze(-1), gradient
 
 
-def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+def score_rows(
+    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
+) -> Tensor:
     """Return an adaptive method's scores of all rows, at temperature 1."""
     dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
     scores = []
@@ -110,11 +112,11 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
 
 
 @dataclass(frozen=True)
-class Kept:
+class SelectedTokens:
     """The tokens that a loss is taken over, K of them."""
 
-    student: Rows
-    teacher: Rows | None
+    student: LogitRows
+    teacher: LogitRows | None
     """None where the loss needs none."""
     labels: Tensor
     temperature: Tensor | None
@@ -123,7 +125,7 @@ class Kept:
     """What the gradient of each token is multiplied by, ``(K,)``."""
 
 
-def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
+def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
     r"""Return the value of every kept token, ``(K,)``, and write its gradient.
 
     The gradient by the student's logits is that by the tempered ones times :math:`f / \tau`, with
@@ -131,26 +133,38 @@ def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
 
     Args:
         term: the loss of a token.
-        kept: the tokens.
+        tokens: the tokens.
         gradient: the K rows to write to, which may be the student's own; None for no gradient.
     """
-    student, teacher, factor, values = kept.student, kept.teacher, kept.factor, []
-    if kept.temperature is not None:
-        factor = factor / kept.temperature
+    student, teacher, factor, values = tokens.student, tokens.teacher, tokens.factor, []
+    if tokens.temperature is not None:
+        factor = factor / tokens.temperature
     dtype = working_dtype(student.logits.dtype, (teacher or student).logits.dtype)
-    for at in row_blocks(len(kept.labels), student.logits, dtype):
-        tau = None if kept.temperature is None else kept.temperature[at].unsqueeze(-1)
+    for at in row_blocks(len(tokens.labels), student.logits, dtype):
+        tau = None if tokens.temperature is None else tokens.temperature[at].unsqueeze(-1)
         logits = ours = student.block(at, dtype)
         theirs = ours if teacher is None else teacher.block(at, dtype)
         if tau is not None:
             ours, theirs = ours / tau, theirs / tau
-        value, by_logits = term(Pair(ours, theirs), kept.labels[at], gradient is not None)
+        value, by_logits = term(Pair(ours, theirs), tokens.labels[at], gradient is not None)
         values.append(value)
         if gradient is not None and by_logits is not None:
-            if student.finish:
-                by_logits = student.finish.chain(by_logits, logits)
+            if student.scaling:
+                by_logits = student.scaling.chain(by_logits, logits)
             gradient.write(at, by_logits, factor)
     return torch.cat(values)
+
+
+@dataclass(frozen=True)
+class RowFunctions:
+    """The two computations of a loss over whole rows, by one kind of kernels."""
+
+    score_rows: Callable[[Adaptive, LogitRows, LogitRows, Tensor], Tensor]
+    loss_rows: Callable[[Term, SelectedTokens, LogitRows | None], Tensor]
+
+
+TORCH = RowFunctions(score_rows, loss_rows)
+"""Ordinary PyTorch operations on blocks of rows: the default on every device."""
 
 
 def working_dtype(*logits: torch.dtype) -> torch.dtype:

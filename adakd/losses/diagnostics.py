@@ -10,27 +10,27 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from adakd.adaptive import Choice
+from adakd.adaptive import TokenSelection
 from adakd.adaptive.indicators import hellinger
 from adakd.divergences import Divergence, Pair
 from adakd.losses.blocks import (
     DEVICE_BYTES,
     DivergenceTerm,
-    Kept,
-    Rows,
+    LogitRows,
+    SelectedTokens,
     cross_entropy,
+    loss_rows,
     working_dtype,
 )
-from adakd.losses.dispatch import loss_rows
-from adakd.losses.lm_head import Hidden
-from adakd.losses.logits import source
+from adakd.losses.lm_head import HiddenStates
+from adakd.losses.logits import logit_source
 from adakd.losses.traced import traced
 from adakd.store.records import Diagnosis, Entropies, GroupGradient, Histogram
 
 BINS = 24
 """Of a histogram."""
 
-Response = Tensor | Hidden
+Response = Tensor | HiddenStates
 
 
 def diagnose(
@@ -38,7 +38,7 @@ def diagnose(
     teacher: Response,
     labels: Tensor,
     divergence: Divergence,
-    choice: Choice | None = None,
+    selection: TokenSelection | None = None,
     layer: Sequence[Parameter] = (),
 ) -> tuple[Tensor, Diagnosis]:
     r"""Return how hard N tokens are, ``(N,)``, and what a loss makes of them.
@@ -62,26 +62,26 @@ def diagnose(
         teacher: the same, of V words or more.
         labels: ``(N,)``, all of which count.
         divergence: what the loss takes of each token.
-        choice: what an adaptive method chose; None keeps all tokens as they are. A loss of hidden
-            states plays no part here.
+        selection: the selection of an adaptive method; None for all tokens, unchanged. A loss of
+            hidden states plays no part here.
         layer: parameters in front of the student's response, whose graph is kept; none to leave
             them out.
     """
     with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
-        columns, back = _measure(student, teacher, labels, divergence, choice, bool(layer))
+        columns, back = _measure(student, teacher, labels, divergence, selection, bool(layer))
     by_layer = None
     if back is not None:
         by_layer = layer_gradients(student, layer, columns[:, 0], back)
     difficulty, before, after, by_loss, by_label, product = columns.cpu().unbind(-1)
-    keep = torch.arange(len(labels)) if choice is None else choice.keep.cpu()
-    temperature = torch.ones(len(keep))
-    if choice is not None and choice.temperature is not None:
-        temperature = choice.temperature.detach().float().cpu()
+    positions = torch.arange(len(labels)) if selection is None else selection.positions.cpu()
+    temperature = torch.ones(len(positions))
+    if selection is not None and selection.temperature is not None:
+        temperature = selection.temperature.detach().float().cpu()
     return difficulty, Diagnosis(
         tokens=len(labels),
-        kept=len(keep),
+        kept=len(positions),
         temperature=histogram(temperature),
-        entropy=entropies(difficulty[keep], before[keep], after[keep]),
+        entropy=entropies(difficulty[positions], before[positions], after[positions]),
         gradient=gradients(difficulty, by_loss, by_label, product),
         layer_gradient=by_layer,
     )
@@ -151,13 +151,13 @@ def layer_gradients(
     """Return the share and the directions of each third of the tokens, by a layer's parameters.
 
     Args:
-        student: of N tokens, with the graph that leads back to the layer; it is kept.
+        student: of N tokens, with the graph that leads back to the layer; it is tokens.
         layer: the parameters, P numbers in all.
         difficulty: ``(N,)``.
         back: gradients of the loss and of the cross-entropy by the student's hidden states, or by
             its logits where it has no others, ``(2, N, d)``.
     """
-    response = student.states if isinstance(student, Hidden) else student
+    response = student.states if isinstance(student, HiddenStates) else student
 
     def by_layer(rows: Tensor, of: Tensor) -> Tensor:
         part = torch.zeros_like(rows).index_copy(0, of, rows[of]).to(response.dtype)
@@ -201,7 +201,7 @@ def _measure(
     teacher: Response,
     labels: Tensor,
     divergence: Divergence,
-    choice: Choice | None,
+    selection: TokenSelection | None,
     led_back: bool,
 ) -> tuple[Tensor, Tensor | None]:
     """Return six numbers a token, ``(N, 6)``: as :func:`diagnose` takes them apart.
@@ -209,21 +209,21 @@ def _measure(
     With them, if asked, both gradients of each token led back to what the student's logits are
     made of: ``(2, N, d)``.
     """
-    ours, theirs = source(student, None), source(teacher, None, student.shape[-1])
+    ours, theirs = logit_source(student, None), logit_source(teacher, None, student.shape[-1])
     dtype, count = working_dtype(ours.dtype, theirs.dtype), len(labels)
-    tau, factor = _spread(choice, count, labels.device, dtype)
+    tau, factor = _spread(selection, count, labels.device, dtype)
     step, found = max(1, DEVICE_BYTES // (student.shape[-1] * dtype.itemsize)), []
     back = []
     for start in range(0, count, step):
         at = torch.arange(start, min(start + step, count), device=labels.device)
-        kept = Kept(
-            student=Rows(ours.rows(at).block(slice(None), dtype)),
-            teacher=Rows(theirs.rows(at).block(slice(None), dtype)),
+        tokens = SelectedTokens(
+            student=LogitRows(ours.rows(at).block(slice(None), dtype)),
+            teacher=LogitRows(theirs.rows(at).block(slice(None), dtype)),
             labels=labels[at],
             temperature=None if tau is None else tau[at],
             factor=factor[at],
         )
-        columns, by_logits = _block(kept, divergence, choice)
+        columns, by_logits = _block(tokens, divergence, selection)
         found.append(columns)
         if led_back:
             back.append(_led_back(student, at, by_logits))
@@ -243,42 +243,42 @@ def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Ten
 
 
 def _spread(
-    choice: Choice | None, count: int, device: torch.device, dtype: torch.dtype
+    selection: TokenSelection | None, count: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor | None, Tensor]:
-    """Return temperature, None where it is 1, and factor of all tokens; 0 for those not kept."""
+    """Return temperature, None where it is 1, and factor of all tokens; 0 for those not tokens."""
     factor = torch.ones(count, device=device, dtype=dtype)
-    if choice is None:
+    if selection is None:
         return None, factor
-    factor.zero_()[choice.keep] = 1
-    if choice.weight is not None:
-        factor[choice.keep] = choice.weight.detach().to(dtype)
-    if choice.temperature is None:
+    factor.zero_()[selection.positions] = 1
+    if selection.weight is not None:
+        factor[selection.positions] = selection.weight.detach().to(dtype)
+    if selection.temperature is None:
         return None, factor
     tau = torch.ones_like(factor)
-    tau[choice.keep] = choice.temperature.detach().to(dtype)
+    tau[selection.positions] = selection.temperature.detach().to(dtype)
     return tau, factor * tau.square()
 
 
 def _block(
-    kept: Kept, divergence: Divergence, choice: Choice | None
+    tokens: SelectedTokens, divergence: Divergence, selection: TokenSelection | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return six numbers for each token of a block, ``(B, 6)``, and the gradients ``(B, V)``."""
-    assert kept.teacher is not None  # as a divergence needs
-    student, teacher, labels = kept.student.logits, kept.teacher.logits, kept.labels
-    by_loss, trace = torch.empty_like(student), traced(divergence, choice)
+    assert tokens.teacher is not None  # as a divergence needs
+    student, teacher, labels = tokens.student.logits, tokens.teacher.logits, tokens.labels
+    by_loss, trace = torch.empty_like(student), traced(divergence, selection)
     if trace is None:
-        loss_rows(DivergenceTerm(divergence), kept, Rows(by_loss))
+        loss_rows(DivergenceTerm(divergence), tokens, LogitRows(by_loss))
     else:
-        trace.rows(kept, Rows(by_loss))
+        trace.rows(tokens, LogitRows(by_loss))
     pair = Pair(student, teacher)
     difficulty = hellinger(pair.log_q, pair.log_p, labels)
     by_label = cross_entropy(pair, labels, True)[1]
     assert by_label is not None  # it was asked for
     tempered = student
-    if choice is not None and choice.transform is not None:
-        tempered = choice.transform(student)
-    if kept.temperature is not None:
-        tempered = tempered / kept.temperature.unsqueeze(-1)
+    if selection is not None and selection.transform is not None:
+        tempered = selection.transform(student)
+    if tokens.temperature is not None:
+        tempered = tempered / tokens.temperature.unsqueeze(-1)
     columns = (
         difficulty,
         _entropy(student),

@@ -1,6 +1,9 @@
-"""Which code computes the rows: a Triton kernel on a GPU that has one, blocks for all else.
+"""Triton kernels for scores and losses, for an objective that asks for them.
 
-No kernel is trusted unseen: the first rows of each kind of call are computed by blocks as well.
+The first rows of each kind of call are computed by :mod:`~adakd.losses.blocks` too. A kernel that
+disagrees with them is not used, and neither is one that fails to compile; a warning says so. Parts
+without a kernel are computed by blocks, after one warning for each: divergences without an
+``entry_form``, scores other than AdaKD's Hellinger distance, and logits in float64.
 """
 
 import logging
@@ -9,7 +12,7 @@ from dataclasses import replace
 from functools import cache, partial
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -17,38 +20,69 @@ from torch import Tensor
 from adakd.adaptive import Adaptive
 from adakd.adaptive.adakd import AdaKD
 from adakd.adaptive.indicators import hellinger
-from adakd.divergences.base import declared_word_form
+from adakd.config.students import Kernels
+from adakd.divergences.base import declared_entry_form
+from adakd.errors import AdakdError, did_you_mean
 from adakd.losses import blocks
-from adakd.losses.blocks import DEVICE_BYTES, DivergenceTerm, Kept, Rows, Term
+from adakd.losses.blocks import (
+    DEVICE_BYTES,
+    TORCH,
+    DivergenceTerm,
+    LogitRows,
+    RowFunctions,
+    SelectedTokens,
+    Term,
+)
 
 _log = logging.getLogger(__name__)
 
 DEVICES = {"cuda", "xpu"}
-"""Where kernels are used, if Triton is installed. With "cpu" among them Triton's interpreter runs
-them without a GPU, if ``TRITON_INTERPRET=1`` was set when Triton was imported."""
+"""Device types that the kernels run on. With "cpu" among them Triton's interpreter runs them
+without a GPU, if ``TRITON_INTERPRET=1`` was set when Triton was imported."""
 DTYPES = {torch.float32, torch.float16, torch.bfloat16}
 SAMPLE = 8
-"""Rows that are computed twice."""
+"""Rows of each kind of call that are computed both ways."""
 TOLERANCE, SLACK = 1e-2, 1e-4
-"""Difference of a row, as a share of it and for a row near 0: above what 16 bit round away."""
+"""Largest relative and absolute difference of a row: above the rounding error of 16 bits."""
 
 Computed = tuple[Tensor, ...]
-"""Of K rows: the values, ``(K,)`` and, where there is one, the gradient, ``(K, V)``."""
+"""Values ``(K,)`` of K rows and, if asked for, their gradient ``(K, V)``."""
 
 _agreed: dict[Hashable, bool] = {}
+"""Whether the sample of each kind of call agreed."""
 
 
-def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+def row_functions(kernels: Kernels) -> RowFunctions:
+    """Return the functions that compute scores and losses of rows.
+
+    Raises:
+        AdakdError: an unknown name; or Triton is requested where it cannot run.
+    """
+    if kernels not in get_args(Kernels):
+        raise AdakdError(f"unknown kernels {kernels!r}{did_you_mean(kernels, get_args(Kernels))}")
+    if kernels == "torch":
+        return TORCH
+    if reason := _why_not_triton():
+        raise AdakdError(f'kernels: "triton" cannot run here, {reason}: use "torch"')
+    return RowFunctions(score_rows, loss_rows)
+
+
+def score_rows(
+    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
+) -> Tensor:
     """Return an adaptive method's scores of all rows, at temperature 1."""
     by_blocks = partial(blocks.score_rows, adaptive)
-    if not _is_hellinger(adaptive) or not _usable(student, teacher):
+    if not _is_hellinger(adaptive):
+        warn_once(f"the scores of {type(adaptive).__name__} other than the Hellinger distance")
+        return by_blocks(student, teacher, labels)
+    if not _usable(student, teacher):
         return by_blocks(student, teacher, labels)
     from adakd.losses.triton_kernels import HELLINGER, reduce_rows
 
-    def by_kernel(student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+    def by_kernel(student: LogitRows, teacher: LogitRows, labels: Tensor) -> Tensor:
         return (reduce_rows(HELLINGER, student, teacher) / 2).sqrt()
 
-    def sample(compute: Callable[[Rows, Rows, Tensor], Tensor]) -> Computed:
+    def sample(compute: Callable[[LogitRows, LogitRows, Tensor], Tensor]) -> Computed:
         first = slice(SAMPLE)
         return (compute(_part(student, first), _part(teacher, first), labels[first]),)
 
@@ -57,48 +91,53 @@ def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor)
     return (by_kernel if same else by_blocks)(student, teacher, labels)
 
 
-def loss_rows(term: Term, kept: Kept, gradient: Rows | None) -> Tensor:
-    """Return the value of every kept token, ``(K,)``, and write its gradient.
+def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
+    """Return the value of every selected token, ``(K,)``, and write its gradient.
 
     Args:
         term: the loss of a token.
-        kept: the tokens.
-        gradient: the K rows to write to, which may be the student's own; None for no gradient.
+        tokens: the selected tokens.
+        gradient: the K rows to write to, possibly the student's own; None for no gradient.
     """
     by_blocks = partial(blocks.loss_rows, term)
-    if not isinstance(term, DivergenceTerm) or kept.teacher is None:
-        return by_blocks(kept, gradient)
-    declared = declared_word_form(term.divergence)
-    rows = [part for part in (kept.student, kept.teacher, gradient) if part is not None]
-    if declared is None or not _usable(*rows):
-        return by_blocks(kept, gradient)
-    from adakd.losses.triton_kernels import Form, reduce_rows
+    if not isinstance(term, DivergenceTerm) or tokens.teacher is None:
+        return by_blocks(tokens, gradient)
+    declared = declared_entry_form(term.divergence)
+    if declared is None:
+        warn_once(f"the divergence {_name(term.divergence)}, which declares no @entry_form")
+        return by_blocks(tokens, gradient)
+    rows = [part for part in (tokens.student, tokens.teacher, gradient) if part is not None]
+    if not _usable(*rows):
+        return by_blocks(tokens, gradient)
+    from adakd.losses.triton_kernels import BoundForm, reduce_rows
 
-    form = Form(*declared)
+    form = BoundForm(*declared)
 
-    def by_kernel(kept: Kept, gradient: Rows | None) -> Tensor:
-        theirs = kept.teacher or kept.student
-        return reduce_rows(form, kept.student, theirs, kept.temperature, kept.factor, gradient)
+    def by_kernel(tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
+        theirs = tokens.teacher or tokens.student
+        return reduce_rows(
+            form, tokens.student, theirs, tokens.temperature, tokens.factor, gradient
+        )
 
-    def sample(compute: Callable[[Kept, Rows | None], Tensor]) -> Computed:
-        first = _tokens(kept, slice(SAMPLE))
+    def sample(compute: Callable[[SelectedTokens, LogitRows | None], Tensor]) -> Computed:
+        first = _tokens(tokens, slice(SAMPLE))
         first = replace(first, factor=torch.ones_like(first.factor))
         if gradient is None:
             return (compute(first, None),)
         logits = gradient.logits
         out = logits.new_zeros(len(first.labels), logits.shape[-1])
-        return compute(first, Rows(out)), out
+        return compute(first, LogitRows(out)), out
 
-    name, tempered, graded = _name(term.divergence), kept.temperature is not None, len(rows) == 3
+    name, tempered, graded = _name(term.divergence), tokens.temperature is not None, len(rows) == 3
     kind = f"the divergence {name}", form, tempered, graded, *_kind(*rows)
     if not _agree(kind, sample, by_kernel, by_blocks):
-        return by_blocks(kept, gradient)
-    if gradient is None or not _moves(kept.student, gradient):
-        return by_kernel(kept, gradient)
-    # A kernel takes all rows at once: none may be written that another has yet to read.
+        return by_blocks(tokens, gradient)
+    if gradient is None or not _moves(tokens.student, gradient):
+        return by_kernel(tokens, gradient)
+    # A kernel processes all rows in parallel: no row may be overwritten before it is read.
     values = []
-    for at in _pieces(len(kept.labels), gradient):
-        piece = _tokens(kept, at)
+    for at in _pieces(len(tokens.labels), gradient):
+        piece = _tokens(tokens, at)
         values.append(by_kernel(replace(piece, student=_copy(piece.student)), _part(gradient, at)))
     return torch.cat(values)
 
@@ -113,39 +152,58 @@ def _name(divergence: Any) -> str:
     return getattr(getattr(divergence, "func", divergence), "__name__", "without a name")
 
 
-def _usable(*rows: Rows) -> bool:
-    """Return whether a kernel can take these."""
+def _usable(*rows: LogitRows) -> bool:
+    """Return whether a kernel can read and write these rows.
+
+    Raises:
+        AdakdError: they are not on a device of the kernels.
+    """
     logits = [part.logits for part in rows]
-    return (
-        len({given.device for given in logits}) == 1
-        and logits[0].device.type in DEVICES
-        and all(given.dtype in DTYPES and given.stride(1) == 1 for given in logits)
-        and _importable()
-    )
+    devices = {given.device for given in logits}
+    if wrong := {device.type for device in devices} - DEVICES:
+        raise AdakdError(
+            f'kernels: "triton" needs logits on a GPU, these are on {", ".join(sorted(wrong))}: '
+            'move both models, or use "torch"'
+        )
+    if unknown := {given.dtype for given in logits} - DTYPES:
+        warn_once(f"logits in {', '.join(sorted(map(str, unknown)))}")
+        return False
+    if any(given.stride(1) != 1 for given in logits):
+        warn_once("logits whose vocabulary is not contiguous in memory")
+        return False
+    return len(devices) == 1
 
 
 @cache
-def _importable() -> bool:
-    """Return whether there are kernels at all."""
+def warn_once(part: str) -> None:
+    """Warn that a part of the loss has no kernel, once for each."""
+    _log.warning("there is no Triton kernel for %s: computed by torch", part)
+
+
+@cache
+def _why_not_triton() -> str | None:
+    """Return why the kernels cannot run on this machine; None where they can."""
+    found = torch.accelerator.current_accelerator()
+    if "cpu" not in DEVICES and (found is None or found.type not in DEVICES):
+        return "where PyTorch finds no GPU"
     if find_spec("triton") is None:
-        return False
+        return "where Triton is not installed"
     try:
         import_module("adakd.losses.triton_kernels")
-    except Exception as error:  # whatever a Triton that was made for another machine may raise
-        _log.warning("Triton kernels are not used: %s: %s", type(error).__name__, error)
-        return False
-    return True
+    except Exception as error:  # whatever a Triton built for another machine may raise
+        return f"since Triton does not import ({type(error).__name__}: {error})"
+    return None
 
 
-def _kind(*rows: Rows) -> tuple[Hashable, ...]:
-    """Return what a kernel is made for."""
+def _kind(*rows: LogitRows) -> tuple[Hashable, ...]:
+    """Return the properties of rows that a kernel is compiled for."""
     return tuple(
         (
             part.logits.shape[1],
             part.logits.dtype,
             part.logits.device,
             part.index is None,
-            part.finish,
+            part.scaling,
         )
         for part in rows
     )
@@ -157,11 +215,11 @@ def _agree(
     by_kernel: Any,
     by_blocks: Any,
 ) -> bool:
-    """Return whether a kernel gives what blocks give, as far as the first rows of its kind tell."""
+    """Return whether a kernel agrees with blocks on the first rows of its kind of call."""
     if kind not in _agreed:
         try:
             _agreed[kind] = all(map(_close, sample(by_kernel), sample(by_blocks)))
-            reason = "their numbers differ from those of the slower path"
+            reason = "their numbers differ from those of torch"
         except Exception as error:  # whatever a compiler or a driver may raise
             _agreed[kind], reason = False, f"{type(error).__name__}: {error}"
         if not _agreed[kind]:
@@ -170,43 +228,43 @@ def _agree(
 
 
 def _close(got: Tensor, wanted: Tensor) -> bool:
-    """Return whether rows agree up to rounding; those that are not finite have nothing to say."""
+    """Return whether rows agree up to rounding; rows that are not finite are not compared."""
     got, wanted = (part.double().reshape(len(part), -1) for part in (got, wanted))
-    apart, size = (got - wanted).norm(dim=1), wanted.norm(dim=1)
-    return bool((apart <= TOLERANCE * size + SLACK)[size.isfinite()].all())
+    difference, size = (got - wanted).norm(dim=1), wanted.norm(dim=1)
+    return bool((difference <= TOLERANCE * size + SLACK)[size.isfinite()].all())
 
 
-def _moves(student: Rows, gradient: Rows) -> bool:
-    """Return whether a gradient replaces logits of other rows than its own."""
+def _moves(student: LogitRows, gradient: LogitRows) -> bool:
+    """Return whether a gradient overwrites the logits of other rows than its own."""
     same = (
         student.logits.untyped_storage().data_ptr() == gradient.logits.untyped_storage().data_ptr()
     )
     return same and student.index is not gradient.index
 
 
-def _pieces(rows: int, gradient: Rows) -> Iterator[slice]:
+def _pieces(rows: int, gradient: LogitRows) -> Iterator[slice]:
     step = max(1, DEVICE_BYTES // (gradient.logits.shape[1] * gradient.logits.itemsize))
     for start in range(0, rows, step):
         yield slice(start, start + step)
 
 
-def _part(rows: Rows, at: slice) -> Rows:
+def _part(rows: LogitRows, at: slice) -> LogitRows:
     if rows.index is None:
         return replace(rows, logits=rows.logits[at])
     return replace(rows, index=rows.index[at])
 
 
-def _copy(rows: Rows) -> Rows:
+def _copy(rows: LogitRows) -> LogitRows:
     if rows.index is None:
         return replace(rows, logits=rows.logits.clone())
     return replace(rows, logits=rows.logits.index_select(0, rows.index), index=None)
 
 
-def _tokens(kept: Kept, at: slice) -> Kept:
-    return Kept(
-        student=_part(kept.student, at),
-        teacher=None if kept.teacher is None else _part(kept.teacher, at),
-        labels=kept.labels[at],
-        temperature=None if kept.temperature is None else kept.temperature[at],
-        factor=kept.factor[at],
+def _tokens(tokens: SelectedTokens, at: slice) -> SelectedTokens:
+    return SelectedTokens(
+        student=_part(tokens.student, at),
+        teacher=None if tokens.teacher is None else _part(tokens.teacher, at),
+        labels=tokens.labels[at],
+        temperature=None if tokens.temperature is None else tokens.temperature[at],
+        factor=tokens.factor[at],
     )

@@ -13,11 +13,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from adakd.adaptive import Adaptive, Choice
+from adakd.adaptive import Adaptive, TokenSelection
 from adakd.errors import AdakdError
-from adakd.losses.blocks import Kept, Term, working_dtype
-from adakd.losses.dispatch import loss_rows, score_rows
-from adakd.losses.logits import Gradients, Source
+from adakd.losses.blocks import TORCH, RowFunctions, SelectedTokens, Term, working_dtype
+from adakd.losses.logits import Gradients, LogitSource
 from adakd.losses.traced import Traced
 
 BUDGET = 256 * 1024**2
@@ -26,9 +25,14 @@ batch fit, an adaptive method's second pass finds the logits of its first; if no
 those of the kept tokens once more. In 16 bit 1365 tokens fit with a vocabulary of 49,152."""
 
 
-def choose(
-    adaptive: Adaptive, student: Source, teacher: Source, labels: Tensor, budget: int = BUDGET
-) -> Choice:
+def select_tokens(
+    adaptive: Adaptive,
+    student: LogitSource,
+    teacher: LogitSource,
+    labels: Tensor,
+    budget: int = BUDGET,
+    by: RowFunctions = TORCH,
+) -> TokenSelection:
     """Return what an adaptive method chooses among the counted tokens of a batch.
 
     Raises:
@@ -40,24 +44,25 @@ def choose(
             student.hold()
             teacher.hold()
         scores = [
-            score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
+            by.score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
             for at, index in _groups(labels, None, row_bytes, budget)
         ]
     with torch.autocast(labels.device.type, enabled=False):
-        choice = adaptive.choose(torch.cat(scores))
-    if not bool((choice.keep.diff() > 0).all()):
+        selection = adaptive.select(torch.cat(scores))
+    if not bool((selection.positions.diff() > 0).all()):
         raise AdakdError("an adaptive method must return the positions that it keeps ascending")
-    return choice
+    return selection
 
 
 def mean_loss(
     term: Term,
-    student: Source,
-    teacher: Source | None,
+    student: LogitSource,
+    teacher: LogitSource | None,
     labels: Tensor,
-    choice: Choice | None = None,
+    selection: TokenSelection | None = None,
     budget: int = BUDGET,
     traced: Traced | None = None,
+    by: RowFunctions = TORCH,
 ) -> Tensor:
     r"""Return :math:`\frac{1}{K} \sum_{i \in kept} w_i\, \tau_i^2\, D_i`, with its gradient.
 
@@ -66,21 +71,26 @@ def mean_loss(
         student: the logits to differentiate by.
         teacher: the logits to learn from; None where `term` needs none.
         labels: those of the counted tokens, at least one.
-        choice: the tokens to keep and what becomes of them; None for all, as they are.
+        selection: the tokens to keep and what becomes of them; None for all, as they are.
         budget: bytes that the logits of heads may take.
-        traced: what takes the place of `term` where `choice` has a transform or something learned.
+        traced: replaces `term` where `selection` has a transform or a learned temperature.
+        by: the functions that compute rows.
     """
-    keep = None if choice is None or len(choice.keep) == len(labels) else choice.keep
-    learned = tau = None if choice is None else choice.temperature
+    positions = (
+        None
+        if selection is None or len(selection.positions) == len(labels)
+        else selection.positions
+    )
+    learned = tau = None if selection is None else selection.temperature
     if tau is not None:
         learned, tau = tau if tau.requires_grad else None, tau.detach()
-    labels = labels if keep is None else labels[keep]
+    labels = labels if positions is None else labels[positions]
     dtypes = [student.dtype] if teacher is None else [student.dtype, teacher.dtype]
     factor = torch.ones(len(labels), dtype=working_dtype(*dtypes), device=labels.device)
     if tau is not None:
         factor = factor * tau.square()
-    if choice is not None and choice.weight is not None:
-        factor = factor * choice.weight
+    if selection is not None and selection.weight is not None:
+        factor = factor * selection.weight
     late = _late(student, len(labels))
     row_bytes = student.row_bytes + (0 if teacher is None else teacher.row_bytes)
 
@@ -88,9 +98,9 @@ def mean_loss(
         by_tau, *by_inputs = needed
         gradient = student.gradient(tuple(by_inputs), len(labels)) if any(needed) else None
         values, slopes = [], []
-        for at, index in _groups(labels, keep, row_bytes, budget):
+        for at, index in _groups(labels, positions, row_bytes, budget):
             logits = student.rows(index)
-            kept = Kept(
+            tokens = SelectedTokens(
                 student=logits,
                 teacher=None if teacher is None else teacher.rows(index),
                 labels=labels[at],
@@ -99,12 +109,12 @@ def mean_loss(
             )
             out = None if gradient is None else gradient.rows(index, logits)
             if traced is None:
-                values.append(loss_rows(term, kept, out))
+                values.append(by.loss_rows(term, tokens, out))
             else:
-                value, slope = traced.rows(kept, out)
+                value, slope = traced.rows(tokens, out)
                 values.append(value)
                 slopes.append(slope)
-            del kept  # before the products: half of the memory is the teacher's logits
+            del tokens  # before the products: half of the memory is the teacher's logits
             if teacher is not None:
                 teacher.release()
             if gradient is not None:
@@ -155,7 +165,7 @@ class _Loss(torch.autograd.Function):
         return None, None, None, *gradients
 
 
-def _late(student: Source, count: int) -> int:
+def _late(student: LogitSource, count: int) -> int:
     """Return what the gradient is divided by in the backward instead of before.
 
     Divided by many tokens it may vanish in float16: it waits for the factor that a gradient scaler

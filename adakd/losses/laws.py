@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from adakd.data.example import IGNORED
 from adakd.divergences.autograd import autograd_derivative
-from adakd.divergences.base import Divergence, declared_derivative, declared_word_form
+from adakd.divergences.base import Divergence, declared_derivative, declared_entry_form
 from adakd.divergences.pair import FLOOR, Pair
 from adakd.losses.objective import Objective
 
@@ -136,9 +136,9 @@ def true_derivative(function: Divergence) -> None:
         _equal(gradient, wanted[1], "the declared derivative", tolerance)
 
 
-def true_words(function: Divergence) -> None:
+def true_entry_form(function: Divergence) -> None:
     """A declared form of a word sums to the values, and has the gradient that autograd gives."""
-    declared = declared_word_form(function)
+    declared = declared_entry_form(function)
     if declared is None:
         return
     form, settings = declared
@@ -158,7 +158,7 @@ def bfloat16(function: Divergence) -> None:
     _equal(values, function(student.float(), teacher.float()), "the value in bfloat16", 0.1)
 
 
-def one_word(function: Divergence) -> None:
+def one_entry(function: Divergence) -> None:
     """With a vocabulary of one word the value is 0 and the gradient finite."""
     values, gradient = _differentiate(function, torch.randn(TOKENS, 1), torch.zeros(TOKENS, 1))
     _equal(values, torch.zeros(TOKENS), "the value with a vocabulary of one word")
@@ -205,9 +205,9 @@ LAWS: tuple[Law, ...] = (
     zero_at_equality,
     true_gradient,
     true_derivative,
-    true_words,
+    true_entry_form,
     bfloat16,
-    one_word,
+    one_entry,
     underflow,
     through_objective,
     any_split,

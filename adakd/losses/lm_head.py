@@ -6,32 +6,32 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.losses.blocks import PLAIN, Finish
+from adakd.losses.blocks import UNSCALED, LogitScaling
 
 
 @dataclass(frozen=True)
-class Head:
+class LMHead:
     """The output layer of a model, and what the model does to the layer's output."""
 
     weight: Tensor
     """Of shape ``(V, d)``."""
     bias: Tensor | None = None
     """Of shape ``(V,)``."""
-    finish: Finish = PLAIN
+    scaling: LogitScaling = UNSCALED
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> "Head":
+    def to(self, device: torch.device, dtype: torch.dtype) -> "LMHead":
         """Return the same head elsewhere, in another precision; not to be trained."""
         bias = None if self.bias is None else self.bias.detach().to(device, dtype)
-        return Head(self.weight.detach().to(device, dtype), bias, self.finish)
+        return LMHead(self.weight.detach().to(device, dtype), bias, self.scaling)
 
     def logits(self, states: Tensor) -> Tensor:
         """Return the finished logits of hidden states, as the model would."""
         raw = F.linear(states, self.weight, self.bias)
-        return self.finish(raw) if self.finish else raw
+        return self.scaling(raw) if self.scaling else raw
 
 
 @dataclass(frozen=True)
-class Hidden:
+class HiddenStates:
     """Logits as hidden states and a head: the objective takes them wherever it takes logits.
 
     It then computes them a group of tokens at a time and, for a student, the gradient of states
@@ -40,7 +40,7 @@ class Hidden:
 
     states: Tensor
     """Of shape ``(..., d)``."""
-    head: Head
+    head: LMHead
     precision: torch.dtype | None = None
     """Of the products with the head; None is that of its weight."""
 

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.losses.blocks import Rows
-from adakd.losses.lm_head import Hidden
+from adakd.losses.blocks import LogitRows
+from adakd.losses.lm_head import HiddenStates
 
 Gradients = tuple[Tensor | None, ...]
 SLICE = 8192
 """Words of a head whose gradient is made at a time, in the precision of the products."""
 
 
-class Source(Protocol):
+class LogitSource(Protocol):
     """The logits of the counted tokens of a batch; tokens are named by their place among these."""
 
     @property
@@ -41,23 +41,23 @@ class Source(Protocol):
         """Let go of them."""
         ...
 
-    def rows(self, index: Tensor | None) -> Rows:
+    def rows(self, index: Tensor | None) -> LogitRows:
         """Return the logits of the tokens at `index`, ascending; None for all."""
         ...
 
-    def gradient(self, needed: tuple[bool, ...], count: int) -> "Gradient":
+    def gradient(self, needed: tuple[bool, ...], count: int) -> "GradientBuffer":
         """Return where to gather the gradient of `count` tokens by the inputs that need one."""
         ...
 
 
-class Gradient(Protocol):
+class GradientBuffer(Protocol):
     """The gradient by a source's inputs, in the making."""
 
-    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
+    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
         """Return where to write the gradient of the tokens at `index`, whose logits are given."""
         ...
 
-    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
         """Take in what was written there."""
         ...
 
@@ -66,7 +66,7 @@ class Gradient(Protocol):
         ...
 
 
-class Given:
+class GivenLogits:
     """Logits at hand.
 
     Args:
@@ -92,39 +92,39 @@ class Given:
             return index if self._counted is None else self._counted
         return self._counted[index]
 
-    def rows(self, index: Tensor | None) -> Rows:
+    def rows(self, index: Tensor | None) -> LogitRows:
         """Return the rows as they are."""
-        return Rows(self.logits, self.at(index))
+        return LogitRows(self.logits, self.at(index))
 
-    def gradient(self, needed: tuple[bool, ...], count: int) -> "Gradient":
+    def gradient(self, needed: tuple[bool, ...], count: int) -> "GradientBuffer":
         """Return a gradient that is 0 in the rows that are left out."""
         return _GivenGradient(self, _zeros(self.logits, count))
 
 
 class _GivenGradient:
-    def __init__(self, source: Given, total: Tensor) -> None:
+    def __init__(self, source: GivenLogits, total: Tensor) -> None:
         self._source, self._total = source, total
 
-    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
-        return Rows(self._total, self._source.at(index))
+    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
+        return LogitRows(self._total, self._source.at(index))
 
-    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
         pass
 
     def total(self) -> Gradients:
         return (self._total,)
 
 
-class Projected:
+class ProjectedLogits:
     """Logits of hidden states, computed a group at a time."""
 
-    def __init__(self, hidden: Hidden) -> None:
+    def __init__(self, hidden: HiddenStates) -> None:
         head = hidden.head
         self.inputs = (hidden.states, head.weight, head.bias)
         self.dtype = dtype = hidden.precision or head.weight.dtype
         self.states, self.weight = hidden.states.detach().to(dtype), head.weight.detach().to(dtype)
         self._bias = None if head.bias is None else head.bias.detach().to(dtype)
-        self._finish = head.finish
+        self._scaling = head.scaling
         self._all: Tensor | None = None
 
     @property
@@ -140,14 +140,14 @@ class Projected:
         """Let go of them."""
         self._all = None
 
-    def rows(self, index: Tensor | None) -> Rows:
+    def rows(self, index: Tensor | None) -> LogitRows:
         """Return the rows, kept or computed now."""
         if self._all is not None:
-            return Rows(self._all, index, self._finish)
+            return LogitRows(self._all, index, self._scaling)
         states = self.states if index is None else self.states[index]
-        return Rows(self._logits(states), finish=self._finish)
+        return LogitRows(self._logits(states), scaling=self._scaling)
 
-    def gradient(self, needed: tuple[bool, ...], count: int) -> "Gradient":
+    def gradient(self, needed: tuple[bool, ...], count: int) -> "GradientBuffer":
         """Return a gradient whose states are 0 for the tokens that are left out."""
         return _ProjectedGradient(self, needed, _zeros(self.states, count))
 
@@ -162,15 +162,15 @@ class _ProjectedGradient:
     place.
     """
 
-    def __init__(self, source: Projected, needed: tuple[bool, ...], states: Tensor) -> None:
+    def __init__(self, source: ProjectedLogits, needed: tuple[bool, ...], states: Tensor) -> None:
         self._source, self._needed, self._states = source, needed, states
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
 
-    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
-        return Rows(logits.logits)
+    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
+        return LogitRows(logits.logits)
 
-    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
         by_logits, states = logits.logits[:count], self._source.states
         if self._needed[0]:
             by_states = by_logits @ self._source.weight
@@ -204,7 +204,9 @@ class _ProjectedGradient:
         )
 
 
-def source(given: Tensor | Hidden, counted: Tensor | None, vocabulary: int | None = None) -> Source:
+def logit_source(
+    given: Tensor | HiddenStates, counted: Tensor | None, vocabulary: int | None = None
+) -> LogitSource:
     """Return the source of a model's logits.
 
     Args:
@@ -213,13 +215,13 @@ def source(given: Tensor | Hidden, counted: Tensor | None, vocabulary: int | Non
         vocabulary: the words to go by, the first of V; None for all.
     """
     if isinstance(given, Tensor):
-        return Given(given.reshape(-1, given.shape[-1])[:, :vocabulary], counted)
+        return GivenLogits(given.reshape(-1, given.shape[-1])[:, :vocabulary], counted)
     head, states = given.head, given.states.reshape(-1, given.states.shape[-1])
     if vocabulary is not None:
         bias = None if head.bias is None else head.bias[:vocabulary]
         head = replace(head, weight=head.weight[:vocabulary], bias=bias)
     states = states if counted is None else states[counted]
-    return Projected(replace(given, states=states, head=head))
+    return ProjectedLogits(replace(given, states=states, head=head))
 
 
 def _zeros(like: Tensor, count: int) -> Tensor:

@@ -12,14 +12,16 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from adakd.adaptive import Adaptive, Choice, Match, adaptive
+from adakd.adaptive import Adaptive, Match, TokenSelection, adaptive
+from adakd.config.students import Kernels
 from adakd.data.example import IGNORED
 from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.losses.blocks import DivergenceTerm, cross_entropy, working_dtype
-from adakd.losses.engine import BUDGET, choose, mean_loss
-from adakd.losses.lm_head import Hidden
-from adakd.losses.logits import Source, source
+from adakd.losses.dispatch import row_functions, warn_once
+from adakd.losses.engine import BUDGET, mean_loss, select_tokens
+from adakd.losses.lm_head import HiddenStates
+from adakd.losses.logits import LogitSource, logit_source
 from adakd.losses.traced import traced
 from adakd.registry import Spec
 
@@ -32,25 +34,25 @@ class Loss:
     """Scalar to call ``backward()`` on: the mean over the kept tokens."""
     tokens: int
     """Counted tokens of the batch."""
-    choice: Choice | None = None
+    selection: TokenSelection | None = None
     """What an adaptive method chose; None where every token counts alike."""
 
     @property
-    def kept(self) -> int:
+    def selected(self) -> int:
         """Tokens that the mean is taken over."""
-        return self.tokens if self.choice is None else len(self.choice.keep)
+        return self.tokens if self.selection is None else len(self.selection.positions)
 
     @property
-    def kept_ratio(self) -> float:
+    def selected_ratio(self) -> float:
         """Share of the counted tokens that were kept; 1 where nothing counts."""
-        return self.kept / self.tokens if self.tokens else 1.0
+        return self.selected / self.tokens if self.tokens else 1.0
 
     @property
     def temperature(self) -> float:
         """Mean temperature of the kept tokens."""
-        if self.choice is None or self.choice.temperature is None:
+        if self.selection is None or self.selection.temperature is None:
             return 1.0
-        return float(self.choice.temperature.detach().mean())
+        return float(self.selection.temperature.detach().mean())
 
 
 class TokenObjective(Protocol):
@@ -59,7 +61,11 @@ class TokenObjective(Protocol):
     needs_teacher: bool
 
     def __call__(
-        self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor, /
+        self,
+        student: Tensor | HiddenStates,
+        teacher: Tensor | HiddenStates | None,
+        labels: Tensor,
+        /,
     ) -> Loss:
         """Return the loss for logits ``(..., V)``, where row i predicts ``labels[i]``."""
         ...
@@ -89,7 +95,7 @@ class Objective:
 
     The plain arm keeps all tokens, with :math:`\tau = w = 1`. An adaptive method may transform the
     logits :math:`z` before, and add a loss :math:`m` of hidden states; see
-    :class:`~adakd.adaptive.Choice`. Log-probabilities are float32, and
+    :class:`~adakd.adaptive.TokenSelection`. Log-probabilities are float32, and
     float64 for float64 logits, whatever the precision of the models.
 
     Args:
@@ -113,8 +119,9 @@ class Objective:
         total_steps: int | None = None,
         budget: int = BUDGET,
         widths: tuple[int, int] | None = None,
+        kernels: Kernels = "torch",
     ) -> None:
-        self.budget = budget
+        self.budget, self.kernels, self._rows = budget, kernels, row_functions(kernels)
         self.divergence = _divergence(divergence)
         self.adaptive = _adaptive(adaptive)
         if self.adaptive is not None:
@@ -125,7 +132,7 @@ class Objective:
                 self.adaptive.connect(*widths)
 
     def __call__(
-        self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor
+        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates | None, labels: Tensor
     ) -> Loss:
         """Return the loss of a batch.
 
@@ -147,18 +154,20 @@ class Objective:
             raise AdakdError("distillation needs the teacher's logits")
         _check_vocabularies(student, teacher)
         counted = _counted(labels)
-        ours, labels = source(student, counted), _rows(labels, counted)
+        ours, labels = logit_source(student, counted), _rows(labels, counted)
         if not len(labels):
             return _nothing(ours)
-        theirs = source(teacher, counted, student.shape[-1])
-        choice = None
+        theirs = logit_source(teacher, counted, student.shape[-1])
+        selection = None
         if self.adaptive is not None:
-            choice = choose(self.adaptive, ours, theirs, labels, self.budget)
-        term, trace = DivergenceTerm(self.divergence), traced(self.divergence, choice)
-        loss = mean_loss(term, ours, theirs, labels, choice, self.budget, trace)
-        if choice is not None and choice.match is not None:
-            loss = loss + _matched(choice, choice.match, student, teacher, counted)
-        return Loss(loss=loss, tokens=len(labels), choice=choice)
+            selection = select_tokens(self.adaptive, ours, theirs, labels, self.budget, self._rows)
+        term, trace = DivergenceTerm(self.divergence), traced(self.divergence, selection)
+        loss = mean_loss(term, ours, theirs, labels, selection, self.budget, trace, self._rows)
+        if trace is not None and self.kernels == "triton":
+            warn_once("a learned temperature or transformed logits")
+        if selection is not None and selection.match is not None:
+            loss = loss + _matched(selection, selection.match, student, teacher, counted)
+        return Loss(loss=loss, tokens=len(labels), selection=selection)
 
     def step(self, loss: float) -> None:
         """Take in the loss of an optimizer step: the mean over micro-batches and ranks."""
@@ -185,11 +194,11 @@ class SupervisedObjective:
     needs_teacher = False
 
     def __call__(
-        self, student: Tensor | Hidden, teacher: Tensor | Hidden | None, labels: Tensor
+        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates | None, labels: Tensor
     ) -> Loss:
         """Return the loss of a batch; the teacher's logits, if any, play no part."""
         counted = _counted(labels)
-        ours, labels = source(student, counted), _rows(labels, counted)
+        ours, labels = logit_source(student, counted), _rows(labels, counted)
         if not len(labels):
             return _nothing(ours)
         return Loss(loss=mean_loss(cross_entropy, ours, None, labels), tokens=len(labels))
@@ -237,7 +246,7 @@ def _adaptive(given: str | Spec | Adaptive | None) -> Adaptive | None:
     return built
 
 
-def _check_vocabularies(student: Tensor | Hidden, teacher: Tensor | Hidden) -> None:
+def _check_vocabularies(student: Tensor | HiddenStates, teacher: Tensor | HiddenStates) -> None:
     if teacher.shape[-1] < student.shape[-1]:
         raise AdakdError(
             f"the teacher's vocabulary ({teacher.shape[-1]}) is smaller than the student's "
@@ -256,30 +265,30 @@ def _rows(labels: Tensor, counted: Tensor | None) -> Tensor:
 
 
 def _matched(
-    choice: Choice,
+    selection: TokenSelection,
     match: Match,
-    student: Tensor | Hidden,
-    teacher: Tensor | Hidden,
+    student: Tensor | HiddenStates,
+    teacher: Tensor | HiddenStates,
     counted: Tensor | None,
 ) -> Tensor:
     """Return the weighted mean over the kept tokens of what `match` makes of their states."""
-    if not (isinstance(student, Hidden) and isinstance(teacher, Hidden)):
+    if not (isinstance(student, HiddenStates) and isinstance(teacher, HiddenStates)):
         raise AdakdError(
             "the adaptive method matches hidden states: give the objective both models as "
-            "`Hidden(states, head)`, not as logits, or switch the matching off"
+            "`HiddenStates(states, head)`, not as logits, or switch the matching off"
         )
-    kept = choice.keep if counted is None else counted[choice.keep]
+    tokens = selection.positions if counted is None else counted[selection.positions]
     dtype = working_dtype(student.states.dtype, teacher.states.dtype)
     ours, theirs = (
-        given.flatten(0, -2).index_select(0, kept).to(dtype)
+        given.flatten(0, -2).index_select(0, tokens).to(dtype)
         for given in (student.states, teacher.states.detach())
     )
-    with torch.autocast(kept.device.type, enabled=False):
+    with torch.autocast(tokens.device.type, enabled=False):
         values = match(ours, theirs)
-        return (values if choice.weight is None else values * choice.weight).mean()
+        return (values if selection.weight is None else values * selection.weight).mean()
 
 
-def _nothing(student: Source) -> Loss:
+def _nothing(student: LogitSource) -> Loss:
     """Return a loss of 0 that is still connected to the student, for its zero gradient."""
     parts = [given.flatten()[:0].sum() for given in student.inputs if given is not None]
     dtype = torch.promote_types(student.dtype, torch.float32)

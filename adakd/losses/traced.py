@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adakd.adaptive import Choice, Transform
+from adakd.adaptive import TokenSelection, Transform
 from adakd.divergences import Divergence
 from adakd.divergences.pair import FLOOR
-from adakd.losses.blocks import Kept, Rows, row_blocks, working_dtype
+from adakd.losses.blocks import LogitRows, SelectedTokens, row_blocks, working_dtype
 
 
 @dataclass(frozen=True)
@@ -25,30 +25,34 @@ class Traced:
     learned: bool
     """Whether the derivative by the temperature is wanted."""
 
-    def rows(self, kept: Kept, gradient: Rows | None) -> tuple[Tensor, Tensor]:
+    def rows(self, tokens: SelectedTokens, gradient: LogitRows | None) -> tuple[Tensor, Tensor]:
         r"""Return the value of every kept token and its derivative by the temperature, ``(K,)``.
 
         Both are of :math:`D` alone, without the factor of the tokens; what is written to `gradient`
         is the derivative by the student's logits, times that factor.
 
         Args:
-            kept: the tokens.
+            tokens: the tokens.
             gradient: as in :func:`~adakd.losses.blocks.loss_rows`; None for no gradient at all,
                 and zeros for that by the temperature.
         """
-        student, teacher, values, slopes = kept.student, kept.teacher, [], []
+        student, teacher, values, slopes = tokens.student, tokens.teacher, [], []
         assert teacher is not None  # as a divergence needs
         dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
-        for at in row_blocks(len(kept.labels), student.logits, dtype):
+        for at in row_blocks(len(tokens.labels), student.logits, dtype):
             logits, theirs = student.block(at, dtype), teacher.block(at, dtype)
-            tau = logits.new_ones(len(logits)) if kept.temperature is None else kept.temperature[at]
+            tau = (
+                logits.new_ones(len(logits))
+                if tokens.temperature is None
+                else tokens.temperature[at]
+            )
             value, by_logits, by_tau = self._block(logits, theirs, tau, gradient is not None)
             values.append(value)
             slopes.append(by_tau)
             if gradient is not None:
-                if student.finish:
-                    by_logits = student.finish.chain(by_logits, logits)
-                gradient.write(at, by_logits, kept.factor)
+                if student.scaling:
+                    by_logits = student.scaling.chain(by_logits, logits)
+                gradient.write(at, by_logits, tokens.factor)
         return torch.cat(values), torch.cat(slopes)
 
     def _block(
@@ -81,11 +85,11 @@ class Traced:
         return logits.log_softmax(-1).masked_fill(ruled_out, FLOOR)
 
 
-def traced(divergence: Divergence, choice: Choice | None) -> Traced | None:
+def traced(divergence: Divergence, selection: TokenSelection | None) -> Traced | None:
     """Return what a choice needs in the place of the usual blocks; None where these will do."""
-    if choice is None:
+    if selection is None:
         return None
-    learned = choice.temperature is not None and choice.temperature.requires_grad
-    if not learned and choice.transform is None:
+    learned = selection.temperature is not None and selection.temperature.requires_grad
+    if not learned and selection.transform is None:
         return None
-    return Traced(divergence, choice.transform, learned)
+    return Traced(divergence, selection.transform, learned)

@@ -17,9 +17,9 @@ import triton.language as tl
 from torch import Tensor
 
 from adakd.divergences.pair import FLOOR
-from adakd.losses.blocks import Rows
+from adakd.losses.blocks import LogitRows
 
-WORDS_AT_A_TIME = 4096
+ENTRIES_AT_A_TIME = 4096
 """Words that a program holds at a time: at least one a thread, so that each element of a gradient
 that replaces its logits is written by the thread that has read it."""
 WARPS = 8
@@ -29,7 +29,7 @@ _FLOOR = tl.constexpr(FLOOR)
 
 
 @dataclass(frozen=True)
-class Form:
+class BoundForm:
     """What is summed over words: a divergence's form of a word with its settings."""
 
     function: Callable[..., Any]
@@ -43,17 +43,17 @@ def _hellinger(
     return gap * gap, gap
 
 
-HELLINGER = Form(_hellinger)
+HELLINGER = BoundForm(_hellinger)
 """Half of its sum is the squared Hellinger distance; for values alone."""
 
 
 def reduce_rows(
-    form: Form,
-    student: Rows,
-    teacher: Rows,
+    form: BoundForm,
+    student: LogitRows,
+    teacher: LogitRows,
     temperature: Tensor | None = None,
     factor: Tensor | None = None,
-    gradient: Rows | None = None,
+    gradient: LogitRows | None = None,
 ) -> Tensor:
     r"""Return the sum over words for each of K rows, ``(K,)``, and write its gradient.
 
@@ -78,9 +78,9 @@ def reduce_rows(
         values,
         student.logits.shape[-1],
     )
-    finish = student.finish.scale, student.finish.softcap
-    theirs = teacher.finish.scale, teacher.finish.softcap
-    constants = (*_given(form), *finish, *theirs, WORDS_AT_A_TIME)
+    scaling = student.scaling.scale, student.scaling.softcap
+    theirs = teacher.scaling.scale, teacher.scaling.softcap
+    constants = (*_given(form), *scaling, *theirs, ENTRIES_AT_A_TIME)
     # The interpreter works on the memory of the CPU.
     current = (
         nullcontext() if device.type == "cpu" else torch.get_device_module(device).device(device)
@@ -91,14 +91,14 @@ def reduce_rows(
 
 
 @cache
-def _given(form: Form) -> tuple[Any, Any]:
+def _given(form: BoundForm) -> tuple[Any, Any]:
     """Return a form as a kernel takes it; the interpreter takes it as it is."""
     if not isinstance(reduce, triton.JITFunction):
         return form.settings, form.function
     return tuple(map(tl.constexpr, form.settings)), triton.jit(form.function)
 
 
-def _pointer(rows: Rows) -> tuple[Tensor, int, Tensor | None]:
+def _pointer(rows: LogitRows) -> tuple[Tensor, int, Tensor | None]:
     return rows.logits, rows.logits.stride(0), rows.index
 
 

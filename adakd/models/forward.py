@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from adakd.errors import AdakdError
-from adakd.losses.blocks import Finish
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.blocks import LogitScaling
+from adakd.losses.lm_head import HiddenStates, LMHead
 
 Batch = Mapping[str, Tensor]
 """``input_ids`` and ``attention_mask``, each of shape ``(B, L)``, among others."""
 _log = logging.getLogger(__name__)
-_finishes: "WeakKeyDictionary[nn.Module, Finish | str]" = WeakKeyDictionary()
+_finishes: "WeakKeyDictionary[nn.Module, LogitScaling | str]" = WeakKeyDictionary()
 """What was found out about each model; a reason where the head has to be left to the model."""
 
 
-def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | Hidden:
+def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | HiddenStates:
     """Return a model's answer at the counted positions, N of them.
 
     It is hidden states ``(N, d)`` and the head where these make the model's logits, else logits
@@ -35,14 +35,14 @@ def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | Hidden:
         batch: what the model reads.
         counted: which positions count, ``(B, L)``.
     """
-    head, seen = head_of(model, batch), list[Hidden]()
+    head, seen = head_of(model, batch), list[HiddenStates]()
     if isinstance(head, str):
         return response_logits(model, batch, counted)
 
     def remember(states: Tensor) -> Tensor:
         device = states.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        seen.append(Hidden(states[counted], head, precision))
+        seen.append(HiddenStates(states[counted], head, precision))
         return states[..., :0]
 
     with _replaced(_head(model), remember):
@@ -50,7 +50,7 @@ def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | Hidden:
     return seen[0]
 
 
-def head_of(model: Any, batch: Batch) -> Head | str:
+def head_of(model: Any, batch: Batch) -> LMHead | str:
     """Return the head of a model, or why it has to be left to the model; logged once for each.
 
     Args:
@@ -62,7 +62,7 @@ def head_of(model: Any, batch: Batch) -> Head | str:
         if isinstance(found, str):
             _log.warning("%s: the loss takes whole logits, %s", type(model).__name__, found)
     finish, head = _finishes[model], _head(model)
-    return finish if isinstance(finish, str) else Head(head.weight, head.bias, finish)
+    return finish if isinstance(finish, str) else LMHead(head.weight, head.bias, finish)
 
 
 def response_logits(model: Any, batch: Batch, counted: Tensor) -> Tensor:
@@ -96,7 +96,7 @@ def _head(model: Any) -> Any:
     return head
 
 
-def _finish(model: Any, batch: Batch) -> Finish | str:
+def _finish(model: Any, batch: Batch) -> LogitScaling | str:
     """Return what follows the head of a model, or why that is not known."""
     reason = _not_plain(model, _head(model))
     if reason:
@@ -122,15 +122,15 @@ def _not_plain(model: Any, head: Any) -> str | None:
     return None
 
 
-def _declared(model: Any) -> Finish:
+def _declared(model: Any) -> LogitScaling:
     """Return what the configuration says about the output of the head."""
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0
     scale /= getattr(config, "logits_scaling", None) or 1.0
-    return Finish(scale, getattr(config, "final_logit_softcapping", None))
+    return LogitScaling(scale, getattr(config, "final_logit_softcapping", None))
 
 
-def _as_declared(model: Any, finish: Finish, batch: Batch) -> bool:
+def _as_declared(model: Any, finish: LogitScaling, batch: Batch) -> bool:
     """Tell whether the model makes `finish` of its head's output: one word is read to see it."""
     head, calls = _head(model), list[Tensor]()
 

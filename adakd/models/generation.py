@@ -82,7 +82,7 @@ class Writer:
             )
         answers = said[:, longest:].tolist()
         return [
-            row.answered(self._whole(answer[:room]), number=min(row.number, -1 - row.number))
+            row.with_response(self._whole(answer[:room]), number=min(row.number, -1 - row.number))
             for row, answer, room in zip(rows, answers, rooms, strict=True)
         ]
 

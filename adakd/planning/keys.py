@@ -51,4 +51,7 @@ def _first_bytes(file: Path) -> str:
 
 def deciding(training: Training) -> dict[str, Any]:
     """Return the settings of a training that its result depends on."""
-    return training.model_dump(exclude={"save_every", "report_to"})
+    left_out = {"save_every", "report_to"}
+    if training.kernels == "torch":  # so runs stored before the setting existed keep their keys
+        left_out.add("kernels")
+    return training.model_dump(exclude=left_out)

@@ -3,7 +3,7 @@
 Importing this package imports no torch: a suite is checked without it.
 """
 
-from adakd.policies.base import Decoding, Policy, Rows, Turn, policy
+from adakd.policies.base import Decoding, Examples, Policy, PolicyContext, policy
 from adakd.policies.offline import Offline
 from adakd.policies.on_policy import OnPolicy
 from adakd.policies.replay import Replay
@@ -11,12 +11,12 @@ from adakd.policies.sequence_level import SequenceLevel
 
 __all__ = [
     "Decoding",
+    "Examples",
     "Offline",
     "OnPolicy",
     "Policy",
+    "PolicyContext",
     "Replay",
-    "Rows",
     "SequenceLevel",
-    "Turn",
     "policy",
 ]

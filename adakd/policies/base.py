@@ -11,12 +11,12 @@ from adakd.config.numbers import Fraction, NotNegative
 from adakd.data.example import Example
 from adakd.registry import Registry
 
-Temperature = NotNegative
+SamplingTemperature = NotNegative
 """Of sampling; at 0 the likeliest token is taken."""
 TopP = Fraction
 TopK = Annotated[int, Field(ge=0)]
 """0 takes all tokens."""
-NewTokens = Annotated[int, Field(gt=0)]
+MaxNewTokens = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
@@ -30,25 +30,25 @@ class Decoding:
     """None is what ``data.max_tokens`` leaves beside the prompt, which is never exceeded."""
 
 
-Rows = Sequence[Example]
-Write = Callable[[Rows, Decoding], list[Example]]
+Examples = Sequence[Example]
+Generate = Callable[[Examples, Decoding], list[Example]]
 """Of rows: the same prompts, each with a response of the student as it is at this moment."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class PolicyContext:
     """One micro-batch of a training, as a policy meets it."""
 
     step: int
     """Optimizer steps that are done."""
     steps: int
     """Optimizer steps of the whole training."""
-    micro: int
+    micro_batch: int
     """Place of the micro-batch in its step."""
-    chance: Random
+    rng: Random
     """Random numbers of this turn: seed, step and place decide them, and nothing else does. So
     both arms of a pair draw the same ones, and so does a training that was killed."""
-    write: Write
+    generate: Generate
     """Lets the student write; has random numbers of its own, one stream for each row."""
     validate: Callable[[], float]
     """Return the student's mean cross-entropy on the rows that the policy holds out."""
@@ -65,11 +65,11 @@ class Policy:
     """Whether it may hand out sequences that are made during the training. The teacher then reads
     every batch itself, since nothing can be kept of sequences that are not there yet."""
     held_out: int = 0
-    """Rows to leave out of the training, for :attr:`Turn.validate`."""
+    """Rows to leave out of the training, for :attr:`PolicyContext.validate`."""
     rewriting: Decoding | None = None
     """How the teacher writes all responses of the data set anew before the training, if it does."""
 
-    def __call__(self, rows: Rows, turn: Turn, /) -> Rows:
+    def __call__(self, rows: Examples, context: PolicyContext, /) -> Examples:
         """Return the rows to learn from, given those whose turn it is in the data set."""
         return rows
 

@@ -3,13 +3,13 @@
 from adakd.config.numbers import Share
 from adakd.policies.base import (
     Decoding,
-    NewTokens,
+    Examples,
+    MaxNewTokens,
     Policy,
-    Rows,
-    Temperature,
+    PolicyContext,
+    SamplingTemperature,
     TopK,
     TopP,
-    Turn,
     policy,
 )
 
@@ -28,14 +28,14 @@ class OnPolicy(Policy):
         self,
         *,
         lmbda: Share = 0.5,
-        temperature: Temperature = 1.0,
+        temperature: SamplingTemperature = 1.0,
         top_p: TopP = 1.0,
         top_k: TopK = 0,
-        max_new_tokens: NewTokens | None = None,
+        max_new_tokens: MaxNewTokens | None = None,
     ) -> None:
         self.lmbda, self.fresh = lmbda, lmbda > 0
         self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)
 
-    def __call__(self, rows: Rows, turn: Turn, /) -> Rows:
+    def __call__(self, rows: Examples, context: PolicyContext, /) -> Examples:
         """Return the rows, or the student's answers to their prompts."""
-        return turn.write(rows, self.decoding) if turn.chance.random() < self.lmbda else rows
+        return context.generate(rows, self.decoding) if context.rng.random() < self.lmbda else rows

@@ -11,13 +11,13 @@ from adakd.config.numbers import Fraction, NotNegative, Share
 from adakd.data.example import Example
 from adakd.policies.base import (
     Decoding,
-    NewTokens,
+    Examples,
+    MaxNewTokens,
     Policy,
-    Rows,
-    Temperature,
+    PolicyContext,
+    SamplingTemperature,
     TopK,
     TopP,
-    Turn,
     policy,
 )
 
@@ -68,10 +68,10 @@ class Replay(Policy):
         capacity: Annotated[int, Field(gt=0)] = 1000,
         validate_every: Fraction = 0.05,
         held_out: Annotated[int, Field(ge=0)] = 64,
-        temperature: Temperature = 1.0,
+        temperature: SamplingTemperature = 1.0,
         top_p: TopP = 1.0,
         top_k: TopK = 0,
-        max_new_tokens: NewTokens | None = None,
+        max_new_tokens: MaxNewTokens | None = None,
     ) -> None:
         self.eps, self.rise_since = eps, rise_since
         self.validate_every, self.held_out = validate_every, held_out
@@ -80,19 +80,19 @@ class Replay(Policy):
         self.buffer: deque[Example] = deque(maxlen=capacity)
         self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)
 
-    def __call__(self, rows: Rows, turn: Turn, /) -> Rows:
+    def __call__(self, rows: Examples, context: PolicyContext, /) -> Examples:
         """Return new answers of the student, older ones, or the rows as they are."""
-        every = max(1, round(self.validate_every * turn.steps))
-        if self.held_out and turn.micro == 0 and turn.step % every == 0:
-            self.observe(turn.validate())
-        u, full = turn.chance.random(), len(self.buffer) == self.buffer.maxlen
+        every = max(1, round(self.validate_every * context.steps))
+        if self.held_out and context.micro_batch == 0 and context.step % every == 0:
+            self.observe(context.validate())
+        u, full = context.rng.random(), len(self.buffer) == self.buffer.maxlen
         if u >= self.threshold:
             return rows
-        if u < self.threshold * (1 - turn.step / turn.steps) or not full:
-            written = turn.write(rows, self.decoding)
+        if u < self.threshold * (1 - context.step / context.steps) or not full:
+            written = context.generate(rows, self.decoding)
             self.buffer.extend(written)
             return written
-        return turn.chance.sample(self.buffer, min(len(rows), len(self.buffer)))
+        return context.rng.sample(self.buffer, min(len(rows), len(self.buffer)))
 
     def observe(self, loss: float) -> None:
         """Take in the loss of a validation."""

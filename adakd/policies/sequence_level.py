@@ -1,6 +1,14 @@
 """Learning from what the teacher writes."""
 
-from adakd.policies.base import Decoding, NewTokens, Policy, Temperature, TopK, TopP, policy
+from adakd.policies.base import (
+    Decoding,
+    MaxNewTokens,
+    Policy,
+    SamplingTemperature,
+    TopK,
+    TopP,
+    policy,
+)
 
 
 @policy("sequence_level")
@@ -17,9 +25,9 @@ class SequenceLevel(Policy):
     def __init__(
         self,
         *,
-        temperature: Temperature = 1.0,
+        temperature: SamplingTemperature = 1.0,
         top_p: TopP = 1.0,
         top_k: TopK = 0,
-        max_new_tokens: NewTokens | None = None,
+        max_new_tokens: MaxNewTokens | None = None,
     ) -> None:
         self.rewriting = Decoding(temperature, top_p, top_k, max_new_tokens)

@@ -15,7 +15,7 @@ from adakd.stats.differences import (
     paired_difference,
     pooled_difference,
 )
-from adakd.stats.multiple_testing import Word, holm, sign_flip_floor, word
+from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
@@ -27,6 +27,7 @@ __all__ = [
     "POWER_FACTOR",
     "REPLICATES",
     "Array",
+    "Conclusion",
     "Difference",
     "Game",
     "OrderAgreement",
@@ -35,10 +36,10 @@ __all__ = [
     "Ranking",
     "Ratio",
     "WinRate",
-    "Word",
     "always_valid",
     "bradley_terry",
     "cohen_kappa",
+    "conclusion",
     "confidence_sequence",
     "gap_closed",
     "holm",
@@ -50,5 +51,4 @@ __all__ = [
     "sign_flip_floor",
     "wilson",
     "win_rate",
-    "word",
 ]

@@ -8,10 +8,12 @@ import numpy as np
 from adakd.stats.bootstrap import LEVEL
 from adakd.stats.differences import Difference
 
-Word = Literal["better", "worse", "not separable"]
+Conclusion = Literal["better", "worse", "not separable"]
 
 
-def word(difference: Difference, adjusted_p: float, higher_is_better: bool = True) -> Word:
+def conclusion(
+    difference: Difference, adjusted_p: float, higher_is_better: bool = True
+) -> Conclusion:
     """Return the verdict on a difference, by its Holm-adjusted p-value."""
     if not adjusted_p < LEVEL:
         return "not separable"

@@ -15,7 +15,7 @@ from adakd.errors import AdakdError
 from adakd.losses.objective import SupervisedObjective, next_token_labels
 from adakd.models.forward import response
 from adakd.models.generation import Writer, answering
-from adakd.policies import Policy, Rows, Turn
+from adakd.policies import Examples, Policy, PolicyContext
 from adakd.training.profiling import Clock
 
 
@@ -66,7 +66,7 @@ class Feed:
     ) -> Mapping[str, Tensor]:
         occasion = f"seed {self.seed}, step {step}"
 
-        def write(rows: Rows, decoding: Any) -> list[Example]:
+        def generate(rows: Examples, decoding: Any) -> list[Example]:
             with clock.phase("generation"):
                 return self.writer(model, rows, decoding, occasion)
 
@@ -74,16 +74,16 @@ class Feed:
             with clock.phase("generation"):
                 return self.validate(model)
 
-        turn = Turn(
+        context = PolicyContext(
             step=step,
             steps=self.steps,
-            micro=micro,
-            chance=Random(f"{occasion}, batch {micro}"),
-            write=write,
+            micro_batch=micro,
+            rng=Random(f"{occasion}, batch {micro}"),
+            generate=generate,
             validate=validate,
         )
         given = [self.rows[number] for number in batch["number"].tolist()]
-        taken = self.policy(given, turn)
+        taken = self.policy(given, context)
         if not self.policy.fresh and any(row.number < 0 for row in taken):
             raise AdakdError(
                 f"data policy {type(self.policy).__name__}: it hands out sequences made during "

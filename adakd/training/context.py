@@ -207,7 +207,10 @@ class Workshop:
         teaching, steps = self.teaching_of(cell), self.steps(cell)
         theirs = teaching.width if isinstance(teaching, TeacherCache) else _width(self.teacher)
         widths = _width(student), theirs
-        return Objective(baseline.divergence, adaptive, total_steps=steps, widths=widths)
+        kernels = self.suite.training.kernels
+        return Objective(
+            baseline.divergence, adaptive, total_steps=steps, widths=widths, kernels=kernels
+        )
 
     def train(
         self, cell: Cell, on_step: OnStep = lambda _: None, keep: Keep = lambda _: None

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Parameter
 
-from adakd.adaptive import Choice
+from adakd.adaptive import TokenSelection
 from adakd.config import Diagnostics
 from adakd.config.hashing import digest
 from adakd.data.example import IGNORED
@@ -66,7 +66,7 @@ class Watch:
             loss = objective(student, teacher, labels)
             if teacher is not None and len(labels):
                 last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
-                self._look = lambda: self.see(step, student, teacher, labels, loss.choice, last)
+                self._look = lambda: self.see(step, student, teacher, labels, loss.selection, last)
             return loss
 
         return remembering
@@ -83,12 +83,12 @@ class Watch:
         student: Response,
         teacher: Response,
         labels: Tensor,
-        choice: Choice | None,
+        selection: TokenSelection | None,
         last: int,
     ) -> None:
         """Diagnose a micro-batch whose last response has `last` tokens, and keep the record."""
         divergence, layer = self.divergence, self._parameters
-        difficulty, found = diagnose(student, teacher, labels, divergence, choice, layer)
+        difficulty, found = diagnose(student, teacher, labels, divergence, selection, layer)
         order = difficulty.sort(descending=True, stable=True).indices
 
         def marked(places: Sequence[int]) -> tuple[MarkedToken, ...]:

@@ -121,7 +121,7 @@ class Lessons:
                 self.fill_answers(answers)
             first = len(rows) * (1 + self._rewritings().index(decoding))
             self._rewritten[decoding] = [
-                row.answered(answers.responses[row.number], first + row.number)
+                row.with_response(answers.responses[row.number], first + row.number)
                 if row.number in answers.responses
                 else row
                 for row in rows

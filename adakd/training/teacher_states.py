@@ -19,7 +19,7 @@ from torch import Tensor
 
 from adakd.data.example import IGNORED, Example
 from adakd.errors import AdakdError
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import next_token_labels
 from adakd.models.forward import Batch, response
 from adakd.progress import Show
@@ -62,11 +62,11 @@ class TeacherCache:
         batch_size: int,
         width: int,
         dtype: torch.dtype,
-        head: Head,
+        head: LMHead,
     ) -> None:
         self.folder, self.width, self.dtype, self.head = folder, width, dtype, head
         self.examples = sorted(examples, key=lambda example: len(example.input_ids))
-        ends = list(accumulate(example.counted for example in self.examples))
+        ends = list(accumulate(example.valid_tokens for example in self.examples))
         starts = [0, *ends]
         self._labels = {
             example.number: slice(start, end)
@@ -88,7 +88,7 @@ class TeacherCache:
         """Size of all states."""
         return self.tokens * self.width * self.dtype.itemsize
 
-    def __call__(self, batch: Batch, counted: Tensor) -> Hidden:
+    def __call__(self, batch: Batch, counted: Tensor) -> HiddenStates:
         """Return what the teacher says at the counted positions of a batch.
 
         Args:
@@ -97,7 +97,7 @@ class TeacherCache:
         """
         numbers = batch["number"].tolist()
         states = torch.cat([self._states[self._labels[number]] for number in numbers])
-        return Hidden(states.to(counted.device, non_blocking=True), self.head)
+        return HiddenStates(states.to(counted.device, non_blocking=True), self.head)
 
     def fill(self, model: Any, pad: int, show: Show = lambda _: None) -> None:
         """Let the teacher read what is missing.
@@ -133,7 +133,7 @@ class TeacherCache:
         counted = next_token_labels(batch["labels"]) != IGNORED
         with torch.no_grad():
             said = response(model, batch, counted)
-        assert isinstance(said, Hidden)  # or there would be no head to make a cache with
+        assert isinstance(said, HiddenStates)  # or there would be no head to make a cache with
         kept = said.states.to(self.dtype)
         if not kept.isfinite().all():
             raise AdakdError(

@@ -16,7 +16,7 @@ from adakd.config import Training
 from adakd.data.example import IGNORED
 from adakd.data.tokenized import Encoded
 from adakd.errors import NonFiniteLoss
-from adakd.losses.lm_head import Hidden
+from adakd.losses.lm_head import HiddenStates
 from adakd.losses.objective import Loss, TokenObjective, next_token_labels
 from adakd.models.forward import Batch, response
 from adakd.planning import total_steps
@@ -30,7 +30,7 @@ from adakd.training.row_order import row_order, world_size
 
 OnStep = Callable[[int], None]
 """Called after each optimizer step with the number of steps done."""
-Teacher = Callable[[Batch, Tensor], Tensor | Hidden]
+Teacher = Callable[[Batch, Tensor], Tensor | HiddenStates]
 """Of a batch and its counted positions: what a teacher says there, as :func:`response` does."""
 POLICY = "policy.json"
 """Written into a checkpoint before the objective's state: that of the data policy."""
@@ -157,8 +157,8 @@ class DistillationTrainer(Trainer):
             if not math.isfinite(logs.get("grad_norm", 0.0)):
                 raise NonFiniteLoss(self.state.global_step, "gradient")
             tokens = sum(loss.tokens for loss in self._losses) or 1
-            for field in ("kept_ratio", "temperature"):
-                parts = [float(getattr(loss, field)) * loss.tokens for loss in self._losses]
+            for field, of in (("kept_ratio", "selected_ratio"), ("temperature", "temperature")):
+                parts = [float(getattr(loss, of)) * loss.tokens for loss in self._losses]
                 logs[field] = sum(parts) / tokens
             logs |= {f"seconds/{phase}": s for phase, s in self.clock.take().items()}
             self._losses.clear()

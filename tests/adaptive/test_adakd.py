@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from adakd.adaptive import AdaKD, Choice, adaptive, indicator
+from adakd.adaptive import AdaKD, TokenSelection, adaptive, indicator
 from adakd.errors import AdakdError, UnknownName
 from adakd.registry import Spec
 
@@ -15,9 +15,9 @@ def method(**settings: Any) -> AdaKD:
     return built
 
 
-def choose(scores: list[float], ratio: float) -> Choice:
+def choose(scores: list[float], ratio: float) -> TokenSelection:
     """Return the choice for given scores."""
-    return method(focus={"name": "fixed", "ratio": ratio}).choose(torch.tensor(scores))
+    return method(focus={"name": "fixed", "ratio": ratio}).select(torch.tensor(scores))
 
 
 @pytest.mark.parametrize(
@@ -25,14 +25,14 @@ def choose(scores: list[float], ratio: float) -> Choice:
     [(1.0, [0, 1, 2, 3, 4]), (0.5, [1, 3]), (0.61, [1, 3, 4]), (0.01, [3])],
 )
 def test_the_hardest_are_kept_in_order(ratio: float, kept: list[int]) -> None:
-    choice = choose([1, 4, 2, 5, 3], ratio)
-    assert choice.keep.tolist() == kept
-    assert choice.score.tolist() == [1, 4, 2, 5, 3]
-    assert choice.weight is None
+    selection = choose([1, 4, 2, 5, 3], ratio)
+    assert selection.positions.tolist() == kept
+    assert selection.score.tolist() == [1, 4, 2, 5, 3]
+    assert selection.weight is None
 
 
 def test_of_equals_the_first_are_kept() -> None:
-    assert choose([1, 1, 2, 1, 1, 1], 0.5).keep.tolist() == [0, 1, 2]
+    assert choose([1, 1, 2, 1, 1, 1], 0.5).positions.tolist() == [0, 1, 2]
 
 
 def test_temperatures_come_from_the_kept_tokens_alone() -> None:
@@ -51,7 +51,7 @@ def test_each_piece_can_be_replaced_or_off() -> None:
     assert pieces.indicator is indicator["entropy"]
     logits = torch.randn(4, 5).log_softmax(-1)
     scores = pieces.score(logits, logits, torch.zeros(4, dtype=torch.long))
-    assert pieces.choose(scores).temperature is None
+    assert pieces.select(scores).temperature is None
 
 
 def test_settings_are_filled_in_so_that_equal_specs_look_equal() -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.adaptive import EGAD, Choice, adaptive
+from adakd.adaptive import EGAD, TokenSelection, adaptive
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence, reverse_kl
 from adakd.errors import AdakdError
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 
@@ -29,8 +29,8 @@ def method(steps: int = 0, **settings: Any) -> EGAD:
     return built
 
 
-def choose(entropies: list[float], **settings: Any) -> Choice:
-    return method(**settings).choose(torch.tensor(entropies, dtype=torch.float32))
+def choose(entropies: list[float], **settings: Any) -> TokenSelection:
+    return method(**settings).select(torch.tensor(entropies, dtype=torch.float32))
 
 
 def close(got: Tensor | None, wanted: list[float]) -> None:
@@ -47,7 +47,8 @@ class Models:
         parts = [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes]
         self.states, self.weight = parts[0].requires_grad_(), parts[1].requires_grad_()
         self.student, self.teacher = (
-            Hidden(states, Head(weight)) for states, weight in (parts[:2], (3 * parts[2], parts[3]))
+            HiddenStates(states, LMHead(weight))
+            for states, weight in (parts[:2], (3 * parts[2], parts[3]))
         )
         self.labels = torch.arange(9) % 5
         self.labels[2] = IGNORED
@@ -74,38 +75,42 @@ def test_the_score_is_the_teachers_entropy() -> None:
 @pytest.mark.parametrize(("steps", "lean"), [(0, -1), (1, -0.5), (2, 0), (4, 1), (9, 1)])
 def test_the_curriculum_goes_from_low_to_high_entropy(steps: int, lean: float) -> None:
     raw = [exp(-lean * 2 * PLACE), 1, exp(lean * 2 * PLACE)]
-    choice = choose([1, 2, 4], curriculum=True, strength=2, steps=steps)
-    close(choice.weight, [3 * of / sum(raw) for of in raw])
-    assert (choice.temperature, choice.match, choice.keep.tolist()) == (None, None, [0, 1, 2])
+    selection = choose([1, 2, 4], curriculum=True, strength=2, steps=steps)
+    close(selection.weight, [3 * of / sum(raw) for of in raw])
+    assert (selection.temperature, selection.match, selection.positions.tolist()) == (
+        None,
+        None,
+        [0, 1, 2],
+    )
 
 
 @pytest.mark.parametrize("c", [0.5, -1.0, 0.0])
 def test_the_temperature_is_monotone_in_the_entropy(c: float) -> None:
-    choice = choose([4, 1, 2], temperature=True, c=c, base=2)
-    close(choice.temperature, [2 * exp(PLACE * c), 2 * exp(-PLACE * c), 2])
-    assert (choice.weight, choice.match) == (None, None)
+    selection = choose([4, 1, 2], temperature=True, c=c, base=2)
+    close(selection.temperature, [2 * exp(PLACE * c), 2 * exp(-PLACE * c), 2])
+    assert (selection.weight, selection.match) == (None, None)
 
 
 def test_only_tokens_above_the_quantile_match_their_states() -> None:
     part = method(features=True, quantile=0.5, feature_weight=3)
     part.connect(2, 3)
-    choice = part.choose(torch.tensor([1.0, 5.0, 2.0, 4.0]))  # the median is 3
-    assert choice.match
+    selection = part.select(torch.tensor([1.0, 5.0, 2.0, 4.0]))  # the median is 3
+    assert selection.match
     student = torch.tensor([[9.0, 9.0], [1.0, 0.0], [9.0, 9.0], [1.0, 1.0]])
     teacher = torch.tensor([[0.0, 1, 1], [cos(pi / 3), sqrt(0.75), 0], [1, 1, 1], [2, 2, 1]])
     # Before it has learned anything the projection adds a zero to the student's two numbers.
-    close(choice.match(student, teacher), [0, 1.5, 0, 3 * (1 - 4 / (sqrt(2) * 3))])
+    close(selection.match(student, teacher), [0, 1.5, 0, 3 * (1 - 4 / (sqrt(2) * 3))])
 
 
 @pytest.mark.parametrize("entropies", [[1.0], [2.0, 2.0, 2.0], [0.0, 0.0]])
 def test_tokens_of_one_entropy_are_all_alike(entropies: list[float]) -> None:
     part = method(curriculum=True, temperature=True, features=True)
     part.connect(2, 2)
-    choice = part.choose(torch.tensor(entropies, dtype=torch.float32))
-    close(choice.weight, [1] * len(entropies))
-    close(choice.temperature, [1] * len(entropies))
-    assert choice.match
-    assert not choice.match(torch.ones(len(entropies), 2), torch.ones(len(entropies), 2)).any()
+    selection = part.select(torch.tensor(entropies, dtype=torch.float32))
+    close(selection.weight, [1] * len(entropies))
+    close(selection.temperature, [1] * len(entropies))
+    assert selection.match
+    assert not selection.match(torch.ones(len(entropies), 2), torch.ones(len(entropies), 2)).any()
 
 
 # --- in the loss --------------------------------------------------------------------------------
@@ -139,7 +144,7 @@ def test_all_parts_at_once_are_the_definition() -> None:
     gradients = (torch.autograd.grad(loss, given) for loss in (got.loss, wanted))
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
-    assert got.kept_ratio == 1
+    assert got.selected_ratio == 1
     assert got.temperature == pytest.approx(float(tau.detach().mean()))
 
 
@@ -178,11 +183,13 @@ def test_prompt_and_padding_play_no_part() -> None:
     objective = Objective(*arguments, widths=models.widths)
     loss = objective(models.student, models.teacher, models.labels).loss
     alone = [
-        Hidden(side.states[models.counted], side.head) for side in (models.student, models.teacher)
+        HiddenStates(side.states[models.counted], side.head)
+        for side in (models.student, models.teacher)
     ]
     torch.testing.assert_close(objective(*alone, models.labels[models.counted]).loss, loss)
     folded = [
-        Hidden(side.states.view(3, 3, -1), side.head) for side in (models.student, models.teacher)
+        HiddenStates(side.states.view(3, 3, -1), side.head)
+        for side in (models.student, models.teacher)
     ]
     assert torch.equal(objective(*folded, models.labels.view(3, 3)).loss, loss)
     nothing = objective(models.student, models.teacher, torch.full_like(models.labels, IGNORED))
@@ -195,7 +202,9 @@ def test_states_in_half_precision_are_matched_in_full() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         objective = Objective("reverse_kl", "egad", 4, widths=models.widths)
         student, teacher = (
-            Hidden(side.states.detach().bfloat16().to(dtype), Head(side.head.weight.float()))
+            HiddenStates(
+                side.states.detach().bfloat16().to(dtype), LMHead(side.head.weight.float())
+            )
             for side in (models.student, models.teacher)
         )
         with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):

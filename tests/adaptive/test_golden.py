@@ -13,7 +13,7 @@ from torch import Tensor
 from adakd.adaptive import AdaKD, adaptive, focus, indicator
 from adakd.divergences import Divergence, divergence
 from adakd.losses import blocks
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 
@@ -67,9 +67,9 @@ def method(vector: dict[str, Any]) -> AdaKD:
     return built
 
 
-def as_hidden(logits: Tensor) -> Hidden:
+def as_hidden(logits: Tensor) -> HiddenStates:
     """Logits as hidden states, by a head that does nothing: the gradients are the same."""
-    return Hidden(logits, Head(torch.eye(logits.shape[-1])))
+    return HiddenStates(logits, LMHead(torch.eye(logits.shape[-1])))
 
 
 PATHS: dict[str, tuple[Callable[[Tensor], Any], int]] = {
@@ -99,14 +99,14 @@ def test_loss_and_all_that_leads_to_it(
 
     valid = (labels != -100).nonzero().squeeze(-1)
     assert valid.tolist() == vector["valid"]
-    assert result.choice is not None
-    torch.testing.assert_close(result.choice.score, torch.tensor(vector["score"]), **CLOSE)
-    assert valid[result.choice.keep].tolist() == vector["selected"]
+    assert result.selection is not None
+    torch.testing.assert_close(result.selection.score, torch.tensor(vector["score"]), **CLOSE)
+    assert valid[result.selection.positions].tolist() == vector["selected"]
     if vector["idts"]:  # elsewhere the official code computes temperatures and does not use them
         tau = torch.tensor(vector["temperature"])
-        torch.testing.assert_close(result.choice.temperature, tau, **CLOSE)
+        torch.testing.assert_close(result.selection.temperature, tau, **CLOSE)
     else:
-        assert result.choice.temperature is None
+        assert result.selection.temperature is None
     torch.testing.assert_close(result.loss.detach(), torch.tensor(vector["loss"]), **CLOSE)
     gradient = torch.from_numpy(ARRAYS[f"adakd{vector['id']}.grad"])
     torch.testing.assert_close(student.grad, gradient, **CLOSE)

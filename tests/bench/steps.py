@@ -18,7 +18,7 @@ from restated import adakd, reverse_kl
 from torch import Tensor
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective, next_token_labels
 from adakd.training.allocator import keep_freed_memory
 from adakd.training.profiling import Clock
@@ -82,8 +82,8 @@ class Ours:
         counted = next_token_labels(self.batch["labels"]) >= 0
         with torch.no_grad(), in_bf16():
             states = teacher().model(self.batch["input_ids"]).last_hidden_state[counted]
-        head = Head(teacher().lm_head.weight.to(torch.bfloat16))
-        self.remembered = Hidden(states.to(torch.bfloat16), head)
+        head = LMHead(teacher().lm_head.weight.to(torch.bfloat16))
+        self.remembered = HiddenStates(states.to(torch.bfloat16), head)
 
     def step(self, objective: Objective) -> Tensor:
         """Train for a step and return its loss."""

@@ -95,7 +95,7 @@ def compare(benchmark: Any, ours: Step, reference: Step) -> None:
 
 
 def ours(name: str, adaptive: str | None, student: Tensor, *rest: Tensor) -> Step:
-    objective = Objective(name, adaptive, total_steps=100)
+    objective = Objective(name, adaptive, total_steps=100, kernels="triton")
 
     def step() -> Tensor:
         loss = objective(student, *rest).loss

@@ -10,7 +10,7 @@ import torch
 from measuring import note, peak, row
 
 from adakd.config import Suite
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.planning import PLAIN, Plan, plan
 from adakd.reporting import write_report
@@ -120,8 +120,8 @@ def test_tokens(benchmark: Any, side: str) -> None:
         pair = (given, teacher)
         asked = given.numel() * 4
         if side == "hidden states":
-            head = Head(weight)
-            pair = (Hidden(given, head), Hidden(teacher, head))
+            head = LMHead(weight)
+            pair = (HiddenStates(given, head), HiddenStates(teacher, head))
             asked += weight.numel() * 4
         return peak(lambda: objective(*pair, labels).loss.backward()) - asked
 

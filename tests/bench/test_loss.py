@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adakd.divergences import divergence
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 
 TOKENS, VOCABULARY, WIDTH = 512, 49_152, 576
@@ -86,8 +86,8 @@ def test_head(benchmark: Any, precision: torch.dtype, adaptive: str | None) -> N
         their_states = states.detach().to(precision)
     objective = Objective("reverse_kl", adaptive, total_steps=100)
     official = adakd if adaptive else plain
-    student = Hidden(states, Head(weight), precision)
-    teacher = Hidden(their_states, Head(their_weight))
+    student = HiddenStates(states, LMHead(weight), precision)
+    teacher = HiddenStates(their_states, LMHead(their_weight))
 
     def ours() -> Tensor:
         loss = objective(student, teacher, labels).loss

@@ -5,9 +5,9 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from adakd.divergences import divergence
-from adakd.divergences.base import declared_word_form
+from adakd.divergences.base import declared_entry_form
 from adakd.losses import triton_kernels
-from adakd.losses.blocks import PLAIN, Finish, Rows
+from adakd.losses.blocks import UNSCALED, LogitRows, LogitScaling
 
 
 class Absent:
@@ -27,15 +27,15 @@ class Absent:
 
 
 def compile_one(
-    form: triton_kernels.Form,
+    form: triton_kernels.BoundForm,
     dtype: torch.dtype = torch.bfloat16,
     graded: bool = True,
     gathered: bool = False,
-    finish: Finish = PLAIN,
+    scaling: LogitScaling = UNSCALED,
 ) -> None:
     logits = torch.zeros(2, 151_936, dtype=dtype)
-    rows = Rows(logits, torch.arange(2) if gathered else None, finish)
-    ones, out = torch.ones(2), Rows(torch.empty_like(logits), rows.index)
+    rows = LogitRows(logits, torch.arange(2) if gathered else None, scaling)
+    ones, out = torch.ones(2), LogitRows(torch.empty_like(logits), rows.index)
     tau = ones if gathered else None
     triton_kernels.reduce_rows(form, rows, rows, tau, *((ones, out) if graded else (None, None)))
 
@@ -45,15 +45,15 @@ def main() -> None:
     triton_kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
     driver.set_active(Absent(0, GPUTarget("cuda", 90, 32)))
     for name in sorted(divergence):
-        if form := declared_word_form(divergence[name]):
-            compile_one(triton_kernels.Form(*form))
+        if form := declared_entry_form(divergence[name]):
+            compile_one(triton_kernels.BoundForm(*form))
             print(name)
-    form = triton_kernels.Form(*declared_word_form(divergence["alpha_beta"]))
+    form = triton_kernels.BoundForm(*declared_entry_form(divergence["alpha_beta"]))
     compile_one(form, torch.float32, graded=False)
     print("values")
     compile_one(form, torch.float16, gathered=True)
     print("gathered")
-    compile_one(form, finish=Finish(0.5, 30.0))
+    compile_one(form, scaling=LogitScaling(0.5, 30.0))
     print("finished")
     compile_one(triton_kernels.HELLINGER, graded=False)
     print("Hellinger")

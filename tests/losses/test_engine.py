@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from adakd.adaptive import Choice
+from adakd.adaptive import TokenSelection
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.losses import blocks
-from adakd.losses.blocks import Finish
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.blocks import LogitScaling
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective, SupervisedObjective
 from adakd.registry import Spec
 
@@ -42,7 +42,7 @@ def slow(name: str, adaptive: Any, student: Tensor, teacher: Tensor, labels: Ten
 class Case:
     """Hidden states and heads of two models, and the logits that they stand for."""
 
-    def __init__(self, finish: Finish = blocks.PLAIN, bias: bool = True) -> None:
+    def __init__(self, scaling: LogitScaling = blocks.UNSCALED, bias: bool = True) -> None:
         generator = torch.Generator().manual_seed(0)
 
         def random(*shape: int) -> Tensor:
@@ -52,9 +52,11 @@ class Case:
         self.labels[::4] = IGNORED
         self.states, self.weight = random(TOKENS, WIDTH), random(WORDS, WIDTH)
         self.bias = random(WORDS) if bias else None
-        self.finish = finish
+        self.scaling = scaling
         wider = random(WORDS + 5, 2 * WIDTH)
-        self.teacher = Hidden(random(TOKENS, 2 * WIDTH), Head(wider, random(WORDS + 5), finish))
+        self.teacher = HiddenStates(
+            random(TOKENS, 2 * WIDTH), LMHead(wider, random(WORDS + 5), scaling)
+        )
         self.teacher_logits = self.teacher.head.logits(self.teacher.states)
 
     def parts(self) -> list[Tensor]:
@@ -62,8 +64,8 @@ class Case:
         given = [self.states, self.weight, *([] if self.bias is None else [self.bias])]
         return [part.clone().requires_grad_() for part in given]
 
-    def hidden(self, parts: list[Tensor]) -> Hidden:
-        return Hidden(parts[0], Head(*parts[1:], finish=self.finish))
+    def hidden(self, parts: list[Tensor]) -> HiddenStates:
+        return HiddenStates(parts[0], LMHead(*parts[1:], scaling=self.scaling))
 
     def expected(self, name: str, adaptive: Any) -> list[Tensor]:
         """The loss and all gradients of the slow path."""
@@ -97,12 +99,14 @@ def test_a_head_gets_the_gradient_of_the_definition(name: str, adaptive: Any, ro
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(
-    "finish", [Finish(scale=0.3), Finish(softcap=2.0), Finish(scale=2.0, softcap=3.0)], ids=str
+    "scaling",
+    [LogitScaling(scale=0.3), LogitScaling(softcap=2.0), LogitScaling(scale=2.0, softcap=3.0)],
+    ids=str,
 )
 def test_what_a_model_does_after_its_head_is_part_of_the_gradient(
-    finish: Finish, bias: bool
+    scaling: LogitScaling, bias: bool
 ) -> None:
-    case = Case(finish, bias)
+    case = Case(scaling, bias)
     parts = case.parts()
     loss = Objective("reverse_kl", HALF, total_steps=1)(
         case.hidden(parts), case.teacher, case.labels
@@ -127,7 +131,7 @@ def test_logits_on_one_side_and_a_head_on_the_other() -> None:
 def test_a_frozen_head_gets_no_gradient() -> None:
     case = Case()
     states, weight, bias = case.parts()
-    hidden = Hidden(states, Head(weight.detach(), bias.detach()))
+    hidden = HiddenStates(states, LMHead(weight.detach(), bias.detach()))
     loss = Objective("forward_kl")(hidden, case.teacher, case.labels).loss
     (gradient,) = torch.autograd.grad(loss, states)
     torch.testing.assert_close(gradient, case.expected("forward_kl", None)[1])
@@ -139,7 +143,7 @@ def test_a_tied_head_gets_the_gradient_of_both_ends() -> None:
     case, gradients = Case(), []
     for fused in (True, False):
         tied = weight.clone().requires_grad_()
-        hidden = Hidden(tied[ids], Head(tied))
+        hidden = HiddenStates(tied[ids], LMHead(tied))
         student = hidden if fused else hidden.head.logits(hidden.states)
         Objective("reverse_kl")(student, case.teacher, case.labels).loss.backward()
         gradients.append(tied.grad)
@@ -162,7 +166,7 @@ def test_a_head_with_nothing_counted_gets_zeros(adaptive: str | None) -> None:
 
 def test_a_smaller_vocabulary_of_a_teachers_head_is_refused() -> None:
     case = Case()
-    small = Hidden(case.states, Head(case.weight[:-1]))
+    small = HiddenStates(case.states, LMHead(case.weight[:-1]))
     with pytest.raises(AdakdError, match=r"vocabulary \(28\).*\(29\)"):
         Objective("forward_kl")(case.hidden(case.parts()), small, case.labels)
 
@@ -188,9 +192,9 @@ def test_products_in_half_precision(dtype: torch.dtype, name: str) -> None:
     """The models' weights stay in float32, as under autocast; so do their gradients."""
     case = Case()
     parts = case.parts()
-    head = Head(parts[1], parts[2])
-    student = Hidden(parts[0], head, precision=dtype)
-    teacher = Hidden(case.teacher.states, case.teacher.head, precision=dtype)
+    head = LMHead(parts[1], parts[2])
+    student = HiddenStates(parts[0], head, precision=dtype)
+    teacher = HiddenStates(case.teacher.states, case.teacher.head, precision=dtype)
     loss = Objective(name, budget=10 * ROW_BYTES)(student, teacher, case.labels).loss
     assert loss.dtype == torch.float32
     loss.backward()
@@ -210,7 +214,7 @@ def test_float16_keeps_small_gradients_for_the_scaler(fused: bool) -> None:
     logits = (0.1 * torch.randn(tokens, 512)).half().requires_grad_()
     teacher = logits.detach() + 0.01 * torch.randn(tokens, 512).half()
     labels = torch.zeros(tokens, dtype=torch.long)
-    student = Hidden(logits, Head(torch.eye(512).half())) if fused else logits
+    student = HiddenStates(logits, LMHead(torch.eye(512).half())) if fused else logits
     (Objective("forward_kl")(student, teacher, labels).loss * scale).backward()
     exact = logits.detach().float().requires_grad_()
     (Objective("forward_kl")(exact, teacher, labels).loss * scale).backward()
@@ -271,8 +275,8 @@ def test_tokens_out_of_order_are_refused() -> None:
     from adakd.adaptive import AdaKD
 
     class Backwards(AdaKD):
-        def choose(self, scores: Tensor) -> Choice:
-            return Choice(score=scores, keep=torch.arange(len(scores)).flip(0))
+        def select(self, scores: Tensor) -> TokenSelection:
+            return TokenSelection(score=scores, positions=torch.arange(len(scores)).flip(0))
 
     case = Case()
     objective = Objective("reverse_kl", Backwards(), total_steps=1)
@@ -315,10 +319,10 @@ def test_memory_does_not_grow_with_the_tokens(
         student = torch.randn(tokens, width if path == "hidden" else words, requires_grad=True)
         teacher = torch.randn_like(student)
         gradient = student.numel() * 4
-        head = Head(torch.randn(words, width))
+        head = LMHead(torch.randn(words, width))
         pair = (student, teacher)
         if path == "hidden":
-            pair = (Hidden(student, head), Hidden(teacher, head))
+            pair = (HiddenStates(student, head), HiddenStates(teacher, head))
         # A few numbers a token (scores, temperatures, values) are no logits.
         few = 150 * tokens
         return peak(lambda: objective(*pair, labels).loss.backward()) - gradient - few
@@ -348,7 +352,9 @@ def test_fifty_steps_end_where_the_slow_path_ends(fused: bool, adaptive: Any) ->
             states, labels = table(rows), case.labels[rows]
             teacher = case.teacher_logits[rows]
             if quick:
-                student = Hidden(states, Head(head.weight, head.bias)) if fused else head(states)
+                student = (
+                    HiddenStates(states, LMHead(head.weight, head.bias)) if fused else head(states)
+                )
                 loss = objective(student, teacher, labels).loss
             else:
                 loss = slow("reverse_kl", adaptive, head(states), teacher, labels)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.divergences import Pair, derivative, divergence, forward_kl, reverse_kl, word_form
+from adakd.divergences import Pair, derivative, divergence, entry_form, forward_kl, reverse_kl
 from adakd.divergences.autograd import autograd_derivative
-from adakd.divergences.base import declared_derivative, declared_word_form
+from adakd.divergences.base import declared_derivative, declared_entry_form
 from adakd.losses.laws import LAWS, check_divergence
 from adakd.registry import Spec
 
@@ -70,7 +70,7 @@ def test_a_declared_derivative_goes_by_the_settings(name: str, settings: dict[st
 
 @pytest.mark.parametrize("name", sorted(set(divergence) - {"adaptive_kl"}))
 def test_what_is_a_sum_over_words_declares_its_summand(name: str) -> None:
-    assert declared_word_form(divergence[name])
+    assert declared_entry_form(divergence[name])
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS[1:])
@@ -78,7 +78,7 @@ def test_a_declared_summand_goes_by_the_settings(name: str, settings: dict[str, 
     function = divergence.build(Spec(name=name, **settings))
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(3, 300, generator=generator).double() for _ in range(2))
-    declared = declared_word_form(function)
+    declared = declared_entry_form(function)
     assert declared
     form, given = declared
     pair, wanted = Pair(student, teacher), autograd_derivative(function, Pair(student, teacher))
@@ -132,7 +132,7 @@ def misworded(student: Tensor, teacher: Tensor) -> Tensor:
     return forward_kl(student, teacher)
 
 
-@word_form(misworded)
+@entry_form(misworded)
 def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return p * (log_p - log_q), p
 
@@ -164,9 +164,9 @@ BROKEN = [
     ("zero_at_equality", rooted),
     ("true_gradient", lambda s, t: Doubled.apply(forward_kl(s, t))),
     ("true_derivative", misdeclared),
-    ("true_words", misworded),
+    ("true_entry_form", misworded),
     ("bfloat16", overflows_in_half),
-    ("one_word", runner_up),
+    ("one_entry", runner_up),
     ("underflow", by_probabilities),
     ("through_objective", lambda s, t: forward_kl(s.detach(), t)),
     ("any_split", standardised),

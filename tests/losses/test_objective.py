@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.adaptive import Choice
+from adakd.adaptive import TokenSelection
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence, forward_kl
 from adakd.errors import AdakdError
@@ -82,7 +82,7 @@ def test_adakd_by_hand() -> None:
         expected += tau[i] ** 2 * (y * log(y / x) + (1 - y) * log((1 - y) / (1 - x))) / 2
     assert float(result.loss) == pytest.approx(expected, rel=1e-5)
     assert result.temperature == pytest.approx(sum(tau) / 2, rel=1e-5)
-    assert (result.tokens, result.kept, result.kept_ratio) == (3, 2, pytest.approx(2 / 3))
+    assert (result.tokens, result.selected, result.selected_ratio) == (3, 2, pytest.approx(2 / 3))
 
 
 class Weighs:
@@ -92,8 +92,8 @@ class Weighs:
         assert not student.requires_grad
         return labels.to(student.dtype)
 
-    def choose(self, scores: Tensor) -> Choice:
-        return Choice(score=scores, keep=torch.arange(len(scores)), weight=scores)
+    def select(self, scores: Tensor) -> TokenSelection:
+        return TokenSelection(score=scores, positions=torch.arange(len(scores)), weight=scores)
 
     def begin(self, total_steps: int) -> None: ...
 
@@ -122,7 +122,7 @@ def test_the_loss_drives_the_focus_and_the_state_goes_round() -> None:
         objective.step(loss)
     other.load_state_dict(objective.state_dict())
     for each in (objective, other):
-        assert each(*batch(20)).kept_ratio == pytest.approx(0.5, abs=0.1)
+        assert each(*batch(20)).selected_ratio == pytest.approx(0.5, abs=0.1)
 
 
 # --- what counts ----------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def test_nothing_counted_is_nothing_learned(adaptive: str | None, dtype: torch.d
     loss, gradient = differentiate(objective, student.to(dtype), teacher, nothing)
     assert float(loss) == 0
     assert not gradient.any()
-    assert objective(student, teacher, nothing).kept_ratio == 1
+    assert objective(student, teacher, nothing).selected_ratio == 1
 
 
 @pytest.mark.parametrize("adaptive", [None, "adakd"])
@@ -161,7 +161,7 @@ def test_prompt_and_padding_play_no_part(adaptive: str | None) -> None:
     name=st.sampled_from(sorted(divergence)),
 )
 def test_one_loss_for_any_split_of_a_batch(counted: list[bool], cut: int, name: str) -> None:
-    """Gradient accumulation, each part weighed by the tokens that it counts."""
+    """GradientBuffer accumulation, each part weighed by the tokens that it counts."""
     student, teacher, _ = batch(len(counted))
     labels = torch.tensor(counted).long() - 1
     labels = labels.where(labels == 0, IGNORED)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.adaptive import CTKD, AdaKD, Adaptive, Choice
+from adakd.adaptive import CTKD, AdaKD, Adaptive, TokenSelection
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence
 from adakd.losses import blocks
-from adakd.losses.blocks import Finish
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.blocks import LogitScaling
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 
@@ -186,9 +186,11 @@ class PerToken(Adaptive):
     def score(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         return labels.to(student)
 
-    def choose(self, scores: Tensor) -> Choice:
-        keep = torch.arange(1, len(scores))
-        return Choice(scores, keep, self.tau[keep], scores[keep] + 1, standardised)
+    def select(self, scores: Tensor) -> TokenSelection:
+        positions = torch.arange(1, len(scores))
+        return TokenSelection(
+            scores, positions, self.tau[positions], scores[positions] + 1, standardised
+        )
 
 
 @pytest.mark.parametrize("rows", [1, 2, 100])
@@ -202,7 +204,7 @@ def test_any_block_any_group_and_a_temperature_a_token(
         torch.randn(*shape, generator=generator, dtype=torch.float64)
         for shape in ((TOKENS, 4), (WORDS, 4), (TOKENS, WORDS))
     )
-    labels, finish = torch.arange(TOKENS), Finish(softcap=3.0)
+    labels, scaling = torch.arange(TOKENS), LogitScaling(softcap=3.0)
     results = []
     for fused in (True, False):
         given = [
@@ -212,9 +214,11 @@ def test_any_block_any_group_and_a_temperature_a_token(
         ]
         if fused:
             objective = Objective("todi", PerToken(given[2]), 1, budget=3 * rows * 8 * WORDS)
-            loss = objective(Hidden(given[0], Head(given[1], finish=finish)), theirs, labels).loss
+            loss = objective(
+                HiddenStates(given[0], LMHead(given[1], scaling=scaling)), theirs, labels
+            ).loss
         else:
-            logits = finish((given[0] @ given[1].T).clone())
+            logits = scaling((given[0] @ given[1].T).clone())
             tau = given[2][1:].unsqueeze(-1)
             values = divergence["todi"](
                 *((standardised(z[1:]) / tau).log_softmax(-1) for z in (logits, theirs))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,19 @@ from torch import Tensor
 
 from adakd.adaptive import AdaKD
 from adakd.data.example import IGNORED
-from adakd.divergences import Divergence, divergence, word_form
-from adakd.divergences.base import declared_word_form
+from adakd.divergences import Divergence, divergence, entry_form
+from adakd.divergences.base import declared_entry_form
+from adakd.errors import AdakdError
 from adakd.losses import blocks, dispatch
-from adakd.losses.blocks import PLAIN, DivergenceTerm, Finish, Kept, Rows, cross_entropy
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.blocks import (
+    UNSCALED,
+    DivergenceTerm,
+    LogitRows,
+    LogitScaling,
+    SelectedTokens,
+    cross_entropy,
+)
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 
@@ -40,7 +47,7 @@ CLOSE = {
     torch.float16: {"rtol": 2e-3, "atol": 1e-6},
     torch.bfloat16: {"rtol": 2e-2, "atol": 1e-6},
 }
-HAVE = sorted(name for name in divergence if declared_word_form(divergence[name]))
+HAVE = sorted(name for name in divergence if declared_entry_form(divergence[name]))
 HALF = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.5})
 REDUCE_ROWS = triton_kernels.reduce_rows
 VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")
@@ -51,10 +58,12 @@ def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Run them wherever the tests run, in several blocks a row."""
     monkeypatch.setattr(dispatch, "DEVICES", {DEVICE})
     monkeypatch.setattr(dispatch, "_agreed", {})
+    dispatch._why_not_triton.cache_clear()
+    dispatch.warn_once.cache_clear()
     if GPU:
         yield
         return
-    monkeypatch.setattr(triton_kernels, "WORDS_AT_A_TIME", 32)
+    monkeypatch.setattr(triton_kernels, "ENTRIES_AT_A_TIME", 32)
     for name in ("abs", "exp", "log", "sqrt"):  # which the interpreter knows as functions alone
         monkeypatch.setattr(tl.tensor, name, as_method(name))
     with np.errstate(all="ignore"):  # as on a GPU
@@ -69,31 +78,37 @@ def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
 
 
-def example(dtype: torch.dtype, gathered: bool, tempered: bool, finish: Finish) -> Kept:
+def example(
+    dtype: torch.dtype, gathered: bool, tempered: bool, scaling: LogitScaling
+) -> SelectedTokens:
     """Tokens of two models; gathered are they every other row, and the teacher's words a part."""
     count = 2 * TOKENS if gathered else TOKENS
     student, teacher = (3 * random(count, WORDS + seed, seed=seed) for seed in (0, 7))
     index = torch.arange(1, count, 2, device=DEVICE) if gathered else None
-    return Kept(
-        student=Rows(student.to(dtype), index, finish),
-        teacher=Rows(teacher.to(dtype)[:, :WORDS], index, replace(finish, scale=0.7)),
+    return SelectedTokens(
+        student=LogitRows(student.to(dtype), index, scaling),
+        teacher=LogitRows(teacher.to(dtype)[:, :WORDS], index, replace(scaling, scale=0.7)),
         labels=torch.zeros(TOKENS, dtype=torch.long, device=DEVICE),
         temperature=0.5 + random(TOKENS).abs() if tempered else None,
         factor=random(TOKENS, seed=1),
     )
 
 
-def compare(name: str | Divergence, kept: Kept, form: triton_kernels.Form | None = None) -> None:
+def compare(
+    name: str | Divergence, tokens: SelectedTokens, form: triton_kernels.BoundForm | None = None
+) -> None:
     """Hold a kernel's values, alone and with the gradient, and its gradient to those of blocks."""
     function = divergence[name] if isinstance(name, str) else name
-    form = form or triton_kernels.Form(*declared_word_form(function))
-    dtype, close = kept.student.logits.dtype, CLOSE[torch.float32]
-    got, wanted = (Rows(torch.zeros_like(kept.student.logits), kept.student.index) for _ in "12")
-    values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
-    given = form, kept.student, kept.teacher, kept.temperature
+    form = form or triton_kernels.BoundForm(*declared_entry_form(function))
+    dtype, close = tokens.student.logits.dtype, CLOSE[torch.float32]
+    got, wanted = (
+        LogitRows(torch.zeros_like(tokens.student.logits), tokens.student.index) for _ in "12"
+    )
+    values = blocks.loss_rows(DivergenceTerm(function), tokens, wanted)
+    given = form, tokens.student, tokens.teacher, tokens.temperature
     torch.testing.assert_close(triton_kernels.reduce_rows(*given), values, **close)
     torch.testing.assert_close(
-        triton_kernels.reduce_rows(*given, kept.factor, got), values, **close
+        triton_kernels.reduce_rows(*given, tokens.factor, got), values, **close
     )
     torch.testing.assert_close(got.logits, wanted.logits, **CLOSE[dtype])
 
@@ -101,27 +116,29 @@ def compare(name: str | Divergence, kept: Kept, form: triton_kernels.Form | None
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
 @pytest.mark.parametrize("name", HAVE)
 def test_a_kernel_gives_what_blocks_give(name: str, dtype: torch.dtype) -> None:
-    compare(name, example(dtype, gathered=False, tempered=False, finish=PLAIN))
-    compare(name, example(dtype, gathered=True, tempered=True, finish=PLAIN))
+    compare(name, example(dtype, gathered=False, tempered=False, scaling=UNSCALED))
+    compare(name, example(dtype, gathered=True, tempered=True, scaling=UNSCALED))
 
 
 @pytest.mark.parametrize(
-    "finish", [Finish(scale=0.3), Finish(softcap=2.0), Finish(scale=2.0, softcap=3.0)], ids=str
+    "scaling",
+    [LogitScaling(scale=0.3), LogitScaling(softcap=2.0), LogitScaling(scale=2.0, softcap=3.0)],
+    ids=str,
 )
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
 def test_what_a_model_does_after_its_head_is_part_of_the_gradient(
-    dtype: torch.dtype, finish: Finish
+    dtype: torch.dtype, scaling: LogitScaling
 ) -> None:
-    compare("reverse_kl", example(dtype, gathered=False, tempered=True, finish=finish))
+    compare("reverse_kl", example(dtype, gathered=False, tempered=True, scaling=scaling))
 
 
-@pytest.mark.parametrize("finish", [PLAIN, Finish(softcap=2.0)], ids=str)
+@pytest.mark.parametrize("scaling", [UNSCALED, LogitScaling(softcap=2.0)], ids=str)
 @pytest.mark.parametrize("name", HAVE)
-def test_words_that_are_ruled_out(name: str, finish: Finish) -> None:
-    kept = example(torch.float32, gathered=False, tempered=True, finish=finish)
-    kept.student.logits[:, 3:20] = -math.inf
-    kept.teacher.logits[:, 15:30] = -math.inf
-    compare(name, kept)
+def test_words_that_are_ruled_out(name: str, scaling: LogitScaling) -> None:
+    tokens = example(torch.float32, gathered=False, tempered=True, scaling=scaling)
+    tokens.student.logits[:, 3:20] = -math.inf
+    tokens.teacher.logits[:, 15:30] = -math.inf
+    compare(name, tokens)
 
 
 @pytest.mark.parametrize(
@@ -140,23 +157,23 @@ def test_words_that_are_ruled_out(name: str, finish: Finish) -> None:
 )
 def test_settings_reach_the_kernel(name: str, settings: dict[str, Any]) -> None:
     function = divergence.build(Spec(name=name, **settings))
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    for side in (kept.student, kept.teacher):
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    for side in (tokens.student, tokens.teacher):
         side.logits.mul_(0.3)  # powers of ratios
-    compare(function, kept)
+    compare(function, tokens)
 
 
 def test_a_gradient_may_replace_the_logits() -> None:
-    kept = example(torch.bfloat16, gathered=True, tempered=True, finish=PLAIN)
-    form = triton_kernels.Form(*declared_word_form(divergence["todi"]))
-    given = form, kept.student, kept.teacher, kept.temperature, kept.factor
-    apart = torch.zeros_like(kept.student.logits)
-    before = kept.student.logits.clone()
-    values = triton_kernels.reduce_rows(*given, Rows(apart, kept.student.index))
-    assert torch.equal(before, kept.student.logits)
-    assert torch.equal(triton_kernels.reduce_rows(*given, kept.student), values)
-    assert torch.equal(kept.student.logits[1::2], apart[1::2])
-    assert torch.equal(kept.student.logits[::2], before[::2])
+    tokens = example(torch.bfloat16, gathered=True, tempered=True, scaling=UNSCALED)
+    form = triton_kernels.BoundForm(*declared_entry_form(divergence["todi"]))
+    given = form, tokens.student, tokens.teacher, tokens.temperature, tokens.factor
+    apart = torch.zeros_like(tokens.student.logits)
+    before = tokens.student.logits.clone()
+    values = triton_kernels.reduce_rows(*given, LogitRows(apart, tokens.student.index))
+    assert torch.equal(before, tokens.student.logits)
+    assert torch.equal(triton_kernels.reduce_rows(*given, tokens.student), values)
+    assert torch.equal(tokens.student.logits[1::2], apart[1::2])
+    assert torch.equal(tokens.student.logits[::2], before[::2])
 
 
 GOLDEN = {
@@ -175,14 +192,21 @@ GOLDEN = {
 @pytest.mark.parametrize("case", range(4))
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden_numbers(name: str, case: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(triton_kernels, "WORDS_AT_A_TIME", 4096 if GPU else 256)
+    monkeypatch.setattr(triton_kernels, "ENTRIES_AT_A_TIME", 4096 if GPU else 256)
     student, teacher, values, slopes = (
         torch.from_numpy(VECTORS[f"case{case}.{key}"])[:TOKENS].to(DEVICE)
         for key in ("student_logits", "teacher_logits", f"{name}.value", f"{name}.grad")
     )
-    form = triton_kernels.Form(*declared_word_form(divergence.build(GOLDEN[name])))
-    got = Rows(torch.zeros_like(student))
-    given = form, Rows(student), Rows(teacher), None, torch.ones(TOKENS, device=DEVICE), got
+    form = triton_kernels.BoundForm(*declared_entry_form(divergence.build(GOLDEN[name])))
+    got = LogitRows(torch.zeros_like(student))
+    given = (
+        form,
+        LogitRows(student),
+        LogitRows(teacher),
+        None,
+        torch.ones(TOKENS, device=DEVICE),
+        got,
+    )
     close = CLOSE[torch.float32]
     torch.testing.assert_close(triton_kernels.reduce_rows(*given), values, **close)
     torch.testing.assert_close(got.logits, slopes, **close)
@@ -200,7 +224,10 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     theirs = random(count, width, seed=3), random(WORDS + 5, width, seed=4)
     for part in parts:
         part.requires_grad_()
-    student, teacher = Hidden(parts[0], Head(*parts[1:])), Hidden(theirs[0], Head(theirs[1]))
+    student, teacher = (
+        HiddenStates(parts[0], LMHead(*parts[1:])),
+        HiddenStates(theirs[0], LMHead(theirs[1])),
+    )
     if not hidden:
         student, teacher = (side.head.logits(side.states) for side in (student, teacher))
     loss = objective(student, teacher, labels).loss
@@ -208,7 +235,7 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     yield from torch.autograd.grad(loss, parts)
 
 
-def in_any_order(form: triton_kernels.Form, student: Rows, *rest: Any) -> Tensor:
+def in_any_order(form: triton_kernels.BoundForm, student: LogitRows, *rest: Any) -> Tensor:
     """Run a kernel whose tokens may be taken in any order: none writes what another reads."""
     gradient = rest[-1] if len(rest) > 1 else None
     if gradient is not None and gradient.logits.data_ptr() == student.logits.data_ptr():
@@ -226,20 +253,23 @@ def test_a_loss_is_the_same_on_both_paths(
     monkeypatch.setattr(dispatch, "DEVICE_BYTES", 2 * 4 * WORDS)
     monkeypatch.setattr(triton_kernels, "reduce_rows", in_any_order)
     budget = 2**30 if whole else 3 * 2 * 4 * WORDS
-    objective = Objective("reverse_kl", adaptive, total_steps=1, budget=budget)
+    objective, torch_only = (
+        Objective("reverse_kl", adaptive, total_steps=1, budget=budget, kernels=kernels)
+        for kernels in ("triton", "torch")
+    )
     got = list(losses(objective, hidden))
     assert len(dispatch._agreed) >= 1 + (adaptive is not None)
     assert all(dispatch._agreed.values())
-    monkeypatch.setattr(dispatch, "DEVICES", set())
-    wanted = list(losses(objective, hidden))
+    monkeypatch.setattr(triton_kernels, "reduce_rows", None)  # not to be called
+    wanted = list(losses(torch_only, hidden))
     for one, other in zip(got, wanted, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", CLOSE, ids=str)
 def test_hellinger_scores(dtype: torch.dtype) -> None:
-    kept = example(dtype, gathered=True, tempered=False, finish=Finish(softcap=2.0))
-    given = AdaKD(), kept.student, kept.teacher, kept.labels
+    tokens = example(dtype, gathered=True, tempered=False, scaling=LogitScaling(softcap=2.0))
+    given = AdaKD(), tokens.student, tokens.teacher, tokens.labels
     got = dispatch.score_rows(*given)
     assert list(dispatch._agreed.values()) == [True]
     torch.testing.assert_close(got, blocks.score_rows(*given), **CLOSE[torch.float32])
@@ -251,11 +281,14 @@ class Own(AdaKD):
 
 
 @pytest.mark.parametrize("adaptive", [AdaKD(indicator=Spec(name="entropy")), Own()])
-def test_scores_without_a_kernel(adaptive: AdaKD) -> None:
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    given = adaptive, kept.student, kept.teacher, kept.labels
-    assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
+def test_scores_without_a_kernel(adaptive: AdaKD, caplog: pytest.LogCaptureFixture) -> None:
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    given = adaptive, tokens.student, tokens.teacher, tokens.labels
+    for _ in range(2):
+        assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
     assert not dispatch._agreed
+    (message,) = caplog.messages
+    assert type(adaptive).__name__ in message
 
 
 def squared(student: Tensor, teacher: Tensor) -> Tensor:
@@ -272,11 +305,16 @@ def squared(student: Tensor, teacher: Tensor) -> Tensor:
     ],
     ids=["no sum over words", "plug-in", "cross-entropy", "float64"],
 )
-def test_losses_without_a_kernel(term: Any, dtype: torch.dtype) -> None:
-    kept = example(dtype, gathered=False, tempered=False, finish=PLAIN)
-    got, wanted = (Rows(torch.zeros_like(kept.student.logits)) for _ in "12")
-    values = dispatch.loss_rows(term, kept, got)
-    assert torch.equal(values, blocks.loss_rows(term, kept, wanted))
+def test_losses_without_a_kernel(
+    term: Any, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are computed by blocks; one warning says so of each that could have had a kernel."""
+    tokens = example(dtype, gathered=False, tempered=False, scaling=UNSCALED)
+    got, wanted = (LogitRows(torch.zeros_like(tokens.student.logits)) for _ in "12")
+    for _ in range(2):
+        values = dispatch.loss_rows(term, tokens, got)
+    assert len(caplog.messages) == (term is not cross_entropy)
+    assert torch.equal(values, blocks.loss_rows(term, tokens, wanted))
     assert torch.equal(got.logits, wanted.logits)
     assert not dispatch._agreed
 
@@ -285,7 +323,7 @@ def misworded(student: Tensor, teacher: Tensor) -> Tensor:
     return divergence["reverse_kl"](student, teacher)
 
 
-@word_form(misworded)
+@entry_form(misworded)
 def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     part = q * (log_q - log_p)
     return part, 1.1 * part
@@ -295,7 +333,7 @@ def uncompilable(student: Tensor, teacher: Tensor) -> Tensor:
     return divergence["reverse_kl"](student, teacher)
 
 
-@word_form(uncompilable)
+@entry_form(uncompilable)
 def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
     return q.no_such_method(), q
 
@@ -307,41 +345,83 @@ def test_a_kernel_that_fails_its_sample_is_not_used(
     function: Divergence, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither now nor later, which one warning says."""
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    wanted = Rows(torch.zeros_like(kept.student.logits))
-    values = blocks.loss_rows(DivergenceTerm(function), kept, wanted)
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    wanted = LogitRows(torch.zeros_like(tokens.student.logits))
+    values = blocks.loss_rows(DivergenceTerm(function), tokens, wanted)
     with caplog.at_level(logging.WARNING, "adakd"):
         for _ in range(2):
-            got = Rows(torch.zeros_like(kept.student.logits))
-            assert torch.equal(dispatch.loss_rows(DivergenceTerm(function), kept, got), values)
+            got = LogitRows(torch.zeros_like(tokens.student.logits))
+            assert torch.equal(dispatch.loss_rows(DivergenceTerm(function), tokens, got), values)
             assert torch.equal(got.logits, wanted.logits)
     (message,) = caplog.messages
     assert why in message
     assert function.__name__ in message
 
 
-def test_a_triton_that_does_not_import_is_none(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("piece", ["ctkd", "zscore"])
+def test_a_graph_from_the_logits_has_no_kernel(
+    piece: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """It is followed by autograd all through, whatever computes the scores."""
+    spec = Spec(name="adakd", temperature={"name": piece})
+    objectives = (
+        Objective("reverse_kl", spec, total_steps=4, kernels=kernels)
+        for kernels in ("triton", "torch")
+    )
+    got, wanted = (list(losses(objective, hidden=False)) for objective in objectives)
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+    (message,) = caplog.messages
+    assert "learned temperature or transformed logits" in message
+
+
+# --- where kernels cannot run -------------------------------------------------------------------
+
+
+def test_a_triton_that_does_not_import_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(name: str) -> None:
-        raise OSError("made for another machine")
+        raise OSError("built for another machine")
 
     monkeypatch.setattr(dispatch, "import_module", fails)
-    monkeypatch.setattr(dispatch, "_importable", cache(dispatch._importable.__wrapped__))
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    given = AdaKD(), kept.student, kept.teacher, kept.labels
-    for _ in range(2):
-        assert torch.equal(dispatch.score_rows(*given), blocks.score_rows(*given))
-    assert len(caplog.messages) == 1
-    assert "another machine" in caplog.text
+    with pytest.raises(AdakdError, match=r'built for another machine.*use "torch"'):
+        Objective("reverse_kl", kernels="triton")
+    Objective("reverse_kl")
+
+
+def test_a_missing_triton_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "find_spec", lambda name: None)
+    with pytest.raises(AdakdError, match="not installed"):
+        Objective("reverse_kl", kernels="triton")
+
+
+@pytest.mark.skipif(GPU, reason="there is a GPU")
+def test_a_missing_gpu_is_an_error_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "DEVICES", {"cuda", "xpu"})
+    with pytest.raises(AdakdError, match="no GPU"):
+        Objective("reverse_kl", kernels="triton")
+
+
+@pytest.mark.parametrize("adaptive", [None, HALF], ids=["plain", "half"])
+def test_logits_elsewhere_than_on_a_gpu_are_an_error(
+    adaptive: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = Objective("reverse_kl", adaptive, total_steps=1, kernels="triton")
+    monkeypatch.setattr(dispatch, "DEVICES", {"xpu"})
+    with pytest.raises(AdakdError, match=f"these are on {DEVICE}"):
+        objective(random(3, WORDS), random(3, WORDS), torch.zeros(3, dtype=torch.long))
+
+
+def test_unknown_kernels_are_an_error() -> None:
+    with pytest.raises(AdakdError, match="did you mean 'triton'"):
+        Objective("reverse_kl", kernels="tritton")
 
 
 @pytest.mark.filterwarnings("ignore:All-NaN slice:RuntimeWarning")  # NumPy's, in the interpreter
 def test_a_row_that_is_not_finite_says_nothing_about_a_kernel() -> None:
-    kept = example(torch.float32, gathered=False, tempered=False, finish=PLAIN)
-    kept.student.logits[1] = math.nan
-    out = Rows(torch.zeros_like(kept.student.logits))
-    values = dispatch.loss_rows(DivergenceTerm(divergence["reverse_kl"]), kept, out)
+    tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
+    tokens.student.logits[1] = math.nan
+    out = LogitRows(torch.zeros_like(tokens.student.logits))
+    values = dispatch.loss_rows(DivergenceTerm(divergence["reverse_kl"]), tokens, out)
     assert values.isnan().tolist() == [row == 1 for row in range(TOKENS)]
     assert list(dispatch._agreed.values()) == [True]
 

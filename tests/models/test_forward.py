@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from adakd.config import Lora, Scratch
 from adakd.data.example import IGNORED
-from adakd.losses.lm_head import Hidden
+from adakd.losses.lm_head import HiddenStates
 from adakd.losses.objective import Objective, SupervisedObjective
 from adakd.models import loading
 from adakd.models.forward import response, response_logits
@@ -79,7 +79,7 @@ def test_hidden_states_and_head_make_the_logits_of_the_whole_model(
         inputs = {key: given[key] for key in ("input_ids", "attention_mask")}
         whole = model(**inputs).logits
         again = model(**inputs).logits
-    assert isinstance(hidden, Hidden)
+    assert isinstance(hidden, HiddenStates)
     assert hidden.shape == picked.shape == (int(counted.sum()), len(tokenizer))
     torch.testing.assert_close(hidden.head.logits(hidden.states), whole[counted])
     torch.testing.assert_close(picked, whole[counted])
@@ -131,7 +131,7 @@ def test_products_are_in_the_precision_of_autocast(tokenizer: Any, precision: to
     with torch.autocast("cpu", precision):
         hidden = response(model, given, counted)
         logits = response_logits(model, given, counted)
-    assert isinstance(hidden, Hidden)
+    assert isinstance(hidden, HiddenStates)
     assert hidden.precision == logits.dtype == precision
     states, weight = hidden.states.to(precision), hidden.head.weight.to(precision)
     torch.testing.assert_close(nn.functional.linear(states, weight), logits)

@@ -11,7 +11,7 @@ import pytest
 
 from adakd.data.example import Example
 from adakd.policies import OnPolicy, Policy, Replay, policy
-from adakd.policies.base import Rows, Turn
+from adakd.policies.base import Examples, PolicyContext
 from adakd.registry import Spec
 
 ROWS = [Example(number, [1, 2, number], [-100, -100, number]) for number in range(3)]
@@ -37,22 +37,24 @@ class Student:
     def __init__(self, losses: Sequence[float] = ()) -> None:
         self.losses, self.written = list(losses), 0
 
-    def turn(self, u: float = 0.0, step: int = 0, steps: int = 10, micro: int = 0) -> Turn:
-        return Turn(
+    def context(
+        self, u: float = 0.0, step: int = 0, steps: int = 10, micro: int = 0
+    ) -> PolicyContext:
+        return PolicyContext(
             step=step,
             steps=steps,
-            micro=micro,
-            chance=Chance(u),
-            write=self.write,
+            micro_batch=micro,
+            rng=Chance(u),
+            generate=self.write,
             validate=lambda: self.losses.pop(0),
         )
 
-    def write(self, rows: Rows, _: Any) -> list[Example]:
+    def write(self, rows: Examples, _: Any) -> list[Example]:
         self.written += 1
-        return [row.answered([100 + self.written], -1 - row.number) for row in rows]
+        return [row.with_response([100 + self.written], -1 - row.number) for row in rows]
 
 
-def texts(rows: Rows) -> set[int]:
+def texts(rows: Examples) -> set[int]:
     return {row.input_ids[-1] for row in rows}
 
 
@@ -81,7 +83,7 @@ def test_only_what_may_be_made_in_training_needs_a_live_teacher() -> None:
 @pytest.mark.parametrize(("u", "fresh"), [(0.0, True), (0.29, True), (0.3, False), (0.99, False)])
 def test_on_policy_is_by_chance(u: float, fresh: bool) -> None:
     student = Student()
-    taken = OnPolicy(lmbda=0.3)(ROWS, student.turn(u))
+    taken = OnPolicy(lmbda=0.3)(ROWS, student.context(u))
     assert (taken is not ROWS) == fresh == bool(student.written)
 
 
@@ -120,7 +122,7 @@ def test_validations_come_at_their_share_of_the_steps() -> None:
     left = []
     for step in range(12):
         for micro in range(2):
-            replay(ROWS, student.turn(1.0, step, 12, micro))
+            replay(ROWS, student.context(1.0, step, 12, micro))
             left.append(20 - len(student.losses))
     assert left[::2] == left[1::2] == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 4]
 
@@ -141,7 +143,7 @@ def test_where_a_batch_comes_from() -> None:
         (0.50, 9, 4, True),
     ]
     for u, step, written, given in cases:
-        taken = replay(ROWS, student.turn(u, step))
+        taken = replay(ROWS, student.context(u, step))
         assert (student.written, taken is ROWS) == (written, given), (u, step)
         assert given or len(taken) == 3
         assert given or texts(taken) <= {101, 102, 103, 104}
@@ -152,12 +154,12 @@ def test_where_a_batch_comes_from() -> None:
 def test_the_buffer_is_sampled_by_chance_without_repeats() -> None:
     student, replay = Student(), Replay(threshold=1, capacity=6, held_out=0)
     for _ in range(2):
-        replay(ROWS, student.turn())
+        replay(ROWS, student.context())
     draws = set()
     for seed in range(40):
-        turn = student.turn(0.99, step=9)
-        turn.chance.seed(seed)
-        taken = replay(ROWS, turn)
+        context = student.context(0.99, step=9)
+        context.rng.seed(seed)
+        taken = replay(ROWS, context)
         assert len({(row.number, row.input_ids[-1]) for row in taken}) == 3
         draws.add(tuple((row.number, row.input_ids[-1]) for row in taken))
     assert len(draws) > 20
@@ -167,7 +169,7 @@ def test_the_buffer_is_sampled_by_chance_without_repeats() -> None:
 def test_its_state_goes_through_json() -> None:
     student, replay = Student([1.0, 2.0]), Replay(threshold=0.3, capacity=4, validate_every=0.1)
     for step in range(2):
-        replay(ROWS, student.turn(0.1, step))
+        replay(ROWS, student.context(0.1, step))
     later = Replay(threshold=0.3, capacity=4, validate_every=0.1)
     later.load_state_dict(json.loads(json.dumps(replay.state_dict())))
     assert later.state_dict() == replay.state_dict()

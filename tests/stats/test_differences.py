@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adakd.stats import gap_closed, paired_difference, pooled_difference, word
+from adakd.stats import conclusion, gap_closed, paired_difference, pooled_difference
 
 RNG = np.random.default_rng(7)
 
@@ -30,7 +30,7 @@ def test_identical_arms_are_not_separable():
     difference = paired_difference(scores, scores)
     assert (difference.estimate, difference.low, difference.high) == (0, 0, 0)
     assert difference.p_value == 1
-    assert word(difference, difference.p_value) == "not separable"
+    assert conclusion(difference, difference.p_value) == "not separable"
 
 
 def test_one_seed_has_an_item_interval_and_no_seed_error():
@@ -52,7 +52,7 @@ def test_seed_error_by_hand():
 def test_a_single_item_has_no_interval():
     difference = paired_difference([[1.0, 1.0]], [[0.0, 0.0]])
     assert np.isnan(difference.low)
-    assert word(difference, difference.p_value) == "not separable"
+    assert conclusion(difference, difference.p_value) == "not separable"
 
 
 def test_nothing_paired_is_an_error():

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from adakd.stats import holm, paired_difference, sign_flip_floor, word
+from adakd.stats import conclusion, holm, paired_difference, sign_flip_floor
 
 
 def test_word_follows_the_direction_of_the_metric():
     difference = paired_difference(np.full((30, 3), 1.0), np.zeros((30, 3)))
-    assert word(difference, 0.01) == "better"
-    assert word(difference, 0.01, higher_is_better=False) == "worse"
-    assert word(difference, 0.05) == "not separable"
+    assert conclusion(difference, 0.01) == "better"
+    assert conclusion(difference, 0.01, higher_is_better=False) == "worse"
+    assert conclusion(difference, 0.05) == "not separable"
 
 
 def test_holm_by_hand():

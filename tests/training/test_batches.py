@@ -11,7 +11,7 @@ from adakd.data.example import IGNORED
 from adakd.data.tokenized import Encoded
 from adakd.errors import AdakdError
 from adakd.planning import Cell
-from adakd.policies import Policy, Rows, Turn, policy
+from adakd.policies import Examples, Policy, PolicyContext, policy
 from adakd.store.records import Step
 from adakd.training import batches, trainer
 from adakd.training.context import Workshop
@@ -278,8 +278,8 @@ def test_a_policy_that_hides_that_it_is_fresh_is_found_out(shop, of) -> None:
 
     @policy("sly")
     class Sly(Policy):
-        def __call__(self, rows: Rows, turn: Turn) -> Rows:
-            return turn.write(rows, Decoding(max_new_tokens=2))
+        def __call__(self, rows: Examples, context: PolicyContext) -> Examples:
+            return context.generate(rows, Decoding(max_new_tokens=2))
 
     made = shop({"divergence": "reverse_kl", "policy": "sly"})
     with pytest.raises(AdakdError, match=r"Sly: .*set its `fresh` to True"):

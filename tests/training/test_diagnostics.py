@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from adakd.adaptive import Choice
+from adakd.adaptive import TokenSelection
 from adakd.divergences.kl import forward_kl
 from adakd.errors import AdakdError
 from adakd.losses import diagnostics
-from adakd.losses.blocks import Finish
+from adakd.losses.blocks import LogitScaling
 from adakd.losses.diagnostics import diagnose, histogram
-from adakd.losses.lm_head import Head, Hidden
+from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 from adakd.store import Store
@@ -57,8 +57,8 @@ def test_gradients_of_four_words() -> None:
 
 
 def test_tokens_that_are_left_out_have_no_gradient() -> None:
-    choice = Choice(score=torch.zeros(3), keep=torch.tensor([0, 2]))
-    _, found = diagnose(UNIFORM, TEACHER, torch.tensor([1, 2, 0]), forward_kl, choice)
+    selection = TokenSelection(score=torch.zeros(3), positions=torch.tensor([0, 2]))
+    _, found = diagnose(UNIFORM, TEACHER, torch.tensor([1, 2, 0]), forward_kl, selection)
     easy = found.gradient["easy"]
     assert (easy.share, easy.sft, easy.whole) == (0, None, None)
     assert (found.tokens, found.kept) == (3, 2)
@@ -68,10 +68,10 @@ def test_entropy_before_and_after_temperature() -> None:
     """Of odds of 3 to 1; at temperature 1/2 they are 9 to 1. The harder half is cooled alone."""
     student = torch.tensor([[math.log(3), 0, -math.inf, -math.inf]]).expand(2, 4)
     teacher = torch.tensor([[0.75, 0.25, 1e-9, 1e-9], [0.05, 0.95, 1e-9, 1e-9]]).log()
-    choice = Choice(
-        score=torch.zeros(2), keep=torch.tensor([0, 1]), temperature=torch.tensor([1.0, 0.5])
+    selection = TokenSelection(
+        score=torch.zeros(2), positions=torch.tensor([0, 1]), temperature=torch.tensor([1.0, 0.5])
     )
-    _, found = diagnose(student, teacher, torch.tensor([0, 0]), forward_kl, choice)
+    _, found = diagnose(student, teacher, torch.tensor([0, 0]), forward_kl, selection)
     warm = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
     cold = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
     hard, easy = found.entropy["hard"], found.entropy["easy"]
@@ -118,7 +118,7 @@ def test_gradients_are_those_of_the_loss_by_the_logits(
     loss = objective(student, teacher, labels)
     (by_loss,) = torch.autograd.grad(loss.loss, student)
     (by_label,) = torch.autograd.grad(torch.nn.functional.cross_entropy(student, labels), student)
-    difficulty, found = diagnose(student, teacher, labels, objective.divergence, loss.choice)
+    difficulty, found = diagnose(student, teacher, labels, objective.divergence, loss.selection)
     order, expected = difficulty.argsort(descending=True).tolist(), {}
     for name, of in (("hard", order[:4]), ("mid", order[4:8]), ("easy", order[8:])):
         ours, theirs = torch.zeros_like(by_loss), torch.zeros_like(by_label)
@@ -143,7 +143,7 @@ def test_hidden_states_say_what_their_logits_say() -> None:
     draw = torch.Generator().manual_seed(4)
     states, weight = torch.randn(7, 3, generator=draw), torch.randn(5, 3, generator=draw)
     theirs, labels = torch.randn(7, 5, generator=draw), torch.arange(7) % 5
-    hidden = Hidden(states.requires_grad_(), Head(weight.requires_grad_()))
+    hidden = HiddenStates(states.requires_grad_(), LMHead(weight.requires_grad_()))
     one = diagnose(hidden, theirs, labels, forward_kl)
     other = diagnose((states @ weight.T).detach(), theirs, labels, forward_kl)
     assert torch.allclose(one[0], other[0])
@@ -268,16 +268,16 @@ def test_gradients_by_a_layer_are_those_that_autograd_sums(
     inputs, theirs = torch.randn(8, 3, generator=draw), torch.randn(8, 6, generator=draw)
     layer = torch.nn.Linear(3, 4).requires_grad_()
     unused = torch.nn.Parameter(torch.ones(2))
-    head = Head(torch.randn(6, 4, generator=draw), finish=Finish(1.5, softcap))
+    head = LMHead(torch.randn(6, 4, generator=draw), scaling=LogitScaling(1.5, softcap))
     labels = torch.arange(8) % 6
     states = layer(inputs).tanh()
-    student = Hidden(states, head) if hidden else head.logits(states)
+    student = HiddenStates(states, head) if hidden else head.logits(states)
     spec = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.9})
     objective = Objective("forward_kl", spec, total_steps=10)
     result = objective(student, theirs, labels)
     parameters = [*layer.parameters(), unused]
     difficulty, found = diagnose(
-        student, theirs, labels, objective.divergence, result.choice, parameters
+        student, theirs, labels, objective.divergence, result.selection, parameters
     )
     result.loss.backward()  # the graph is still there
     assert layer.weight.grad is not None

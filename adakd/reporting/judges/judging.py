@@ -11,7 +11,7 @@ from adakd.reporting.judges.agreement import Agreements, agreements
 from adakd.reporting.judges.referees import Referee, referees
 from adakd.reporting.judges.standings import Standing, standing
 from adakd.reporting.judges.verdicts import JudgedPair, Verdicts, grouped
-from adakd.stats import LEVEL, Ratio, WinRate, Word, holm, win_rate
+from adakd.stats import LEVEL, Conclusion, Ratio, WinRate, holm, win_rate
 from adakd.store import Store
 from adakd.store.records import StopRecord, VerdictRecord, VettingRecord
 
@@ -33,7 +33,7 @@ class Contest:
     stop: StopRecord | None = None
     adjusted_p: float | None = None
     """None where the interval decides, since a judging that stops by itself has no p-value."""
-    word: Word = "not separable"
+    word: Conclusion = "not separable"
     """Of the overall rate against one half."""
     band: float | None = None
     """How far from one half two trainings of one plain method are that differ in their seed."""
@@ -169,7 +169,7 @@ def _worded(rows: Sequence[Contest]) -> list[Contest]:
     return worded
 
 
-def _word(overall: Ratio | None, adjusted_p: float | None) -> Word:
+def _word(overall: Ratio | None, adjusted_p: float | None) -> Conclusion:
     if overall is None:
         return "not separable"
     outside = not overall.low <= 0.5 <= overall.high

@@ -8,7 +8,16 @@ import numpy as np
 
 from adakd.planning import PLAIN
 from adakd.reporting.index import Index, Method, TaskInfo
-from adakd.stats import Array, Difference, Ratio, Word, gap_closed, holm, pooled_difference, word
+from adakd.stats import (
+    Array,
+    Conclusion,
+    Difference,
+    Ratio,
+    conclusion,
+    gap_closed,
+    holm,
+    pooled_difference,
+)
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Comparison:
     gap_closed: Ratio | None = None
     """Share of the plain student's gap to the teacher that the arm closes; of pooled rows alone."""
     adjusted_p: float | None = None
-    word: Word | Literal["missing", "failed"] = "missing"
+    word: Conclusion | Literal["missing", "failed"] = "missing"
     note: str = ""
 
 
@@ -139,7 +148,7 @@ def _worded(rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
     for row in rows:
         if row.difference:
             p = next(adjusted)
-            said = word(row.difference, p, row.higher_is_better)
+            said = conclusion(row.difference, p, row.higher_is_better)
             row = replace(row, adjusted_p=p, word=said)
         worded.append(row)
     return tuple(worded)

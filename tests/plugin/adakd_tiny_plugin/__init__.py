@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from adakd import divergence
-from adakd.adaptive import Adaptive, Choice, adaptive
+from adakd.adaptive import Adaptive, TokenSelection, adaptive
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
-from adakd.policies import Decoding, Policy, Rows, Turn, policy
+from adakd.policies import Decoding, Examples, Policy, PolicyContext, policy
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,10 +48,10 @@ class Surest(Adaptive):
         """Return the teacher's largest probability of log-probabilities (B, V)."""
         return teacher.amax(-1).exp()
 
-    def choose(self, scores: "Tensor") -> Choice:
+    def select(self, scores: "Tensor") -> TokenSelection:
         """Keep all tokens, weighed."""
-        keep = scores.new_ones(len(scores)).nonzero().squeeze(-1)
-        return Choice(score=scores, keep=keep, weight=scores**self.power)
+        positions = scores.new_ones(len(scores)).nonzero().squeeze(-1)
+        return TokenSelection(score=scores, positions=positions, weight=scores**self.power)
 
 
 @policy("every_other")
@@ -60,9 +60,9 @@ class EveryOther(Policy):
 
     fresh = True
 
-    def __call__(self, rows: Rows, turn: Turn) -> Rows:
+    def __call__(self, rows: Examples, context: PolicyContext) -> Examples:
         """Return the rows, or what the student makes of their prompts."""
-        return turn.write(rows, Decoding(max_new_tokens=4)) if turn.step % 2 else rows
+        return context.generate(rows, Decoding(max_new_tokens=4)) if context.step % 2 else rows
 
 
 @judge_backend("longest")
