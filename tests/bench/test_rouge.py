@@ -9,7 +9,6 @@ import pytest
 from measuring import FASTER, compare, note, row
 from rouge_score.rouge_scorer import RougeScorer
 
-
 rouge_l = importlib.import_module("adakd.metrics.rouge_l")  # the package exports its function
 PAIRS, WORDS, MODELS = 60, 100, 4
 """Answers of a model, words of a text, models that are scored against the same references."""

@@ -7,7 +7,6 @@ from adakd.reporting.judges.agreement import agreements
 from adakd.reporting.judges.standings import standing
 from adakd.reporting.judges.verdicts import verdicts
 
-
 METRIC = "ROUGE-L"
 
 
