@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from adakd.divergences import divergence
     from adakd.errors import AdakdError
     from adakd.losses.objective import Loss, Objective, SupervisedObjective, next_token_labels
+    from adakd.metrics import metric
     from adakd.planning import Cell, Plan, plan
     from adakd.policies import Policy, policy
     from adakd.registry import Spec
@@ -35,6 +36,7 @@ _HOMES = {
     "adakd.config.loading": ("load_suite",),
     "adakd.divergences": ("divergence",),
     "adakd.errors": ("AdakdError",),
+    "adakd.metrics": ("metric",),
     "adakd.planning": ("Cell", "Plan", "plan"),
     "adakd.policies": ("Policy", "policy"),
     "adakd.registry": ("Spec",),
@@ -70,6 +72,7 @@ __all__ = [
     "indicator",
     "judge",
     "load_suite",
+    "metric",
     "next_token_labels",
     "plan",
     "policy",

@@ -243,7 +243,8 @@ def bench(
 @app.command("ls")
 def list_(
     kind: Annotated[
-        str, typer.Argument(help="divergences, policies, adaptive, suites, judges or tasks")
+        str,
+        typer.Argument(help="divergences, policies, adaptive, metrics, suites, judges or tasks"),
     ],
     include: Annotated[
         Path | None, typer.Option(help="tasks: a folder of lm-eval task files of your own.")
@@ -260,7 +261,9 @@ def list_(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="divergence, policy, suite, judge or backend")],
+    kind: Annotated[
+        str, typer.Argument(help="divergence, policy, metric, suite, judge or backend")
+    ],
     name: Annotated[str, typer.Argument(help="The name; the file is made in this folder.")],
 ) -> None:
     """Start a part of your own from a file that works as it is."""

@@ -12,10 +12,11 @@ from adakd.config import resources
 from adakd.config.loading import read_yaml
 from adakd.divergences import divergence
 from adakd.errors import UnknownName, did_you_mean
+from adakd.metrics import metric
 from adakd.policies import policy
 from adakd.registry import Registry, load_plugins
 
-KINDS = ("divergences", "policies", "adaptive", "suites", "judges", "tasks")
+KINDS = ("divergences", "policies", "adaptive", "metrics", "suites", "judges", "tasks")
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ def listing(kind: str, include: Path | None = None) -> list[Entry]:
         return _parts(divergence)
     if kind == "policies":
         return _parts(policy)
+    if kind == "metrics":
+        return _parts(metric)
     if kind == "adaptive":
         pieces: dict[str, Registry[Any]] = {
             "indicator": indicator,

@@ -1,4 +1,4 @@
-"""What every model is scored by, and how its answers are generated."""
+"""Settings of the evaluation: sets, tasks, metrics, and how answers are generated."""
 
 from typing import Annotated, Literal
 
@@ -8,11 +8,14 @@ from adakd.config.base import Config, FileName, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.sources import Selection, Source
 from adakd.errors import did_you_mean
-from adakd.registry import named
+from adakd.registry import PartSpec, Spec, named
+
+DEFAULT_METRIC = "rouge_l"
+"""The metric of generated answers where none is chosen."""
 
 
 class Sampling(Config):
-    """How answers are generated; one evaluation for each seed."""
+    """How answers are generated, once for each seed."""
 
     seeds: tuple[int, ...] = Field(default=(10,), min_length=1)
     do_sample: bool = True
@@ -23,13 +26,13 @@ class Sampling(Config):
 
 
 class Task(Config):
-    """An lm-eval task by its name, scored beside the instruction sets."""
+    """An lm-eval task by its name, scored besides the instruction sets."""
 
     name: str
     limit: PositiveInt | None = None
     num_fewshot: int | None = Field(default=None, ge=0)
     metric: str | None = None
-    """Which of the task's metrics to report; the task's first one if not given."""
+    """The reported metric; the task's first one if not given."""
 
 
 class ChoiceTask(Selection):
@@ -50,13 +53,15 @@ class ChoiceTask(Selection):
 
 
 class Evaluation(Config):
-    """What every model of the run is scored by."""
+    """Sets, tasks and metrics that every model of a run is evaluated on."""
 
     sets: dict[FileName, Source] = Field(min_length=1)
-    """Instruction sets by name: answers are generated and scored by ROUGE-L."""
+    """Instruction sets by name: answers are generated and scored by each of the metrics."""
+    metrics: tuple[PartSpec, ...] = Field(default=(Spec(name=DEFAULT_METRIC),), min_length=1)
+    """Metrics of generated answers; averages, comparisons and judges go by the first one."""
     choices: tuple[ChoiceTask, ...] = ()
     tasks: tuple[Annotated[Task, BeforeValidator(named)], ...] = ()
-    """Any lm-eval task by name."""
+    """lm-eval tasks by name."""
     include_path: SuitePath | None = None
     """A folder of lm-eval task files of your own, relative to the suite file."""
     sampling: Sampling = Sampling()
@@ -70,7 +75,15 @@ class Evaluation(Config):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name} is given twice: a score is stored under its task's name")
+        metrics = [spec.name for spec in self.metrics]
+        for name in metrics:
+            if metrics.count(name) > 1:
+                raise ValueError(f"metrics: {name} is given twice: leave one out")
         return self
+
+    def metric(self, name: str) -> Spec:
+        """Return the metric with this name, with its settings."""
+        return next(spec for spec in self.metrics if spec.name == name)
 
     @model_validator(mode="after")
     def _choices_of_known_sets(self) -> "Evaluation":

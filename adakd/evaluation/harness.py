@@ -1,8 +1,9 @@
-"""lm-eval in process: a model and a job -> a score with every item and every answer."""
+"""lm-eval in process: a model and its jobs -> scores with every item and every answer."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -17,18 +18,21 @@ from transformers import set_seed
 from adakd.config import Suite
 from adakd.config import Task as TaskConfig
 from adakd.errors import AdakdError, did_you_mean
-from adakd.evaluation.tasks import CHOICE_METRIC, METRIC, task_name
+from adakd.evaluation.answer_scores import answer_score
+from adakd.evaluation.tasks import task_name
+from adakd.metrics import Display
+from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.forward import response_logits
 from adakd.models.loading import DTYPES
 from adakd.planning import Job
-from adakd.store.records import Item, ScoreRecord
+from adakd.store.records import Item, ScoreRecord, Sort
 
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""
 
 
 class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
-    """lm-eval's Hugging Face model, with progress for the caller instead of bars of its own."""
+    """lm-eval's Hugging Face model, which reports progress to the caller instead of in bars."""
 
     def __init__(self, model: Any, tokenizer: Any, suite: Suite) -> None:
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
@@ -61,9 +65,9 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     def _loglikelihood_tokens(
         self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
-        """Return what lm-eval's own method does, with logits of the continuations alone.
+        """Return lm-eval's values, from logits of the continuations alone.
 
-        That one computes the output layer and a softmax at every token of the prompts too.
+        Its own method applies the LM head and a softmax at every token of the prompts too.
         """
         lengths = [len(context) + len(continuation) for _, context, continuation in requests]
         order = sorted(range(len(requests)), key=lengths.__getitem__, reverse=True)
@@ -77,7 +81,7 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
     @torch.inference_mode()
     def _likelihoods(self, pairs: list[Any]) -> list[tuple[float, bool]]:
-        """Return of each context with its continuation: log-likelihood, and if it is greedy."""
+        """Return log-likelihood, and whether it is greedy, of each continuation in its context."""
         rows = [
             (context + continuation)[-(self.max_length + 1) :] for context, continuation in pairs
         ]
@@ -87,7 +91,7 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             inputs[number, : len(row) - 1] = torch.tensor(row[:-1])
             asked[number, len(row) - 1 - len(continuation) : len(row) - 1] = True
         inputs = inputs.to(self.device)
-        seen = torch.ones_like(inputs)  # padding too: it is on the right, where no token looks
+        seen = torch.ones_like(inputs)  # padding too: it is on the right, unseen by any token
         batch = {"input_ids": inputs, "attention_mask": seen}
         logits = response_logits(self.model, batch, asked.to(self.device))
         wanted = torch.tensor([token for _, continuation in pairs for token in continuation])
@@ -104,22 +108,27 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
 
 
 def score(
-    harness: Harness, job: Job, suite: Suite, tasks: Path, on_share: OnShare = lambda _: None
-) -> ScoreRecord:
-    """Return the score of one job.
+    harness: Harness,
+    jobs: Sequence[Job],
+    suite: Suite,
+    tasks: Path,
+    on_share: OnShare = lambda _: None,
+) -> tuple[ScoreRecord, ...]:
+    """Return the scores of jobs that share their answers; the first one holds the texts.
 
     Args:
-        harness: the model of the job's cell.
-        job: the task and the sampling seed.
-        suite: what the task's settings are read from.
+        harness: the model of the jobs' cell.
+        jobs: they differ in the metric alone.
+        suite: has the settings of the task.
         tasks: the folder that :func:`~adakd.evaluation.tasks.write_tasks` filled.
-        on_share: called with the share of the job's requests that are done.
+        on_share: called with the share of the requests that are done.
 
     Raises:
-        AdakdError: lm-eval does not know the task, or cannot reach its data.
+        AdakdError: lm-eval does not know the task or its metric, or cannot reach its data.
     """
     harness.on_share = on_share
     start = time.perf_counter()
+    job = jobs[0]
     name, sort, asked = _asked(job, suite)
     seed = job.sampling_seed if job.sampling_seed is not None else 0
     if sort == "task":
@@ -136,33 +145,44 @@ def score(
         log_samples=True,
     )
     samples = [s for s in result["samples"][name] if s["filter"] == _first_filter(result, name)]
-    metric = asked.metric or _first_metric(result, name)
-    if samples and metric not in samples[0]:
-        known = did_you_mean(metric, samples[0]["metrics"])
-        raise AdakdError(f"evaluation.tasks: {name!r} has no metric {metric!r}{known}")
-    return ScoreRecord(
-        key=job.key,
-        cell=job.cell,
-        task=job.task,
-        sort=sort,
-        metric=metric,
-        higher_is_better=result["higher_is_better"][name].get(metric, True),
-        sampling_seed=job.sampling_seed,
-        value=_aggregate(result["results"][name], metric),
-        n=len(samples),
-        unscored=sum(not isinstance(sample[metric], int | float) for sample in samples),
-        seconds=time.perf_counter() - start,
-        items=tuple(_item(sample, metric) for sample in samples),
+    seconds = time.perf_counter() - start
+    if sort == "answers":
+        return tuple(
+            answer_score(one, _items(samples, str(one.metric), texts=not n), 0.0 if n else seconds)
+            for n, one in enumerate(jobs)
+        )
+    chosen = asked.metric or _first_metric(result, name)
+    if samples and chosen not in samples[0]:
+        known = did_you_mean(chosen, samples[0]["metrics"])
+        raise AdakdError(f"evaluation.tasks: {name!r} has no metric {chosen!r}{known}")
+    items, value = _items(samples, chosen), _aggregate(result["results"][name], chosen)
+    higher = result["higher_is_better"][name].get(chosen, True)
+    return (
+        ScoreRecord(
+            key=job.key,
+            cell=job.cell,
+            task=job.task,
+            sort=sort,
+            metric=chosen,
+            **asdict(_display(sort, chosen, higher, [value, *_values(items)])),
+            answers=job.answers,
+            sampling_seed=job.sampling_seed,
+            value=value,
+            n=len(items),
+            unscored=len(items) - len(_values(items)),
+            seconds=seconds,
+            items=items,
+        ),
     )
 
 
 def known_tasks(include: Path | None = None) -> list[str]:
-    """Return every task that lm-eval knows, its own and those of a folder; takes a while."""
+    """Return the names of all tasks of lm-eval and of a folder; takes a while."""
     return sorted(_all_tasks(include).all_tasks)
 
 
 def check_task(asked: TaskConfig, suite: Suite) -> None:
-    """Load an lm-eval task, to know now rather than later that it can be had.
+    """Load an lm-eval task, so that a missing one is known before hours of training.
 
     Raises:
         AdakdError: lm-eval does not know the task, or cannot reach its data.
@@ -170,27 +190,27 @@ def check_task(asked: TaskConfig, suite: Suite) -> None:
     _load(_all_tasks(suite.evaluation.include_path), asked.name, asked, seed=0)
 
 
-def _asked(job: Job, suite: Suite) -> tuple[str, Any, TaskConfig]:
+def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
     """Return a job's lm-eval name, its sort and its settings."""
     if job.task in suite.evaluation.sets:
-        return task_name(job.task), "answers", TaskConfig(name=job.task, metric=METRIC)
+        return task_name(job.task), "answers", TaskConfig(name=job.task, metric=job.metric)
     if job.task in {choice.name for choice in suite.evaluation.choices}:
-        return task_name(job.task), "choice", TaskConfig(name=job.task, metric=CHOICE_METRIC)
+        return task_name(job.task), "choice", TaskConfig(name=job.task, metric=job.metric)
     asked = next(task for task in suite.evaluation.tasks if task.name == job.task)
     return asked.name, "task", asked
 
 
 @lru_cache(maxsize=1)
 def _all_tasks(include: Path | None) -> TaskManager:
-    """Return lm-eval's index of its own thousands of tasks and those of a folder; takes a while."""
+    """Return the index of lm-eval's thousands of tasks and a folder's; takes a while."""
     return TaskManager(include_path=str(include) if include else None)
 
 
 def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
-    """Return lm-eval's tasks for one name, its few-shot examples settled.
+    """Return lm-eval's tasks for one name, with the number and seed of few-shot examples.
 
     Raises:
-        AdakdError: an unknown task, or data that cannot be had.
+        AdakdError: an unknown task, or unreachable data.
     """
     if name not in manager.all_subtasks:
         near = get_close_matches(name, manager.all_subtasks, n=3)
@@ -226,11 +246,27 @@ def _aggregate(scores: dict[str, Any], metric: str) -> float:
     return float(next(v for key, v in scores.items() if key.partition(",")[0] == metric))
 
 
-def _item(sample: dict[str, Any], metric: str) -> Item:
-    value = sample[metric]
+def _display(sort: Sort, metric: str, higher_is_better: bool, values: list[float]) -> Display:
+    if sort == "choice":
+        return CHOICE_DISPLAY
+    return lm_eval_display(metric, higher_is_better, values)
+
+
+def _items(
+    samples: Sequence[Mapping[str, Any]], metric: str, texts: bool = True
+) -> tuple[Item, ...]:
+    return tuple(_item(sample, metric, texts) for sample in samples)
+
+
+def _values(items: Sequence[Item]) -> list[float]:
+    return [item.value for item in items if item.value is not None]
+
+
+def _item(sample: Mapping[str, Any], metric: str, texts: bool) -> Item:
+    value = sample.get(metric)
     generated = sample["filtered_resps"][0]
     return Item(
         id=str(sample["doc"].get("id", sample["doc_hash"])),
         value=float(value) if isinstance(value, int | float) else None,
-        answer=generated if isinstance(generated, str) else None,
+        answer=generated if texts and isinstance(generated, str) else None,
     )

@@ -1,14 +1,15 @@
 """Instruction sets as lm-eval tasks: a folder of task files that plain ``lm_eval`` reads too.
 
 A run writes ``tasks/`` into its folder: for each set the rendered items (``dolly.jsonl``) and a
-task file (``adakd_dolly.yaml``). So this scores any model outside adakd just as the run does::
+task file (``adakd_dolly.yaml``), whose metrics are in ``metrics.json``. So this scores any model
+outside adakd just as the run does::
 
     lm_eval --model hf --model_args pretrained=MODEL --include_path RUN/tasks --tasks adakd_dolly
 """
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ import yaml
 from adakd.config import ChoiceTask, Suite
 from adakd.data import Row, prompt_of, read_rows
 from adakd.errors import AdakdError
-from adakd.metrics.rouge_l import rouge_l
+from adakd.metrics import metric
+from adakd.metrics.lm_eval import CHOICE
+from adakd.registry import Spec, load_plugins
 
 HOOKS = "adakd_tasks"
-"""The Python file beside the task files, whose functions they name."""
-METRIC = "rouge_l"
-CHOICE_METRIC = "acc_norm"
-"""Accuracy by likelihood per byte, since references differ in length."""
+"""The Python file beside the task files that holds the functions named in them."""
+METRICS = "metrics.json"
+"""The file beside the task files that names the metrics of the answers, and their plug-ins."""
 
 
 def task_name(name: str) -> str:
@@ -35,10 +37,13 @@ def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
     """Write every instruction set and multiple-choice task of `suite` as an lm-eval task."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{HOOKS}.py").write_text(
-        '"""Functions that the task files beside this one name; made by adakd."""\n\n'
-        "from adakd.evaluation.tasks import items, score_answer\n\n"
-        '__all__ = ["items", "score_answer"]\n'
+        '"""Functions for the task files in this folder; made by adakd."""\n\n'
+        "from pathlib import Path\n\n"
+        "from adakd.evaluation.tasks import answer_scorer, items\n\n"
+        '__all__ = ["items", "score_answer"]\n\n'
+        f'score_answer = answer_scorer(Path(__file__).with_name("{METRICS}"))\n'
     )
+    (folder / METRICS).write_text(_metrics_file(suite), encoding="utf-8")
     for name, source in suite.evaluation.sets.items():
         rows = read_rows(source, suite)
         _write(folder, name, _answer_items(rows, suite, tokenizer), _answer_task(suite))
@@ -48,24 +53,44 @@ def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
 
 
 def items(file: str, **_: Any) -> dict[str, Any]:
-    """Return the items of a task file as lm-eval's data set; called by lm-eval."""
+    """Return the items of a file as lm-eval's data set; called by lm-eval."""
     import datasets
 
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     return {"test": datasets.Dataset.from_list([json.loads(line) for line in lines])}
 
 
-def score_answer(item: dict[str, Any], answers: Sequence[str]) -> dict[str, float]:
-    """Return the ROUGE-L of the answer to one item; called by lm-eval."""
-    return {METRIC: rouge_l(answers[0], item["references"])}
+def answer_scorer(file: Path) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
+    """Return the function that computes all metrics of an answer, for lm-eval.
+
+    A metric that cannot score the answer is left out: it has no part in lm-eval's mean.
+
+    Args:
+        file: the metrics, written by :func:`write_tasks`.
+    """
+    content = json.loads(file.read_text(encoding="utf-8"))
+    load_plugins(tuple(map(Path, content["plugins"])))
+    metrics = {spec["name"]: metric.build(Spec(**spec)) for spec in content["metrics"]}
+
+    def score_answer(item: dict[str, Any], answers: Sequence[str]) -> dict[str, float]:
+        values = {name: value(answers[0], item["references"]) for name, value in metrics.items()}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    return score_answer
+
+
+def _metrics_file(suite: Suite) -> str:
+    specs = [spec.model_dump(mode="json") for spec in suite.evaluation.metrics]
+    plugins = [str(file.resolve()) for file in suite.plugins]
+    return json.dumps({"metrics": specs, "plugins": plugins}, indent=1) + "\n"
 
 
 class _Function(str):
-    """A function of the hooks file, written with lm-eval's own YAML tag."""
+    """A function of the hooks file, written with lm-eval's YAML tag."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes task files."""
+    """YAML writer for task files."""
 
 
 _Dumper.add_representer(
@@ -116,8 +141,15 @@ def _answer_task(suite: Suite) -> dict[str, Any]:
         "doc_to_target": "reference",
         "process_results": _Function("score_answer"),
         "generation_kwargs": generation,
-        "metric_list": [{"metric": METRIC, "aggregation": "mean", "higher_is_better": True}],
+        "metric_list": [
+            _listed(spec.name, metric.display(spec.name).higher_is_better)
+            for spec in suite.evaluation.metrics
+        ],
     }
+
+
+def _listed(name: str, higher_is_better: bool) -> dict[str, Any]:
+    return {"metric": name, "aggregation": "mean", "higher_is_better": higher_is_better}
 
 
 _CHOICE: dict[str, Any] = {
@@ -125,7 +157,7 @@ _CHOICE: dict[str, Any] = {
     "doc_to_text": "prompt",
     "doc_to_choice": "choices",
     "doc_to_target": "answer",
-    "metric_list": [{"metric": CHOICE_METRIC, "aggregation": "mean", "higher_is_better": True}],
+    "metric_list": [_listed(CHOICE, True)],
 }
 
 

@@ -13,7 +13,6 @@ from adakd.planning import PLAIN
 from adakd.progress import Progress
 from adakd.reporting import vetting_warnings
 from adakd.store import Store
-from adakd.store.records import ScoreRecord
 
 
 def subject_of(
@@ -24,7 +23,7 @@ def subject_of(
         return read_answers(*files).subject
     store = Store(folder)
     suite = store.suite()  # a mistyped folder must not be made by its lock
-    return Subject(tuple(store.current(ScoreRecord)), item_texts(suite), against)
+    return Subject(tuple(store.scores()), item_texts(suite), against)
 
 
 def ask_judges(

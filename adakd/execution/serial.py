@@ -7,12 +7,13 @@ from pathlib import Path
 
 from adakd.config import Suite
 from adakd.errors import AdakdError
+from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.execution.judgement import ask_judges, item_texts, subject_of
 from adakd.judging import Panel
 from adakd.judging.runner import keep_texts
-from adakd.planning import PLAIN, Cell, Plan, timing_key
+from adakd.planning import PLAIN, Cell, Job, Plan, timing_key
 from adakd.progress import Progress, Show
 from adakd.reporting import write_report
 from adakd.store import Store, locked
@@ -128,10 +129,18 @@ def _score(cell: Cell, workshop: Workshop, store: Store, progress: Progress) -> 
     if not jobs or record is None or record.status == "failed":
         return
     suite, tasks = workshop.suite, workshop.tasks
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.answers, []).append(job)
+    for answers in [*groups]:  # a metric that was added to a finished run costs no generation
+        if stored := store.answered(answers):
+            store.add(*stored_answer_scores(groups.pop(answers), stored, suite))
+    if not groups:
+        return
     harness = Harness(workshop.on_device(cell), workshop.tokenizer, suite)
-    with progress.stage(f"score {cell}", len(jobs)) as show:
-        for number, job in enumerate(jobs):
-            store.add(score(harness, job, suite, tasks, partial(_show_share, show, number)))
+    with progress.stage(f"score {cell}", len(groups)) as show:
+        for number, group in enumerate(groups.values()):
+            store.add(*score(harness, group, suite, tasks, partial(_show_share, show, number)))
 
 
 def _show_share(show: Show, before: int, share: float) -> None:

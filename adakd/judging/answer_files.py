@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, get_args
@@ -20,15 +20,16 @@ from pydantic import (
 )
 
 from adakd.config.hashing import digest
+from adakd.config.scoring import DEFAULT_METRIC
 from adakd.errors import AdakdError
 from adakd.judging.base import ItemText
 from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, Items, Subject
+from adakd.metrics import metric
 from adakd.planning import PLAIN, Cell, Role
 from adakd.store.records import Item, ScoreRecord
 
 TASK = "answers"
 """The set of the lines that name none."""
-METRIC = "rouge_l"
 _TAKEN = {PLAIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
 """Names of opponents that mean something else than a file."""
 _FORMS = {
@@ -277,18 +278,22 @@ def _scores(cell: Cell, answers: Mapping[_Place, _Answer], items: Items) -> tupl
 def _score(
     cell: Cell, task: str, answers: Mapping[str, str], texts: Mapping[str, ItemText]
 ) -> ScoreRecord:
-    """Return the answers with their ROUGE-L; without a reference an item has none."""
+    """Return the answers with their values of the default metric, none without a reference."""
+    value = metric[DEFAULT_METRIC]
     scored = tuple(
-        Item(id=item, value=_rouge_l(answer, texts[item].references), answer=answer)
+        Item(id=item, value=value(answer, texts[item].references), answer=answer)
         for item, answer in answers.items()
     )
     known = [item.value for item in scored if item.value is not None]
+    key = digest("answers", cell.key, task, scored)
     return ScoreRecord(
-        key=digest("answers", cell.key, task, scored),
+        key=key,
         cell=cell,
         task=task,
         sort="answers",
-        metric=METRIC,
+        metric=DEFAULT_METRIC,
+        **asdict(metric.display(DEFAULT_METRIC)),
+        answers=key,
         sampling_seed=None,
         value=fmean(known) if known else math.nan,
         n=len(scored),
@@ -296,12 +301,3 @@ def _score(
         seconds=0.0,
         items=scored,
     )
-
-
-def _rouge_l(answer: str, references: Iterable[str]) -> float | None:
-    if not (references := tuple(references)):
-        return None
-    # rouge-score takes seconds to import, and answers without references need none of it
-    from adakd.metrics.rouge_l import rouge_l
-
-    return rouge_l(answer, references)

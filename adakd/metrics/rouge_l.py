@@ -3,33 +3,40 @@
 import re
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
-from nltk.stem.porter import PorterStemmer
-from rapidfuzz.distance import LCSseq
+from adakd.metrics.base import metric
+
+if TYPE_CHECKING:
+    from nltk.stem.porter import PorterStemmer
 
 _WORD = re.compile("[a-z0-9]+")
-_STEMMER = PorterStemmer()
 _NUMBERS: dict[str, int] = {}
-"""Every stem met so far, numbered: whole numbers compare faster than texts and never collide."""
+"""Every stem met so far, numbered: integers compare faster than strings and never collide."""
 
 
-def rouge_l(prediction: str, references: Sequence[str]) -> float:
-    r"""Return the ROUGE-L F-measure in [0, 1], with stemming, the maximum over references.
+@metric("rouge_l", title="ROUGE-L", scale=100)
+def rouge_l(prediction: str, references: Sequence[str]) -> float | None:
+    r"""ROUGE-L F-measure in [0, 1], with stemming, the maximum over references.
 
     .. math:: F = \frac{2 P R}{P + R}, \quad P = \frac{L}{m}, \quad R = \frac{L}{n}
 
     with :math:`L` the length of the longest common subsequence of the prediction's :math:`m` and
-    the reference's :math:`n` stems.
+    the reference's :math:`n` stems. Only the letters a to z and digits count.
 
     References:
         `ROUGE: A Package for Automatic Evaluation of Summaries
         <https://aclanthology.org/W04-1013>`_, 2004; equal to the package rouge-score to the bit.
     """
     stems = _stems(prediction)
-    return max(_f_measure(stems, _stems(reference)) for reference in references)
+    return max((f_measure(stems, _stems(reference)) for reference in references), default=None)
 
 
-def _f_measure(prediction: tuple[int, ...], reference: tuple[int, ...]) -> float:
+def f_measure(prediction: tuple[int, ...], reference: tuple[int, ...]) -> float:
+    """Return the F-measure of the longest common subsequence; 0 where nothing is in common."""
+    # takes a while to import, and a plan needs none of it
+    from rapidfuzz.distance import LCSseq
+
     common = LCSseq.similarity(prediction, reference)
     if common == 0:
         return 0.0
@@ -39,12 +46,23 @@ def _f_measure(prediction: tuple[int, ...], reference: tuple[int, ...]) -> float
 
 @lru_cache(maxsize=1 << 14)
 def _stems(text: str) -> tuple[int, ...]:
-    """Return the numbers of a text's stems; the references of a set come back for every model."""
-    return tuple(map(_stem, _WORD.findall(text.lower())))
+    """Return the numbers of a text's stems; every model meets the references of a set again."""
+    return tuple(map(stem_number, _WORD.findall(text.lower())))
 
 
 @cache
-def _stem(word: str) -> int:
-    """Return the number of a word's stem; words of up to three letters are their own."""
-    stem = _STEMMER.stem(word) if len(word) > 3 else word
+def stem_number(word: str) -> int:
+    """Return the number of the stem of a word in a to z and 0 to 9; up to three letters stay."""
+    return number(_stemmer().stem(word) if len(word) > 3 else word)
+
+
+def number(stem: str) -> int:
+    """Return the number of a stem: the same for the same stem, within this process."""
     return _NUMBERS.setdefault(stem, len(_NUMBERS))
+
+
+@cache
+def _stemmer() -> "PorterStemmer":
+    from nltk.stem.porter import PorterStemmer  # takes seconds to import
+
+    return PorterStemmer()

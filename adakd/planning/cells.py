@@ -58,9 +58,13 @@ def method_name(role: str, divergence: str | None, arm: str, longer: float) -> s
 
 
 class Job(Config):
-    """One scoring of one cell: a task and, where answers are sampled, a sampling seed."""
+    """One scoring of one cell: a task, a metric and, where answers are sampled, a sampling seed."""
 
     cell: Cell
     task: str
+    metric: str | None
+    """None is the first metric of an lm-eval task, known once it is scored."""
     sampling_seed: int | None
+    answers: str
+    """Key of the answers, which the metrics of a set share."""
     key: str

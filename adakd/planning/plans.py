@@ -11,9 +11,12 @@ from typing import Any
 from adakd.adaptive import adaptive
 from adakd.config import Baseline, Config, Suite, Training
 from adakd.config.hashing import digest, file_digest
+from adakd.config.scoring import DEFAULT_METRIC
 from adakd.data.files import rows_of
 from adakd.divergences import divergence
 from adakd.errors import AdakdError, did_you_mean
+from adakd.metrics import metric
+from adakd.metrics.lm_eval import CHOICE
 from adakd.planning.cells import PLAIN, Cell, Job, Role
 from adakd.planning.keys import (
     data_digest,
@@ -196,25 +199,49 @@ def _cell(
 
 
 def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
-    """Return every cell x task x sampling seed."""
+    """Return every cell x task x sampling seed x metric."""
     evaluation, data = suite.evaluation, suite.data
     common = (data.template, data.max_tokens, evaluation.batch_size, evaluation.precision)
     sampling = evaluation.sampling.model_dump(exclude={"seeds"})
     seeds = evaluation.sampling.seeds if evaluation.sampling.do_sample else (None,)
-    tasks: list[tuple[str, int | None, str]] = []
+    metrics = _metrics(suite)
+    tasks: list[tuple[str, int | None, str, Mapping[str | None, tuple[Any, ...]]]] = []
     for name, source in evaluation.sets.items():
         asked = digest(common, sampling, source_digest(source, suite))
-        tasks += [(name, seed, asked) for seed in seeds]
+        tasks += [(name, seed, asked, metrics) for seed in seeds]
     for choice in evaluation.choices:
         asked = digest(common, choice, source_digest(evaluation.sets[choice.set], suite))
-        tasks.append((choice.name, None, asked))
+        tasks.append((choice.name, None, asked, {CHOICE: ()}))
     own = own_tasks(evaluation.include_path)
-    tasks += [(task.name, None, digest(common, task, *own)) for task in evaluation.tasks]
+    for task in evaluation.tasks:
+        tasks.append((task.name, None, digest(common, task, *own), {task.metric: ()}))
     return tuple(
-        Job(cell=cell, task=name, sampling_seed=seed, key=digest(cell.key, name, seed, asked))
+        _job(cell, name, seed, digest(cell.key, name, seed, asked), metric_name, parts)
         for cell in cells
-        for name, seed, asked in tasks
+        for name, seed, asked, its_metrics in tasks
+        for metric_name, parts in its_metrics.items()
     )
+
+
+def _metrics(suite: Suite) -> Mapping[str | None, tuple[Any, ...]]:
+    """Return, for each metric of generated answers, all that decides its values given the answers.
+
+    Nothing for the default metric, which has no settings: its scores keep the key of the answers,
+    which was theirs before there were other metrics, so that finished runs are not scored again.
+    """
+    plugins = [file_digest(file) for file in suite.plugins]
+    parts: dict[str | None, tuple[Any, ...]] = {}
+    for number, spec in enumerate(suite.evaluation.metrics):
+        settings = _resolved(metric, spec, f"{suite.name!r}, evaluation.metrics.{number}")
+        parts[spec.name] = (spec.name, settings, plugins) if spec.name != DEFAULT_METRIC else ()
+    return parts
+
+
+def _job(
+    cell: Cell, task: str, seed: int | None, answers: str, name: str | None, parts: tuple[Any, ...]
+) -> Job:
+    key = digest(answers, *parts) if parts else answers
+    return Job(cell=cell, task=task, metric=name, sampling_seed=seed, answers=answers, key=key)
 
 
 def total_steps(training: Training, rows: int, devices: int = 1) -> int:

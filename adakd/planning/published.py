@@ -9,10 +9,13 @@ from typing import Any
 from adakd.config import Published, resources
 from adakd.errors import AdakdError, did_you_mean
 
+METRIC = "rouge_l"
+"""The metric of the published scores, times 100."""
+
 
 @dataclass(frozen=True)
 class Figure:
-    """A published ROUGE-L × 100."""
+    """A published score, in the unit of the table."""
 
     mean: float
     std: float | None = None
@@ -36,7 +39,7 @@ def _tables() -> dict[str, Any]:
 
 
 def _has_scores(table: Any) -> bool:
-    """Tell tables of ROUGE-L from others (win rates) and from what is no table."""
+    """Whether this is a table of scores, and neither one of win rates nor a remark."""
     return isinstance(table, dict) or (isinstance(table, list) and "avg" in table[0])
 
 

@@ -1,4 +1,4 @@
-"""The records of a run, ordered: what was asked for, what is there, what is missing and why."""
+"""The records of a run by method, seed and task, with the gaps and their reasons."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +10,8 @@ from adakd.config import Suite
 from adakd.planning import PLAIN, Cell, method_name
 from adakd.planning import SEEDED as TRAINED
 from adakd.store import Store
-from adakd.store.records import RunRecord, ScoreRecord, TrainingRecord
+from adakd.store.records import RunRecord, ScoreRecord, Sort, TaskRecord, TrainingRecord
 
-Sort = Literal["answers", "choice", "task"]
 SORTS: tuple[Sort, ...] = ("answers", "choice", "task")
 SEEDED = (*TRAINED, "file")
 """Roles whose cells count as training seeds; those of files all have the same one."""
@@ -38,28 +37,13 @@ class Method:
         return method_name(self.role, self.divergence, self.arm, self.longer)
 
 
-@dataclass(frozen=True)
-class TaskInfo:
-    """A column of the tables: a task and how its numbers are shown."""
-
-    name: str
-    sort: Sort
-    metric: str
-    higher_is_better: bool = True
-    scale: float = 1.0
-    """What stored values are multiplied by: 100 for shares."""
-
-    @property
-    def unit(self) -> str:
-        """The metric as the page names it, such as ``ROUGE-L × 100``."""
-        known = {"rouge_l": "ROUGE-L", "acc": "accuracy"}
-        name = "accuracy" if self.sort == "choice" else known.get(self.metric, self.metric)
-        return f"{name} × 100" if self.scale == 100 else name
+Place = tuple[Method, int, tuple[str, str]]
+"""Method, training seed and column (task and metric) of a score."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that the suite asks for and the records do not have."""
+    """A cell that the run asks for and that failed or lacks records."""
 
     what: str
     status: Literal["failed", "missing"]
@@ -74,14 +58,15 @@ class Index:
     suite: Suite | None
     methods: tuple[Method, ...]
     seeds: tuple[int, ...]
-    tasks: tuple[TaskInfo, ...]
+    tasks: tuple[TaskRecord, ...]
+    """The columns of the tables: a task with several metrics has several."""
     expected: tuple[tuple[Method, int], ...]
     trainings: dict[tuple[Method, int], TrainingRecord] = field(default_factory=dict)
-    scores: dict[tuple[Method, int, str], tuple[ScoreRecord, ...]] = field(default_factory=dict)
+    scores: dict[Place, tuple[ScoreRecord, ...]] = field(default_factory=dict)
     cells: frozenset[str] = frozenset()
     """The keys of the cells that count."""
     superseded: int = 0
-    """Records of settings that were changed since; they are left out."""
+    """Count of the records of settings that were changed since, which are left out."""
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
@@ -103,9 +88,20 @@ class Index:
             if method.role == "distilled" and method.arm != PLAIN:
                 yield method, Method("distilled", method.divergence)
 
-    def of_sort(self, *sorts: Sort) -> tuple[TaskInfo, ...]:
-        """Return the tasks of some sorts, in the suite's order."""
+    def of_sort(self, *sorts: Sort) -> tuple[TaskRecord, ...]:
+        """Return the columns of some sorts of tasks, in the suite's order."""
         return tuple(task for task in self.tasks if task.sort in sorts)
+
+    @property
+    def sets(self) -> tuple[TaskRecord, ...]:
+        """The instruction sets by the first metric, which averages and comparisons go by."""
+        columns = self.of_sort("answers")
+        return tuple(task for task in columns if task.metric == columns[0].metric)
+
+    @property
+    def metric(self) -> TaskRecord | None:
+        """The first metric of the instruction sets, as a column; None without any set."""
+        return next(iter(self.sets), None)
 
     def failure(self, method: Method, seed: int) -> str | None:
         """Return why a training failed, or None where it did not."""
@@ -124,31 +120,36 @@ class Index:
         if reason := self.failure(method, seed):
             yield Gap(what, "failed", reason)
             return
-        missing = [t.name for t in self.tasks if (method, seed, t.name) not in self.scores]
+        missing = [self._label(t) for t in self.tasks if (method, seed, t.key) not in self.scores]
         trained = (method, seed) in self.trainings or len(missing) < len(self.tasks)
         if not trained:
             yield Gap(what, "missing", "no record: not run yet, or the run stopped before it")
         elif missing:
             yield Gap(what, "missing", f"not scored on {', '.join(missing)}")
 
+    def _label(self, task: TaskRecord) -> str:
+        """Return the name of a column, with its metric where the task has several."""
+        several = sum(other.name == task.name for other in self.tasks) > 1
+        return f"{task.name} ({task.title})" if several else task.name
+
 
 def index(store: Store) -> Index:
-    """Order the records of `store` by what they are of."""
+    """Return the records of a store by method, seed and task."""
     run = next(reversed(store.of(RunRecord)), None)
     suite = _suite(run)
-    trainings, scores = store.current(TrainingRecord), store.current(ScoreRecord)
+    trainings, scores = store.current(TrainingRecord), store.scores()
     cells = [*(score.cell for score in scores), *(training.cell for training in trainings)]
-    places = dict.fromkeys((Method.of(cell), cell.seed) for cell in cells)
-    expected = list(dict.fromkeys([*(_expected(suite) if suite else ()), *places]))
+    asked = run.cells if run else ()
+    expected = list(dict.fromkeys((Method.of(cell), cell.seed) for cell in (*asked, *cells)))
     return Index(
         run=run,
         suite=suite,
         methods=tuple(dict.fromkeys(method for method, _ in expected)),
         seeds=tuple(dict.fromkeys(s for m, s in expected if m.role in SEEDED)),
-        tasks=_tasks(suite, scores),
+        tasks=_tasks(run, scores),
         expected=tuple(expected),
         trainings={(Method.of(t.cell), t.cell.seed): t for t in trainings},
-        scores=_by_task(scores),
+        scores=_by_column(scores),
         cells=frozenset(cell.key for cell in cells),
         superseded=len(store.of(TrainingRecord)) + len(store.of(ScoreRecord)) - len(cells),
     )
@@ -162,50 +163,37 @@ def _suite(run: RunRecord | None) -> Suite | None:
         return None
 
 
-def _expected(suite: Suite) -> Iterator[tuple[Method, int]]:
-    """Yield the cells that a suite asks for, by label: the plan itself would need its files."""
-    yield Method("teacher"), suite.seeds[0]
-    yield Method("untrained"), suite.seeds[0]
-    if suite.controls.sft:
-        yield from ((Method("sft"), seed) for seed in suite.seeds)
-    for spec in suite.divergences:
-        for arm in (PLAIN, *suite.arms_of(spec)):
-            yield from ((Method("distilled", str(spec), arm), seed) for seed in suite.seeds)
-        if longer := suite.controls.longer:
-            method = Method("longer", str(spec), longer=longer)
-            yield from ((method, seed) for seed in suite.seeds)
+def _tasks(run: RunRecord | None, scores: Sequence[ScoreRecord]) -> tuple[TaskRecord, ...]:
+    """Return the columns that the run asks for and those that were scored besides.
+
+    What is scored tells how it is shown. A scale that two records disagree about was guessed from
+    values in [0, 1]: then one of them has met others, and there is no scale.
+    """
+    scored: dict[tuple[str, str], TaskRecord] = {}
+    for score in scores:
+        column = score.task_record
+        before = scored.get(column.key, column)
+        scale = min(before.scale, column.scale)
+        scored[column.key] = column.model_copy(update={"scale": scale})
+    found: dict[tuple[str, str], TaskRecord] = {}
+    for asked in run.tasks if run else ():
+        known = [one for one in scored.values() if _answers_to(one, asked)] or [asked]
+        found |= {one.key: one for one in known}
+    return tuple(sorted((found | scored).values(), key=lambda task: SORTS.index(task.sort)))
 
 
-def _tasks(suite: Suite | None, scores: Sequence[ScoreRecord]) -> tuple[TaskInfo, ...]:
-    """Return the tasks that the suite asks for and those that were scored besides."""
-    asked: dict[str, TaskInfo] = {}
-    if suite:
-        evaluation = suite.evaluation
-        asked |= {name: TaskInfo(name, "answers", "rouge_l", True, 100) for name in evaluation.sets}
-        names = [choice.name for choice in evaluation.choices]
-        asked |= {name: TaskInfo(name, "choice", "acc_norm", True, 100) for name in names}
-        asked |= {t.name: TaskInfo(t.name, "task", t.metric or "") for t in evaluation.tasks}
-    by_task: dict[str, list[ScoreRecord]] = {}
-    for record in scores:
-        by_task.setdefault(record.task, []).append(record)
-    found = {name: _task(records) for name, records in by_task.items()}
-    return tuple(sorted((asked | found).values(), key=lambda task: SORTS.index(task.sort)))
+def _answers_to(scored: TaskRecord, asked: TaskRecord) -> bool:
+    """Whether a scored column is the one asked for, whose metric may have been left to lm-eval."""
+    return scored.name == asked.name and asked.metric in ("", scored.metric)
 
 
-def _task(records: Sequence[ScoreRecord]) -> TaskInfo:
-    last = records[-1]
-    values = [item.value for record in records for item in record.items if item.value is not None]
-    shares = last.higher_is_better and all(0 <= value <= 1 for value in values)
-    shares = shares and all(0 <= record.value <= 1 for record in records)
-    return TaskInfo(last.task, last.sort, last.metric, last.higher_is_better, 100 if shares else 1)
-
-
-def _by_task(
+def _by_column(
     records: Iterable[ScoreRecord],
-) -> dict[tuple[Method, int, str], tuple[ScoreRecord, ...]]:
-    """Group scores by cell and task: one for each sampling seed."""
-    found: dict[tuple[Method, int, str], tuple[ScoreRecord, ...]] = {}
+) -> dict[Place, tuple[ScoreRecord, ...]]:
+    """Group scores by cell, task and metric: one for each sampling seed."""
+    found: dict[Place, tuple[ScoreRecord, ...]] = {}
     for record in records:
-        place = (Method.of(record.cell), record.cell.seed, record.task)
+        column = (record.task, record.metric)
+        place = (Method.of(record.cell), record.cell.seed, column)
         found[place] = (*found.get(place, ()), record)
     return found

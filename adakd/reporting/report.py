@@ -17,7 +17,6 @@ from adakd.judging.comparisons import ALL, REFERENCE
 from adakd.planning import PLAIN
 from adakd.reporting import charts, formatting, wording
 from adakd.reporting.index import Gap, Index, Method, index
-from adakd.reporting.judges.agreement import METRIC
 from adakd.reporting.judges.items import browser
 from adakd.reporting.judges.judging import Judging, judging
 from adakd.reporting.judges.verdicts import Verdicts, verdicts
@@ -36,7 +35,7 @@ from adakd.reporting.sections.samples import Example, examples
 from adakd.reporting.sections.scores import ScoreTable, score_table
 from adakd.stats import sign_flip_floor
 from adakd.store import Store
-from adakd.store.records import RunRecord, TeachingRecord
+from adakd.store.records import RunRecord, TaskRecord, TeachingRecord
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class View:
     answer: Answer
     has_values: bool
     """Whether any answer could be scored at all."""
+    metric: TaskRecord | None
+    """The first metric of the instruction sets; None without any set."""
     sets: ScoreTable
     tasks: ScoreTable
     unscored: int
@@ -105,7 +106,7 @@ def render(store: Store) -> str:
     order = index(store)
     judged = verdicts(store, order)
     shown = view(store, order, judged)
-    items = browser(store, judged, shown.judging)
+    items = browser(store, judged, shown.judging, order.metric)
     template = _environment().get_template("report.html.j2")
     arms, numbers = _arm_classes(order), _plain(shown)
     return template.render(view=shown, items=items, numbers=numbers, arms=arms)
@@ -115,7 +116,7 @@ def view(store: Store, order: Index, judged: Verdicts) -> View:
     """Return what the page shows, but for the single items that were judged."""
     run, found = order.run, answer(order)
     suite = run.suite if run else {}
-    sets = score_table(order, order.of_sort("answers"), average=True)
+    means = score_table(order, order.sets, average=True)
     return View(
         title=str(suite.get("name", store.folder.name)),
         run=run,
@@ -133,14 +134,15 @@ def view(store: Store, order: Index, judged: Verdicts) -> View:
             for record in records
             for item in record.items
         ),
-        sets=sets,
+        metric=order.metric,
+        sets=score_table(order, order.of_sort("answers"), average=True),
         tasks=score_table(order, order.of_sort("choice", "task")),
         unscored=sum(record.unscored for records in order.scores.values() for record in records),
         paper=paper_tables(order),
         looks=looks(order),
         judging=judging(store, order, judged),
         overheads=overheads(store),
-        equal_times=equal_times(store, order, found, sets),
+        equal_times=equal_times(store, order, found, means),
         benchmarks=benchmarks.benchmarks(store.folder),
         curves=curves(order),
         trainings=trainings(order),
@@ -165,7 +167,7 @@ def _environment() -> Environment:
     environment.globals |= {"bench": benchmarks, "equal": equal_time}
     environment.globals |= {"beside": paper, "look": diagnostics}
     environment.globals |= {"PLAIN": PLAIN, "ALL": ALL, "REFERENCE": REFERENCE}
-    environment.globals |= {"CASES": KNOWN, "METRIC": METRIC}
+    environment.globals |= {"CASES": KNOWN}
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     environment.policies["json.dumps_function"] = json.dumps
     return environment

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +18,12 @@ from adakd.adaptive.base import adaptive
 from adakd.config import Suite
 from adakd.config.hashing import digest
 from adakd.divergences.base import divergence
+from adakd.metrics import Display, metric
+from adakd.metrics.lm_eval import CHOICE, CHOICE_DISPLAY, lm_eval_title
 from adakd.planning import Plan
 from adakd.policies.base import policy
 from adakd.registry import Registry, Spec
-from adakd.store.records import PartRecord, RunRecord
+from adakd.store.records import PartRecord, RunRecord, Sort, TaskRecord
 
 PACKAGES = (
     "adakd",
@@ -45,6 +48,8 @@ def run_record(plan: Plan) -> RunRecord:
         suite=content,
         suite_digest=digest(content),
         parts=tuple(part_records(plan.suite)),
+        cells=plan.cells,
+        tasks=tuple(task_records(plan.suite)),
         wanted=plan.keys,
         versions=versions(),
         hardware=hardware(),
@@ -53,7 +58,7 @@ def run_record(plan: Plan) -> RunRecord:
 
 
 def part_records(suite: Suite) -> Iterator[PartRecord]:
-    """Yield the parts of a suite's rows and arms, defaults filled in."""
+    """Yield the parts of a suite's rows, arms and metrics, defaults filled in."""
 
     def record(of: str, registry: Registry[Any], spec: Spec) -> PartRecord:
         settings = {
@@ -68,6 +73,26 @@ def part_records(suite: Suite) -> Iterator[PartRecord]:
         yield record(str(baseline), policy, baseline.policy)
     for arm, spec in suite.arms.items():
         yield record(arm, adaptive, spec)
+    for spec in suite.evaluation.metrics:
+        yield record(metric.display(spec.name).title, metric, spec)
+
+
+def task_records(suite: Suite) -> Iterator[TaskRecord]:
+    """Yield the columns of a suite's tables; for sets, those of the first metric first."""
+    evaluation = suite.evaluation
+    for spec in evaluation.metrics:
+        for name in evaluation.sets:
+            yield _task_record(name, "answers", spec.name, metric.display(spec.name))
+    for choice in evaluation.choices:
+        yield _task_record(choice.name, "choice", CHOICE, CHOICE_DISPLAY)
+    for task in evaluation.tasks:
+        # scale and direction are known with the first score: lm-eval is not asked before
+        shown = Display(lm_eval_title(task.metric or ""))
+        yield _task_record(task.name, "task", task.metric or "", shown)
+
+
+def _task_record(name: str, sort: Sort, metric_name: str, shown: Display) -> TaskRecord:
+    return TaskRecord(name=name, sort=sort, metric=metric_name, **asdict(shown))
 
 
 def versions() -> dict[str, str]:

@@ -35,6 +35,30 @@ Sort = Literal["answers", "choice", "task"]
 """An instruction set, a multiple-choice task made of one, or any lm-eval task."""
 
 
+class TaskRecord(Config):
+    """A column of the tables: a task and a metric, and how its values are shown."""
+
+    name: str
+    sort: Sort
+    metric: str
+    """Empty where only a score tells it: the first metric of an lm-eval task."""
+    title: str
+    """The metric in tables and sentences."""
+    scale: float = 1.0
+    """Stored values are multiplied by this: 100 for shares."""
+    higher_is_better: bool = True
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Task and metric, which tell columns apart."""
+        return self.name, self.metric
+
+    @property
+    def unit(self) -> str:
+        """The metric with its scale, such as ``accuracy × 100``."""
+        return self.title if self.scale == 1 else f"{self.title} × {self.scale:g}"
+
+
 class RunRecord(Config):
     """One start of the command: where, with what and how. The last one describes the run."""
 
@@ -48,7 +72,11 @@ class RunRecord(Config):
     """The suite as resolved, overrides included."""
     suite_digest: str
     parts: tuple[PartRecord, ...] = ()
-    """What the rows and arms of the suite are."""
+    """The parts of the suite's rows, arms and metrics."""
+    cells: tuple[Cell, ...] = ()
+    """Everything to train and score, in the order of the plan."""
+    tasks: tuple[TaskRecord, ...] = ()
+    """Everything to score it on, in the order of the plan."""
     wanted: tuple[str, ...]
     """Keys of the cells, scores and timings of this run; others are of earlier settings."""
     versions: dict[str, str]
@@ -192,13 +220,14 @@ class Item(Config):
 
     id: str
     value: float | None
-    """The metric as the task gives it (ROUGE-L in 0..1); None if it could not be scored."""
+    """The metric, without the scale of its display; None if the item could not be scored."""
     answer: str | None = None
-    """What the model wrote; None for tasks that do not generate."""
+    """The generated text; None for tasks that do not generate, and where another metric's record
+    of the same answers holds it."""
 
 
 class ScoreRecord(Config):
-    """One task on one cell with one sampling seed."""
+    """One metric of one task on one cell with one sampling seed."""
 
     kind: Literal["score"] = "score"
     schema_version: int = SCHEMA
@@ -207,13 +236,36 @@ class ScoreRecord(Config):
     task: str
     sort: Sort
     metric: str
+    title: str
+    """The metric in tables and sentences."""
+    scale: float = 1.0
+    """Tables show values multiplied by this: 100 for shares."""
     higher_is_better: bool = True
+    answers: str
+    """Key of the answers; records of other metrics of the same answers have the same."""
     sampling_seed: int | None
     value: float
     n: int
     unscored: int = 0
     seconds: float
     items: tuple[Item, ...]
+
+    @property
+    def task_record(self) -> TaskRecord:
+        """The column of the tables that this score belongs to."""
+        return TaskRecord(
+            name=self.task,
+            sort=self.sort,
+            metric=self.metric,
+            title=self.title,
+            scale=self.scale,
+            higher_is_better=self.higher_is_better,
+        )
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether this record holds the texts of its answers."""
+        return any(item.answer is not None for item in self.items)
 
 
 class ExampleRecord(Config):

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from adakd.config import Suite
 from adakd.errors import AdakdError
 from adakd.store.disk import writing
-from adakd.store.records import Record, RunRecord, VerdictRecord
+from adakd.store.records import Record, RunRecord, ScoreRecord, VerdictRecord
 from adakd.store.upgrade import upgraded
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
@@ -36,6 +36,7 @@ class Store:
         self.file = folder / "results.jsonl"
         self._records: dict[tuple[type, str], Record] = {}
         self._keys: set[str] = set()
+        self._with_texts: dict[str, str] = {}
         self._end = 0
         for record in self._read(verdicts=False):
             self._remember(record)
@@ -60,6 +61,25 @@ class Store:
         runs = self.of(RunRecord)
         wanted = set(runs[-1].wanted) if runs else self._keys
         return [record for record in self.of(kind) if record.key in wanted]
+
+    def scores(self) -> list[ScoreRecord]:
+        """Return the scores of the last run's settings, each with the texts of its answers."""
+        return [self._completed(score) for score in self.current(ScoreRecord)]
+
+    def answered(self, answers: str) -> ScoreRecord | None:
+        """Return a score that holds the texts of some answers, by their key; of any settings."""
+        return self.get(ScoreRecord, self._with_texts.get(answers, ""))
+
+    def _completed(self, score: ScoreRecord) -> ScoreRecord:
+        """Return a score with the texts that another metric's record of the same answers holds."""
+        source = None if score.has_texts else self.answered(score.answers)
+        if source is None:
+            return score
+        texts = {item.id: item.answer for item in source.items}
+        items = tuple(
+            item.model_copy(update={"answer": texts.get(item.id)}) for item in score.items
+        )
+        return score.model_copy(update={"items": items})
 
     def suite(self) -> Suite:
         """Return the suite of the last run in this folder.
@@ -105,6 +125,8 @@ class Store:
             return
         self._records[type(record), record.key] = record
         self._keys.add(record.key)
+        if isinstance(record, ScoreRecord) and record.has_texts:
+            self._with_texts[record.answers] = record.key
 
     def _read(self, verdicts: bool) -> Iterator[Record]:
         """Yield the verdicts, or all other records."""

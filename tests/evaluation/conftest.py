@@ -31,14 +31,20 @@ class Bench:
     def model(self) -> Any:
         return self.workshop.untrained(1)
 
-    def job(self, task: str, seed: int | None = None) -> Job:
+    def jobs(self, task: str, seed: int | None = None) -> list[Job]:
+        """Return the jobs of a task that share their answers."""
         cell = self.workshop.plan.cells[1]
         assert cell.role == "untrained"
-        jobs = (job for job in self.workshop.plan.jobs if job.cell == cell and job.task == task)
-        return next(jobs).model_copy(update={"sampling_seed": seed})
+        jobs = [job for job in self.workshop.plan.jobs if job.cell == cell and job.task == task]
+        first = [job for job in jobs if job.answers == jobs[0].answers]
+        return [job.model_copy(update={"sampling_seed": seed}) for job in first]
 
     def score(self, task: str, seed: int | None = None, **rest: Any) -> ScoreRecord:
-        return score(self.harness, self.job(task, seed), self.suite, self.tasks, **rest)
+        """Return the first score: others of the task have further metrics."""
+        return self.scores(task, seed, **rest)[0]
+
+    def scores(self, task: str, seed: int | None = None, **rest: Any) -> tuple[ScoreRecord, ...]:
+        return score(self.harness, self.jobs(task, seed), self.suite, self.tasks, **rest)
 
 
 MakeBench = Callable[..., Bench]

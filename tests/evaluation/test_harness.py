@@ -36,7 +36,7 @@ def test_a_score_is_the_mean_rouge_of_the_answers_it_stores(bench, tmp_path: Pat
     assert record.value == pytest.approx(sum(values) / len(values))
     assert (record.n, record.unscored, record.metric) == (6, 0, "rouge_l")
     assert (record.sort, record.higher_is_better, record.sampling_seed) == ("answers", True, None)
-    assert record.key == made.job("puzzles").key
+    assert record.key == made.jobs("puzzles")[0].key
 
 
 def test_the_best_reference_of_several_counts(bench, tmp_path: Path) -> None:

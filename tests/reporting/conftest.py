@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 from zlib import crc32
 
 import numpy as np
@@ -22,6 +22,7 @@ from adakd.store.records import (
     RunRecord,
     ScoreRecord,
     Step,
+    TaskRecord,
     TimedStep,
     TimingRecord,
     TrainingRecord,
@@ -46,6 +47,7 @@ class Made:
     seeds: tuple[int, ...] = (10, 20, 30)
     samplings: tuple[int, ...] = (1, 2)
     sets: tuple[str, ...] = ("dolly", "self-inst")
+    metrics: tuple[str, ...] = ("rouge_l",)
     items: int = 40
     steps: int = 60
     choices: bool = True
@@ -143,6 +145,8 @@ def run_record(made: Made) -> RunRecord:
             "timing": {"pairs": 10 if made.timing else 0},
         },
         suite_digest="0123456789abcdef",
+        cells=tuple(cells(made)),
+        tasks=tuple(task_records(made)),
         wanted=tuple(wanted(made)),
         versions={"adakd": "0.1.0", "torch": "2.13.0", "transformers": "5.23.0"},
         hardware={"device": "cpu", "processor": "a made-up processor", "memory": "16 GiB"},
@@ -187,9 +191,35 @@ def level(one: Cell, made: Made) -> float:
     return base + (dict(made.effects)[one.divergence or ""] if one.arm != "plain" else 0)
 
 
+DISPLAYS = {"rouge_l": ("ROUGE-L", 100.0), "token_f1": ("token F1", 100.0)}
+"""Title and scale of the metrics; of others by the sort of the task."""
+
+
+def display(sort: str, metric: str) -> dict[str, Any]:
+    shown = DISPLAYS.get(metric, ("accuracy" if sort == "choice" else metric, 100.0))
+    return dict(zip(("title", "scale"), shown, strict=True))
+
+
+def task_records(made: Made) -> Iterator[TaskRecord]:
+    """Yield the columns, those of the first metric first; an lm-eval task's is not known yet."""
+    places = dict.fromkeys((task, sort, metric) for task, sort, metric, _ in jobs(made))
+    for task, sort, metric in sorted(
+        places, key=lambda one: made.metrics.index(one[2]) if one[1] == "answers" else 9
+    ):
+        if sort == "task":
+            yield TaskRecord(name=task, sort=sort, metric="", title="")
+        else:
+            yield TaskRecord(name=task, sort=sort, metric=metric, **display(sort, metric))
+
+
 def jobs(made: Made) -> list[tuple[str, str, str, int | None]]:
     """Task, sort, metric and sampling seed of every scoring of a cell."""
-    asked = [(name, "answers", "rouge_l", s) for name in made.sets for s in made.samplings]
+    asked = [
+        (name, "answers", metric, s)
+        for name in made.sets
+        for s in made.samplings
+        for metric in made.metrics
+    ]
     asked += [(f"{made.sets[0]}-choice", "choice", "acc_norm", None)] if made.choices else []
     asked += [("arc_easy", "task", "acc_norm", None)] if made.tasks else []
     return asked
@@ -199,8 +229,15 @@ def wanted(made: Made) -> Iterator[str]:
     """Yield the keys of all cells, scores and timings."""
     for one in cells(made):
         yield one.key
-        yield from (f"{one.key}-{task}-{sampling}" for task, _, _, sampling in jobs(made))
+        yield from (score_key(one, *job, made) for job in jobs(made))
     yield from (record.key for record in timing(made))
+
+
+def score_key(
+    one: Cell, task: str, sort: str, metric: str, sampling: int | None, made: Made
+) -> str:
+    further = f"-{metric}" if sort == "answers" and metric != made.metrics[0] else ""
+    return f"{one.key}-{task}-{sampling}{further}"
 
 
 def scores(one: Cell, made: Made) -> Iterator[ScoreRecord]:
@@ -213,6 +250,8 @@ def scores(one: Cell, made: Made) -> Iterator[ScoreRecord]:
         values = np.clip(values, 0, 1)
         if sort != "answers":
             values = (values > 0.25).astype(float)
+        elif metric != made.metrics[0]:
+            values = values**2
         lost = sort == "answers" and one.role in ("distilled", "longer") and made.items > 2
         yield score(one, task, sort, metric, sampling, values, made, unscored=2 if lost else 0)
 
@@ -237,15 +276,17 @@ def score(
             Item(
                 id=f"{task}-{number}",
                 value=float(value) if known else None,
-                answer=text if sort == "answers" else None,
+                answer=text if sort == "answers" and metric == made.metrics[0] else None,
             )
         )
     return ScoreRecord(
-        key=f"{one.key}-{task}-{sampling}",
+        key=score_key(one, task, sort, metric, sampling, made),
         cell=one,
         task=task,
         sort=sort,
         metric=metric,
+        **display(sort, metric),
+        answers=f"{one.key}-{task}-{sampling}",
         sampling_seed=sampling,
         value=float(values[unscored:].mean()),
         n=len(values) - unscored,

@@ -1,7 +1,7 @@
 """What is asked for, what is there, and what is named as failed or missing."""
 
 from adakd.reporting.index import Gap, Method, index
-from adakd.store.records import RunRecord, TrainingRecord
+from adakd.store.records import RunRecord, TaskRecord, TrainingRecord
 
 
 def test_a_complete_run_has_no_gaps(made_store):
@@ -17,9 +17,12 @@ def test_a_complete_run_has_no_gaps(made_store):
 def test_arms_that_a_baseline_does_not_have_are_no_gaps(made_store):
     store = made_store(arms=("adakd", "egad"), failed=None)
     (run,) = store.of(RunRecord)
-    divergences = [{"divergence": "forward_kl", "arms": ["egad"]}]
-    suite = {**run.suite, "divergences": divergences}
-    store.add(run.model_copy(update={"suite": suite, "wanted": ()}))
+    cells = tuple(
+        cell
+        for cell in run.cells
+        if cell.divergence in (None, "forward_kl") and cell.arm in ("plain", "egad")
+    )
+    store.add(run.model_copy(update={"cells": cells, "wanted": ()}))
     assert [str(method) for method, _ in index(store).expected[5::3]] == [
         "forward_kl", "forward_kl + egad",
     ]  # fmt: skip
@@ -42,8 +45,8 @@ def test_a_cell_without_any_record_is_missing(made_store):
 def test_a_task_without_scores_is_missing_everywhere(made_store):
     store = made_store(failed=None)
     run = store.of(RunRecord)[0]
-    evaluation = run.suite["evaluation"] | {"tasks": [{"name": "arc_easy"}, {"name": "piqa"}]}
-    store.add(run.model_copy(update={"suite": run.suite | {"evaluation": evaluation}}))
+    piqa = TaskRecord(name="piqa", sort="task", metric="", title="")
+    store.add(run.model_copy(update={"tasks": (*run.tasks, piqa)}))
     gaps = index(store).gaps()
     assert Gap("teacher", "missing", "not scored on piqa") in gaps
     assert len(gaps) == len(index(store).expected)

@@ -25,8 +25,8 @@ def example(key: str, text: str = "question") -> ExampleRecord:
 def scored(key: str = "score", **rest: Any) -> ScoreRecord:
     fields = {"value": 0.5, "items": (), **rest}
     return ScoreRecord(
-        key=key, cell=CELL, task="t", sort="task", metric="m", sampling_seed=None, n=1, seconds=1.0,
-        **fields,
+        key=key, cell=CELL, task="t", sort="task", metric="m", title="m", answers=key,
+        sampling_seed=None, n=1, seconds=1.0, **fields,
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from adakd.config.scoring import DEFAULT_METRIC
 from adakd.judging.base import (
     JudgeError,
     Preference,
@@ -19,12 +20,13 @@ from adakd.judging.base import (
     Verdict,
     judge_backend,
 )
+from adakd.metrics import metric
 
 
 @judge_backend("rule")
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Prefers the higher ROUGE-L F-measure against the references; the same every time."""
+    """Prefers the better value of the default metric; deterministic."""
 
     tie_margin: Annotated[float, Field(ge=0, le=1)] = 0.02
     """Scores (0..1) this near to each other, or nearer, are a tie."""
@@ -62,8 +64,7 @@ class Rule:
 
 @lru_cache(maxsize=64)
 def _score(answer: str, references: tuple[str, ...]) -> float:
-    """Return ROUGE-L; the swapped question, asked next, needs the same two scores."""
-    # its stemmer takes seconds to import, and loading a judge needs none of it
-    from adakd.metrics.rouge_l import rouge_l
-
-    return rouge_l(answer, references)
+    """Return the metric; the swapped question, asked next, needs the same two scores."""
+    value = metric[DEFAULT_METRIC](answer, references)
+    assert value is not None  # there are references
+    return value

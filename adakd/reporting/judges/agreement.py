@@ -1,4 +1,4 @@
-"""How far judges agree with each other, and with ROUGE-L."""
+"""Agreement of judges with each other, and with the metric."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,6 @@ from adakd.reporting.judges.verdicts import JudgedPair, Place
 from adakd.stats import cohen_kappa, krippendorff_alpha
 from adakd.store.records import JudgeRecord
 
-METRIC = "ROUGE-L"
-"""The judge that is none: it prefers the answer with the higher score."""
 _CATEGORIES: Mapping[Outcome, str | None] = {
     "win": "candidate",
     "loss": "opponent",
@@ -40,11 +38,13 @@ class Agreement:
 class Agreements:
     """Every two judges, and all of them together."""
 
+    metric: str
+    """Title of the metric, which counts as a judge that prefers the better score."""
     judges: tuple[str, ...]
-    """Keys, in the order of the matrix; ROUGE-L last."""
+    """Keys, in the order of the matrix; the metric's title last, where it prefers any answer."""
     pairs: tuple[Agreement, ...]
     alpha: float | None
-    """Krippendorff's over all judges, without ROUGE-L."""
+    """Krippendorff's over all judges, without the metric."""
     units: int
     """Pairs that at least two judges decided something about."""
 
@@ -54,17 +54,24 @@ class Agreements:
 
 
 def agreements(
-    judges: Sequence[JudgeRecord], pairs: Mapping[str, Sequence[JudgedPair]]
+    judges: Sequence[JudgeRecord], pairs: Mapping[str, Sequence[JudgedPair]], metric: str
 ) -> Agreements:
-    """Compare all judges; a jury is left out, since its members would agree with themselves."""
+    """Compare all judges; a jury is left out, since its members would agree with themselves.
+
+    Args:
+        judges: those that were asked.
+        pairs: the judged pairs, by the judge's key.
+        metric: title of the metric whose values the pairs hold.
+    """
     ratings = {judge.key: _ratings(pairs[judge.key]) for judge in judges if not judge.members}
     ratings = {key: found for key, found in ratings.items() if found}
     by_metric = _by_metric(pair for key in ratings for pair in pairs[key])
     places = list(dict.fromkeys(place for found in ratings.values() for place in found))
     units = [[found.get(place) for place in places] for found in ratings.values()]
     shared = sum(sum(said is not None for said in unit) > 1 for unit in zip(*units, strict=True))
-    everyone = {**ratings, **({METRIC: by_metric} if by_metric else {})}
+    everyone = {**ratings, **({metric: by_metric} if by_metric else {})}
     return Agreements(
+        metric=metric,
         judges=tuple(everyone),
         pairs=tuple(
             found

@@ -13,7 +13,7 @@ from adakd.reporting.judges.judging import Judging
 from adakd.reporting.judges.verdicts import JudgedPair, Orders, Side, Verdicts
 from adakd.reporting.sections.answer_texts import LONG, repeats
 from adakd.store import Store
-from adakd.store.records import ExampleRecord, VerdictRecord
+from adakd.store.records import ExampleRecord, TaskRecord, VerdictRecord
 
 MOST = 200
 """Items on the page: each is a few kilobytes, and all of them are in ``results.jsonl``."""
@@ -111,9 +111,13 @@ class Browser:
     facets: tuple[Facet, ...]
     total: int
     """Items that could be shown."""
+    metric: TaskRecord | None
+    """The metric of the answers; None where nothing was scored."""
 
 
-def browser(store: Store, verdicts: Verdicts, judging: Judging) -> Browser:
+def browser(
+    store: Store, verdicts: Verdicts, judging: Judging, metric: TaskRecord | None
+) -> Browser:
     """Choose items over all judges, methods and outcomes alike; disagreement comes first."""
     pairs = [
         pair
@@ -122,15 +126,15 @@ def browser(store: Store, verdicts: Verdicts, judging: Judging) -> Browser:
         if pair.place.against != AGAIN and pair.outcome != "identical"
     ]
     chosen = sorted(_spread(pairs)[:MOST], key=_interest)
-    facets = tuple(_facets(chosen, judging))
+    facets = tuple(_facets(chosen, judging, metric.title if metric else ""))
     texts = {(record.task, record.item): record for record in store.of(ExampleRecord)}
     items = tuple(_item(pair, facets, texts, judging) for pair in chosen)
     shown = tuple(facet for facet, _ in facets if len(facet.options) > 1)
-    return Browser(items, shown, len(pairs))
+    return Browser(items, shown, len(pairs), metric)
 
 
 def agreement(pair: JudgedPair) -> Agrees:
-    """Return whether the judge prefers the answer with the higher ROUGE-L."""
+    """Return whether the judge prefers the answer with the better value of the metric."""
     sides = {pair.outcome, pair.preferred_by_metric}
     if not sides <= {"win", "loss"}:
         return "no preference"
@@ -174,7 +178,7 @@ def _in_turn(
 
 
 def _interest(pair: JudgedPair) -> tuple[int, int, float]:
-    """Sort disagreement with ROUGE-L first, the widest of it before all, then what went wrong."""
+    """Sort disagreement with the metric first, widest gaps before others, then failures."""
     kinds: Sequence[Outcome] = ("failed", "flip", "loss", "win", "tie")
     order: Sequence[Agrees] = ("disagrees", "no preference", "agrees")
     distance = abs((pair.candidate.value or 0) - (pair.opponent.value or 0))
@@ -185,12 +189,12 @@ def _interest(pair: JudgedPair) -> tuple[int, int, float]:
 
 
 def _facets(
-    pairs: Sequence[JudgedPair], judging: Judging
+    pairs: Sequence[JudgedPair], judging: Judging, metric: str
 ) -> Iterator[tuple[Facet, Callable[[JudgedPair], str]]]:
     """Yield every facet, with what it says of a pair."""
     values: Sequence[tuple[str, str, Callable[[JudgedPair], str]]] = (
         ("o", "Outcome", lambda pair: pair.outcome),
-        ("r", "ROUGE-L", lambda pair: _AGREES[agreement(pair)]),
+        ("r", metric, lambda pair: _AGREES[agreement(pair)]),
         ("j", "Judge", lambda pair: judging.name(pair.judge)),
         ("m", "Method", lambda pair: str(pair.candidate.method)),
         ("a", "Against", lambda pair: str(pair.opponent.method)),
@@ -206,8 +210,8 @@ def _facets(
 
 
 _AGREES: Mapping[Agrees, str] = {
-    "disagrees": "judge prefers the lower",
-    "agrees": "judge prefers the higher",
+    "disagrees": "judge prefers the worse",
+    "agrees": "judge prefers the better",
     "no preference": "no preference",
 }
 

@@ -80,13 +80,13 @@ class Judging:
 
 def judging(store: Store, index: Index, verdicts: Verdicts) -> Judging:
     """Return all that the records tell of judges."""
-    pairs = verdicts.pairs
+    pairs, metric = verdicts.pairs, index.metric.title if index.metric else ""
     judges = referees(verdicts, store.of(VettingRecord), index.run)
     bands = {judge.record.key: judge.band for judge in judges}
     return Judging(
         referees=judges,
         contests=contests(store, index, pairs, bands),
-        agreements=agreements(verdicts.judges, pairs) if judges else None,
+        agreements=agreements(verdicts.judges, pairs, metric) if judges else None,
         standings=tuple(s for key, of_judge in pairs.items() if (s := standing(key, of_judge))),
     )
 

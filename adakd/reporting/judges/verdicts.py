@@ -55,7 +55,7 @@ class Side:
     text: str | None
     """None where the records do not hold it."""
     value: float | None = None
-    """The metric of the answer, ROUGE-L in 0..1."""
+    """The first metric of the answer, as it is stored."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class JudgedPair:
     outcome: Outcome
     said: tuple[Orders, ...]
     """The judge's own verdicts again, or those of each member of a jury."""
+    higher_is_better: bool = True
+    """Of the metric of both answers."""
 
     @property
     def contest(self) -> tuple[str, str, Method, Method]:
@@ -87,10 +89,12 @@ class JudgedPair:
 
     @property
     def preferred_by_metric(self) -> Outcome | None:
-        """Return which answer ROUGE-L prefers; None where it does not know both."""
+        """Return which answer has the better value; None where one has none."""
         mine, other = self.candidate.value, self.opponent.value
         if mine is None or other is None:
             return None
+        if not self.higher_is_better:
+            mine, other = other, mine
         return "win" if mine > other else "loss" if mine < other else "tie"
 
     @property
@@ -178,6 +182,7 @@ def _pair(judge: str, place: Place, said: tuple[Orders, ...], answers: "_Answers
         orders=orders,
         outcome=outcome(orders),
         said=said,
+        higher_is_better=answers.higher_is_better,
     )
 
 
@@ -187,12 +192,14 @@ def _seed(record: VerdictRecord) -> int:
 
 
 class _Answers:
-    """The answers of a run by cell, task, sampling seed and item."""
+    """The answers of a run by cell, task, sampling seed and item, with their first metric."""
 
     def __init__(self, store: Store, index: Index) -> None:
         self._items: dict[tuple[str, str, int | None], dict[str, Item]] = defaultdict(dict)
-        for records in index.scores.values():
-            for score in records:
+        self.higher_is_better = index.metric is None or index.metric.higher_is_better
+        columns = {task.key for task in index.sets}
+        for (_, _, column), records in index.scores.items():
+            for score in records if column in columns else ():
                 place = (score.cell.key, score.task, score.sampling_seed)
                 self._items[place] = {item.id: item for item in score.items}
         self._references = {

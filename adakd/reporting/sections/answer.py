@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from adakd.planning import PLAIN
-from adakd.reporting.index import Index, Method, TaskInfo
+from adakd.reporting.index import Index, Method
 from adakd.stats import (
     Array,
     Conclusion,
@@ -18,6 +18,7 @@ from adakd.stats import (
     holm,
     pooled_difference,
 )
+from adakd.store.records import TaskRecord
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def answer(index: Index) -> Answer:
 
     The pooled rows are one family for Holm's adjustment, the rows of single tasks another.
     """
-    sets = index.of_sort("answers")
+    sets = index.sets
     pairs = list(index.pairs())
     overall = versus(index, pairs)
     single = [_comparison(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
@@ -63,18 +64,19 @@ def answer(index: Index) -> Answer:
 
 
 def versus(
-    index: Index, pairs: Sequence[tuple[Method, Method]], sets: Sequence[TaskInfo] | None = None
+    index: Index, pairs: Sequence[tuple[Method, Method]], sets: Sequence[TaskRecord] | None = None
 ) -> tuple[Comparison, ...]:
     """Compare each first method of `pairs` with the second, pooled over instruction sets.
 
-    The rows are one family for Holm's adjustment. All sets count if none are given.
+    The rows are one family for Holm's adjustment. All sets count, by the first metric, if none
+    are given.
     """
-    sets = index.of_sort("answers") if sets is None else sets
+    sets = index.sets if sets is None else sets
     return _worded([_comparison(index, on, off, sets, None) for on, off in pairs if sets])
 
 
 def _comparison(
-    index: Index, on: Method, off: Method, tasks: Sequence[TaskInfo], task: TaskInfo | None
+    index: Index, on: Method, off: Method, tasks: Sequence[TaskRecord], task: TaskRecord | None
 ) -> Comparison:
     """Compare two arms on some tasks; `task` is None where they are pooled."""
     row = Comparison(
@@ -87,7 +89,7 @@ def _comparison(
     triples = [(t.name, _triple(index, on, off, t)) for t in tasks]
     scored = [(n, (a, b, c)) for n, (a, b, c) in triples if np.isfinite(a - b).any()]
     if not scored:
-        return _absent(index, row, on, off)
+        return _absent(index, row, on, off, task)
     matrices = [three for _, three in scored]
     try:
         difference = pooled_difference([(a, b) for a, b, _ in matrices])
@@ -129,13 +131,16 @@ def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iter
         yield f"{difference.n_seeds} of {len(index.seeds)} training seeds"
 
 
-def _absent(index: Index, row: Comparison, on: Method, off: Method) -> Comparison:
+def _absent(
+    index: Index, row: Comparison, on: Method, off: Method, task: TaskRecord | None
+) -> Comparison:
     """Return the row of a comparison without any pair, with the reason."""
     for method in (on, off):
         for seed in index.seeds:
             if reason := index.failure(method, seed):
                 return replace(row, word="failed", note=f"{method}, seed {seed}: {reason}")
-    scored = [m for m in (on, off) if any((m, s, row.task) in index.scores for s in index.seeds)]
+    seeds = index.seeds if task else ()
+    scored = [m for m in (on, off) if any((m, s, task.key) in index.scores for s in seeds if task)]
     if len(scored) == 2:
         return replace(row, note="the task gives no value for single items: nothing to pair")
     return replace(row, note="not scored in both arms")
@@ -157,7 +162,7 @@ def _worded(rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
 # --- matrices -------------------------------------------------------------------------------
 
 
-def _triple(index: Index, on: Method, off: Method, task: TaskInfo) -> tuple[Array, Array, Array]:
+def _triple(index: Index, on: Method, off: Method, task: TaskRecord) -> tuple[Array, Array, Array]:
     """Return items x seeds of both arms and items x 1 of the teacher, sampling seeds averaged.
 
     A sampling seed counts for an item where both arms have a score of it.
@@ -173,24 +178,24 @@ def _triple(index: Index, on: Method, off: Method, task: TaskInfo) -> tuple[Arra
     return _mean(a), _mean(b), _mean(c)
 
 
-def _items(index: Index, methods: Sequence[Method], task: TaskInfo) -> dict[str, int]:
+def _items(index: Index, methods: Sequence[Method], task: TaskRecord) -> dict[str, int]:
     """Return the position of every item, in the order of the data."""
     ids = [
         item.id
         for method in methods
         for seed in index.seeds
-        for record in index.scores.get((method, seed, task.name), ())
+        for record in index.scores.get((method, seed, task.key), ())
         for item in record.items
     ]
     return {item: position for position, item in enumerate(dict.fromkeys(ids))}
 
 
-def _samplings(index: Index, methods: Sequence[Method], task: TaskInfo) -> dict[int | None, int]:
+def _samplings(index: Index, methods: Sequence[Method], task: TaskRecord) -> dict[int | None, int]:
     seeds = [
         record.sampling_seed
         for method in methods
         for seed in index.seeds
-        for record in index.scores.get((method, seed, task.name), ())
+        for record in index.scores.get((method, seed, task.key), ())
     ]
     return {seed: position for position, seed in enumerate(dict.fromkeys(seeds))}
 
@@ -198,7 +203,7 @@ def _samplings(index: Index, methods: Sequence[Method], task: TaskInfo) -> dict[
 def _cube(
     index: Index,
     method: Method,
-    task: TaskInfo,
+    task: TaskRecord,
     seeds: Sequence[int],
     items: dict[str, int],
     samplings: dict[int | None, int],
@@ -206,7 +211,7 @@ def _cube(
     """Return items x training seeds x sampling seeds, NaN where there is no score."""
     cube = np.full((len(items), len(seeds), max(len(samplings), 1)), np.nan)
     for column, seed in enumerate(seeds):
-        for record in index.scores.get((method, seed, task.name), ()):
+        for record in index.scores.get((method, seed, task.key), ()):
             layer = samplings.get(record.sampling_seed)
             for item in record.items if layer is not None else ():
                 if item.value is not None and item.id in items:
@@ -227,7 +232,7 @@ def _mean_of_columns(matrix: Array) -> Array:
     return _mean(matrix.T[:, None, :])[:, 0]
 
 
-def _noise(index: Index, sets: Sequence[TaskInfo]) -> float | None:
+def _noise(index: Index, sets: Sequence[TaskRecord]) -> float | None:
     """Return how far apart plain runs of two training seeds are, in the pooled metric."""
     variances = []
     for divergence in dict.fromkeys(on.divergence for on, _ in index.pairs()):

@@ -33,9 +33,9 @@ def looks(index: Index) -> tuple[Look, ...]:
 
 
 def _words(index: Index, method: Method) -> Iterator[list[str]]:
-    for task in index.of_sort("answers"):
+    for task in index.sets:
         for seed in index.all_seeds:
-            for record in index.scores.get((method, seed, task.name), ()):
+            for record in index.scores.get((method, seed, task.key), ()):
                 yield from (i.answer.split() for i in record.items if i.answer is not None)
 
 

@@ -7,12 +7,13 @@ from typing import Literal
 
 from adakd.config import Published
 from adakd.planning import PLAIN
-from adakd.planning.published import Figure, PublishedRow, published_rows
+from adakd.planning.published import METRIC, Figure, PublishedRow, published_rows
 from adakd.reporting.formatting import counted, number, signed
-from adakd.reporting.index import Index, Method, TaskInfo
+from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.answer import Comparison, versus
 from adakd.reporting.sections.scores import Score, score_table
 from adakd.stats import order_agreement
+from adakd.store.records import TaskRecord
 
 Agreement = Literal["same sign", "other sign", "no sign"]
 _DIGITS = 6
@@ -71,6 +72,7 @@ class PaperTable:
     model: str | None
     over: str | None
     """The method that gains are counted from; None where it is the plain arm of each."""
+    unit: str
     columns: tuple[str, ...]
     """Sets that both have, and the mean."""
     sets: tuple[str, ...]
@@ -97,15 +99,15 @@ class PaperTable:
 
 def paper_tables(index: Index) -> tuple[PaperTable, ...]:
     """Return the published tables that the run's suite names, beside ours."""
-    sections = index.suite.paper if index.suite and index.of_sort("answers") else ()
-    return tuple(_table(index, section) for section in sections)
+    sets = [task for task in index.of_sort("answers") if task.metric == METRIC]
+    sections = index.suite.paper if index.suite and sets else ()
+    return tuple(_table(index, section, sets) for section in sections)
 
 
-def _table(index: Index, section: Published) -> PaperTable:
+def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> PaperTable:
     known = {str(method): method for method in index.methods}
     published = {known[name]: row for name, row in published_rows(section).items() if name in known}
     names = next((tuple(row.sets) for row in published.values()), ())
-    sets = index.of_sort("answers")
     shared = [task for task in sets if task.name in names]
     ours, theirs = shared or sets, tuple(task.name for task in shared) or names
     scores = score_table(index, ours, average=True)
@@ -127,6 +129,7 @@ def _table(index: Index, section: Published) -> PaperTable:
         table=section.table,
         model=section.model,
         over=section.over,
+        unit=sets[0].unit,
         columns=(*columns, "mean"),
         sets=tuple(task.name for task in ours),
         paper_sets=theirs,
@@ -172,7 +175,7 @@ def _gains(
     section: Published,
     averages: Mapping[Method, float],
     known: Mapping[str, Method],
-    sets: Sequence[TaskInfo],
+    sets: Sequence[TaskRecord],
 ) -> Iterator[tuple[Method, Gain]]:
     """Yield each method that stands against another one of the table, with its gain over that."""
     pairs = [(method, _opponent(method, section.over, known)) for method in averages]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from adakd.judging.comparisons import AGAIN
-from adakd.reporting.index import Index, Method, TaskInfo
+from adakd.reporting.index import Index, Method
 from adakd.store import Store
-from adakd.store.records import ExampleRecord, Item, ScoreRecord, VerdictRecord
+from adakd.store.records import ExampleRecord, Item, ScoreRecord, TaskRecord, VerdictRecord
 
 PER_TASK = 2
 """Examples of each task on the page; the first that the run recorded, none chosen by hand."""
@@ -48,7 +48,7 @@ class Example:
 
 def examples(store: Store, index: Index, verdicts: Iterable[VerdictRecord]) -> tuple[Example, ...]:
     """Return a few examples of each task, with the answers of the first seeds."""
-    tasks = {task.name: task for task in index.tasks}
+    tasks = {task.name: task for task in index.sets}
     by_task: dict[str, dict[str, ExampleRecord]] = defaultdict(dict)
     for record in store.of(ExampleRecord):
         by_task[record.task].setdefault(record.item, record)  # judging may have kept it again
@@ -63,7 +63,7 @@ def examples(store: Store, index: Index, verdicts: Iterable[VerdictRecord]) -> t
 
 def _example(
     record: ExampleRecord,
-    task: TaskInfo,
+    task: TaskRecord,
     index: Index,
     said: Said,
 ) -> Example:
@@ -84,9 +84,9 @@ def _example(
 
 
 def _reply(
-    method: Method, record: ExampleRecord, task: TaskInfo, index: Index, said: Said
+    method: Method, record: ExampleRecord, task: TaskRecord, index: Index, said: Said
 ) -> Reply:
-    found = next(_items(method, record, index), None)
+    found = next(_items(method, record, task, index), None)
     if found is None:
         return Reply(method, None, None)
     score, item = found
@@ -95,11 +95,11 @@ def _reply(
 
 
 def _items(
-    method: Method, record: ExampleRecord, index: Index
+    method: Method, record: ExampleRecord, task: TaskRecord, index: Index
 ) -> Iterator[tuple[ScoreRecord, Item]]:
     """Yield the item in the method's runs, first seeds first."""
     for seed in index.all_seeds:
-        for score in index.scores.get((method, seed, record.task), ()):
+        for score in index.scores.get((method, seed, task.key), ()):
             yield from ((score, item) for item in score.items if item.id == record.item)
 
 

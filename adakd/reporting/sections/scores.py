@@ -8,9 +8,9 @@ from typing import Literal
 from rich.table import Table
 
 from adakd.reporting import formatting
-from adakd.reporting.index import Index, Method, TaskInfo, index
+from adakd.reporting.index import Index, Method, index
 from adakd.store import Store
-from adakd.store.records import ScoreRecord
+from adakd.store.records import ScoreRecord, TaskRecord
 
 Spread = Literal["training", "sampling"]
 
@@ -70,28 +70,35 @@ class ScoreTable:
         return f"paired over {formatting.counted(trainings, 'training seed')}{each}"
 
 
-def score_table(index: Index, tasks: Sequence[TaskInfo], average: bool = False) -> ScoreTable:
-    """Return a table of all methods on `tasks`, with the mean over them where asked."""
+def score_table(index: Index, tasks: Sequence[TaskRecord], average: bool = False) -> ScoreTable:
+    """Return a table of all methods on `tasks`.
+
+    Args:
+        index: the records.
+        tasks: the columns.
+        average: append the mean over the columns that have the metric of the first one.
+    """
+    alike = [task for task in tasks if task.metric == tasks[0].metric] if average else []
     samplings = _samplings(index, tasks)
     spread, seeds = _spread(index, samplings)
-    with_mean = average and len(tasks) > 1
+    with_mean = len(alike) > 1
     rows = tuple(
         (
             method,
             tuple(_score(index, method, (task,), spread) for task in tasks)
-            + ((_score(index, method, tasks, spread),) if with_mean else ()),
+            + ((_score(index, method, alike, spread),) if with_mean else ()),
         )
         for method in index.methods
     )
-    directions = [*(task.higher_is_better for task in tasks), *([True] if with_mean else [])]
+    columns = [*tasks, *(alike[:1] if with_mean else ())]
     students = [scores for method, scores in rows if method.divergence]
     best = [
         _best([scores[column].mean for scores in students], higher)
-        for column, higher in enumerate(directions)
+        for column, higher in enumerate(task.higher_is_better for task in columns)
     ]
     return ScoreTable(
         columns=(*(task.name for task in tasks), *(["mean of the sets"] if with_mean else [])),
-        units=(*(task.unit for task in tasks), *([tasks[0].unit] if with_mean else [])),
+        units=tuple(task.unit for task in columns),
         rows=rows,
         spread=spread,
         seeds=seeds,
@@ -137,21 +144,19 @@ def _spread(index: Index, samplings: int) -> tuple[Spread, int]:
     return "sampling", samplings
 
 
-def _samplings(index: Index, tasks: Sequence[TaskInfo]) -> int:
+def _samplings(index: Index, tasks: Sequence[TaskRecord]) -> int:
     """Return how many sampling seeds the scores of `tasks` have."""
-    names = {task.name for task in tasks}
-    seeds = {
-        r.sampling_seed for (_, _, name), rs in index.scores.items() if name in names for r in rs
-    }
+    keys = {task.key for task in tasks}
+    seeds = {r.sampling_seed for (_, _, key), rs in index.scores.items() if key in keys for r in rs}
     return len(seeds - {None})
 
 
-def _score(index: Index, method: Method, tasks: Sequence[TaskInfo], spread: Spread) -> Score:
+def _score(index: Index, method: Method, tasks: Sequence[TaskRecord], spread: Spread) -> Score:
     """Return the mean of a method over tasks, with its std over the seeds that vary."""
     wanted = [seed for m, seed in index.expected if m == method]
     reasons = [reason for seed in wanted if (reason := index.failure(method, seed))]
     by_seed = {
-        seed: [index.scores.get((method, seed, t.name), ()) for t in tasks] for seed in wanted
+        seed: [index.scores.get((method, seed, t.key), ()) for t in tasks] for seed in wanted
     }
     scored = {seed: records for seed, records in by_seed.items() if all(records)}
     if not scored:
@@ -172,7 +177,7 @@ def _score(index: Index, method: Method, tasks: Sequence[TaskInfo], spread: Spre
 
 
 def _values(
-    scored: Iterable[Sequence[Sequence[ScoreRecord]]], tasks: Sequence[TaskInfo], spread: Spread
+    scored: Iterable[Sequence[Sequence[ScoreRecord]]], tasks: Sequence[TaskRecord], spread: Spread
 ) -> Iterator[float]:
     """Yield the mean over `tasks` for each seed that varies.
 

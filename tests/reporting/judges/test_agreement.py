@@ -3,9 +3,11 @@
 import pytest
 
 from adakd.reporting.index import index
-from adakd.reporting.judges.agreement import METRIC, agreements
+from adakd.reporting.judges.agreement import agreements
 from adakd.reporting.judges.standings import standing
 from adakd.reporting.judges.verdicts import verdicts
+
+METRIC = "ROUGE-L"
 
 
 def said(store):
@@ -16,7 +18,7 @@ def test_a_judge_agrees_with_one_that_says_the_same(ask, mind):
     fair, same = mind(name="a", ties=0.0, skill=1.0), mind(name="b", ties=0.0, skill=1.0)
     against = mind(name="c", ties=0.0, skill=0.0)
     found = said(ask(fair, same, against))
-    result = agreements(found.judges, found.pairs)
+    result = agreements(found.judges, found.pairs, METRIC)
     assert result.judges == (fair.key, same.key, against.key, METRIC)
     twin = result.of(fair.key, same.key)
     assert (twin.kappa, twin.same) == (pytest.approx(1), 1)
@@ -28,7 +30,7 @@ def test_a_judge_agrees_with_one_that_says_the_same(ask, mind):
 
 def test_what_is_not_decided_is_no_agreement(ask, mind):
     found = said(ask(mind(name="a", fails=1.0), mind(name="b")))
-    result = agreements(found.judges, found.pairs)
+    result = agreements(found.judges, found.pairs, METRIC)
     assert len(result.judges) == 2
     assert (result.alpha, result.units) == (None, 0)
 
@@ -36,7 +38,7 @@ def test_what_is_not_decided_is_no_agreement(ask, mind):
 def test_flips_and_ties_are_both_no_preference(ask, mind):
     flips, ties = mind(name="a", first=1.0), mind(name="b", ties=1.0)
     found = said(ask(flips, ties))
-    pair = agreements(found.judges, found.pairs).of(flips.key, ties.key)
+    pair = agreements(found.judges, found.pairs, METRIC).of(flips.key, ties.key)
     assert pair.same == 1
     assert pair.kappa is None
 
@@ -44,7 +46,7 @@ def test_flips_and_ties_are_both_no_preference(ask, mind):
 def test_a_jury_is_no_judge_of_its_own(ask, mind, sit):
     one, other = mind(name="a"), mind(name="b")
     found = said(ask(one, other, records=[sit("jury", one, other)]))
-    assert "jury@jury" not in agreements(found.judges, found.pairs).judges
+    assert "jury@jury" not in agreements(found.judges, found.pairs, METRIC).judges
 
 
 # --- ranking --------------------------------------------------------------------------------

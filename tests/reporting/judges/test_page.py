@@ -49,7 +49,7 @@ def text(store):
 def shown(store):
     order = index(store)
     said = verdicts(store, order)
-    return browser(store, said, judging(store, order, said))
+    return browser(store, said, judging(store, order, said), order.metric)
 
 
 # --- warnings -------------------------------------------------------------------------------
