@@ -37,6 +37,7 @@ from adakd.config.loading import load_suite
 from adakd.data.puzzles import generate
 from adakd.divergences import divergence
 from adakd.judging import judge_backend
+from adakd.metrics import metric
 from adakd.models.loading import train_tokenizer
 from adakd.planning import Cell, plan
 from adakd.policies import policy
@@ -157,7 +158,7 @@ def make_suite(suite_file: WriteSuite) -> MakeSuite:
     return make
 
 
-REGISTRIES = (divergence, policy, adaptive, focus, indicator, temperature, judge_backend)
+REGISTRIES = (divergence, policy, adaptive, focus, indicator, temperature, metric, judge_backend)
 SHIPPED_PARTS = [dict(registry._parts) for registry in REGISTRIES]
 
 

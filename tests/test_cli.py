@@ -226,6 +226,7 @@ def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
         ("divergences", ["reverse_kl", "skew_reverse_kl", "lam=0.1"]),
         ("policies", ["offline", "on_policy", "lmbda=0.5", "replay", "sequence_level"]),
         ("adaptive", ["adakd", "indicator=hellinger"]),
+        ("metrics", ["rouge_l", "rouge_l_unicode", "exact_match", "token_f1"]),
         ("suites", ["smoke", "smollm2-dolly"]),
         ("judges", ["rule", "openai", "local"]),
     ],
@@ -238,7 +239,7 @@ def test_ls(adakd: Adakd, kind: str, expected: list[str]) -> None:
 
 
 def test_ls_says_something_of_everything(adakd: Adakd) -> None:
-    for kind in ("divergences", "policies", "adaptive", "suites", "judges"):
+    for kind in ("divergences", "policies", "adaptive", "metrics", "suites", "judges"):
         shown = adakd("ls", kind).out
         for row in listing(kind, None):
             assert len(row.summary.split()) >= 2, row
@@ -294,6 +295,19 @@ def test_a_new_policy_serves_a_suite(adakd: Adakd, here: Path, suite_file) -> No
     done = adakd("run", suite_file(changes))
     assert (done.code, done.err) == (0, "")
     assert "mine + adakd" in done.out
+
+
+def test_a_new_metric_serves_a_suite(adakd: Adakd, here: Path, suite_file) -> None:
+    assert adakd("new", "metric", "my-own").out.strip() == "made my_own.py"
+    metrics = ["rouge_l", {"name": "my_own", "least": 2}]
+    changes = {"plugins": ["./my_own.py"], "evaluation.metrics": metrics, "timing.pairs": 0}
+    done = adakd("run", suite_file(changes), "--out", "run")
+    assert (done.code, done.err) == (0, "")
+    assert "my own × 100" in done.out
+    scores = [s for s in Store(here / "run").of(ScoreRecord) if s.metric == "my_own"]
+    assert {s.task for s in scores} == {"puzzles"}
+    assert all(0 <= s.value <= 1 for s in scores)
+    assert "my own × 100" in (here / "run" / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_new_suite_plans(adakd: Adakd, here: Path) -> None:
@@ -368,6 +382,7 @@ def mistake(done: Done) -> str:
         (["plan", "smoke", "--set", "training.steps=[1"], ["--set training.steps=[1"]),
         (["plan", "smoke", "--set", "training"], ["expected FIELD=VALUE"]),
         (["plan", "smoke", "--set", "divergences=[revers_kl]"], ["did you mean 'reverse_kl'?"]),
+        (["plan", "smoke", "--set", "evaluation.metrics=[rouge]"], ["did you mean 'rouge_l'?"]),
         (["run", "smoke", "--set", "judges=[rul]"], ["'rul'", "did you mean 'rule'?"]),
         (["judge", "gone", "--judge", "rule"], ["gone"]),
         (["judge", "a.jsonl", "b.jsonl", "--judge", "rule"], ["a.jsonl"]),

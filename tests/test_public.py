@@ -65,7 +65,7 @@ def test_every_public_part_has_a_docstring(module: str) -> None:
 
 @pytest.mark.parametrize(
     "package",
-    ["", ".adaptive", ".divergences", ".judging", ".policies", ".stats"],
+    ["", ".adaptive", ".divergences", ".judging", ".metrics", ".policies", ".stats"],
 )
 def test_a_package_exports_what_it_says(package: str) -> None:
     module = importlib.import_module(f"adakd{package}")
@@ -74,7 +74,9 @@ def test_a_package_exports_what_it_says(package: str) -> None:
     assert len(set(module.__all__)) == len(module.__all__)
 
 
-@pytest.mark.parametrize("name", ["load_suite", "plan", "judge", "write_report", "divergence"])
+@pytest.mark.parametrize(
+    "name", ["load_suite", "plan", "judge", "write_report", "divergence", "metric"]
+)
 def test_what_needs_no_model_waits_for_none(name: str) -> None:
     code = (
         f"import sys, adakd; adakd.{name}; print({{'torch', 'lm_eval', 'nltk'}} & set(sys.modules))"

@@ -1,6 +1,7 @@
 """A model and a job -> a score with every item."""
 
 import json
+import math
 import random
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import torch
 from lm_eval.models.huggingface import HFLM
 
 from adakd.errors import AdakdError
+from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import known_tasks
 from adakd.evaluation.tasks import task_name
-from adakd.metrics.rouge_l import rouge_l
+from adakd.metrics import metric, rouge_l
 from adakd.models import loading
 
 SAMPLED = {"evaluation.sampling": {"max_new_tokens": 8}}
@@ -37,6 +39,60 @@ def test_a_score_is_the_mean_rouge_of_the_answers_it_stores(bench, tmp_path: Pat
     assert (record.n, record.unscored, record.metric) == (6, 0, "rouge_l")
     assert (record.sort, record.higher_is_better, record.sampling_seed) == ("answers", True, None)
     assert record.key == made.jobs("puzzles")[0].key
+
+
+def test_one_generation_serves_all_metrics(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["rouge_l", "token_f1", "exact_match"]
+    made = bench({"evaluation.metrics": names})
+    generated: list[int] = []
+    generate = type(made.harness).generate_until
+
+    def counting(self: Any, requests: list[Any], **rest: Any) -> Any:
+        generated.append(len(requests))
+        return generate(self, requests, **rest)
+
+    monkeypatch.setattr(type(made.harness), "generate_until", counting)
+    records = made.scores("puzzles")
+    assert generated == [6]
+    assert [record.metric for record in records] == names
+    assert [record.title for record in records] == ["ROUGE-L", "token F1", "exact match"]
+    assert {record.answers for record in records} == {records[0].key}
+    assert [record.has_texts for record in records] == [True, False, False]
+    known, texts = references(made.tasks, "puzzles"), records[0].items
+    for record in records:
+        values = [metric[record.metric](str(item.answer), known[item.id]) for item in texts]
+        assert [item.value for item in record.items] == values
+        assert record.value == pytest.approx(sum(values) / len(values))
+
+
+def test_a_further_metric_of_stored_answers_is_what_it_would_have_been(bench) -> None:
+    made = bench({"evaluation.metrics": ["rouge_l", "token_f1"]})
+    jobs = made.jobs("puzzles")
+    rouge, f1 = made.scores("puzzles")
+    (later,) = stored_answer_scores(jobs[1:], rouge, made.suite)
+    assert later.model_copy(update={"seconds": 0.0}) == f1
+    more = bench({"evaluation.sets.puzzles.rows": 3, "evaluation.choices": []}, "other")
+    with pytest.raises(AdakdError, match=r"evaluation\.sets\.puzzles: item .* is not in the data"):
+        list(stored_answer_scores(jobs[1:], rouge, more.suite))
+
+
+def test_an_answer_that_cannot_be_scored_is_counted_and_left_out(bench, tmp_path: Path) -> None:
+    (tmp_path / "picky.py").write_text(
+        "from adakd import metric\n"
+        "@metric('picky', title='picky', scale=1, higher_is_better=False)\n"
+        "def picky(prediction, references):\n"
+        "    return None if len(prediction) % 2 else 3.0\n"
+        "@metric('never')\n"
+        "def never(prediction, references):\n"
+        "    return None\n"
+    )
+    changes = {"plugins": ["picky.py"], "evaluation.metrics": ["picky", "never"]}
+    picky, never = bench({**changes, **SAMPLED}).scores("puzzles", 10)
+    odd = [item for item in picky.items if len(str(item.answer)) % 2]
+    assert [item.id for item in picky.items if item.value is None] == [item.id for item in odd]
+    assert picky.unscored == len(odd) > 0
+    assert (picky.value, picky.n, picky.higher_is_better, picky.scale) == (3.0, 6, False, 1)
+    assert (never.unscored, math.isnan(never.value)) == (6, True)
 
 
 def test_the_best_reference_of_several_counts(bench, tmp_path: Path) -> None:
@@ -87,6 +143,7 @@ def test_a_choice_is_the_likeliest_option_a_byte(bench) -> None:
     made = bench()
     record = made.score("puzzles-choice")
     assert (record.sort, record.n) == ("choice", 6)
+    assert (record.metric, record.title, record.scale) == ("acc_norm", "accuracy", 100)
     assert all(item.answer is None for item in record.items)
     tokenizer, model = made.workshop.tokenizer, made.model.eval()
     lines = (made.tasks / "puzzles-choice.jsonl").read_text().splitlines()
@@ -154,10 +211,12 @@ metric_list:
     record = bench(asked).score("mine")
     assert (record.sort, record.metric, record.n) == ("task", "perplexity", 3)
     assert not record.higher_is_better
+    assert (record.title, record.scale) == ("perplexity", 1)
     assert record.value > 1
     asked["evaluation.tasks"] = [{"name": "mine", "metric": "acc"}]
     record = bench(asked).score("mine")
     assert (record.metric, record.n, record.higher_is_better) == ("acc", 5, True)
+    assert (record.title, record.scale) == ("accuracy", 100)
     asked["evaluation.tasks"] = [{"name": "mine", "metric": "ac"}]
     with pytest.raises(AdakdError, match=r"'mine' has no metric 'ac'; did you mean 'acc'\?"):
         bench(asked).score("mine")
@@ -193,8 +252,8 @@ def test_known_tasks_are_lm_evals_and_ones_own(bench) -> None:
 
 @pytest.mark.slow
 def test_plain_lm_eval_gives_the_same_value(bench, tmp_path: Path) -> None:
-    made = bench()
-    record = made.score("puzzles")
+    made = bench({"evaluation.metrics": ["rouge_l", "token_f1"]})
+    records = made.scores("puzzles")
     loading.save(made.model, made.workshop.tokenizer, tmp_path / "model")
     command: list[Any] = [
         Path(sys.executable).with_name("lm_eval"), "run",
@@ -210,4 +269,5 @@ def test_plain_lm_eval_gives_the_same_value(bench, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     (file,) = (tmp_path / "out").rglob("results_*.json")
     scores = json.loads(file.read_text())["results"][task_name("puzzles")]
-    assert scores["rouge_l,none"] == pytest.approx(record.value, abs=1e-9)
+    for record in records:
+        assert scores[f"{record.metric},none"] == pytest.approx(record.value, abs=1e-9)

@@ -10,7 +10,7 @@ from lm_eval.tasks import TaskManager
 from adakd.config import ChoiceTask
 from adakd.data import prompt_of, read_rows
 from adakd.errors import AdakdError
-from adakd.evaluation.tasks import score_answer, task_name
+from adakd.evaluation.tasks import answer_scorer, task_name
 
 ROWS = [
     {
@@ -66,6 +66,7 @@ def test_the_task_files_can_be_written_over(bench, changes) -> None:
     assert before == after
     assert set(before) == {
         "adakd_tasks.py",
+        "metrics.json",
         "my-set.jsonl",
         "adakd_my_set.yaml",
         "my-set-choice.jsonl",
@@ -73,10 +74,33 @@ def test_the_task_files_can_be_written_over(bench, changes) -> None:
     }
 
 
-def test_the_best_of_several_references_counts() -> None:
+def test_the_best_of_several_references_counts(bench) -> None:
     item = {"references": ["a cat", "the dog sat"]}
+    score_answer = answer_scorer(bench().tasks / "metrics.json")
     assert score_answer(item, ["the dog sat"]) == {"rouge_l": 1.0}
     assert score_answer(item, ["the dog"])["rouge_l"] == pytest.approx(0.8)
+
+
+def test_one_hook_computes_all_metrics_with_their_settings(bench, tmp_path: Path) -> None:
+    """From the files alone, as plain lm-eval finds them."""
+    (tmp_path / "mine.py").write_text(
+        "from adakd import metric\n"
+        "@metric('length')\n"
+        "def length(prediction, references, *, most: int = 9):\n"
+        "    return min(len(prediction), most) if prediction else None\n"
+    )
+    metrics = ["token_f1", {"name": "length", "most": 3}]
+    made = bench({"plugins": ["mine.py"], "evaluation.metrics": metrics})
+    score_answer = answer_scorer(made.tasks / "metrics.json")
+    assert score_answer({"references": ["a dog"]}, ["dogs dog"]) == {
+        "token_f1": pytest.approx(2 / 3),
+        "length": 3,
+    }
+    assert score_answer({"references": ["a dog"]}, [""]) == {"token_f1": 0}  # length has no value
+    task = TaskManager(include_path=str(made.tasks), include_defaults=False).load(
+        [task_name("puzzles")]
+    )["tasks"][task_name("puzzles")]
+    assert set(task.higher_is_better()) == {"token_f1", "length"}
 
 
 # --- multiple choice --------------------------------------------------------------------------

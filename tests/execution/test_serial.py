@@ -15,6 +15,7 @@ import adakd
 from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
 from adakd.planning import plan
+from adakd.registry import Spec
 from adakd.store import Store, disk, locked
 from adakd.store.records import (
     ExampleRecord,
@@ -226,6 +227,37 @@ def test_the_same_command_again_does_nothing(again: Path) -> None:
     assert len(added.of(RunRecord)) == 2
     assert models_of(again) == models
     assert not [stage for stage in told.stages if not stage.startswith("judge")]
+
+
+def test_a_further_metric_of_a_finished_run_costs_no_generation(
+    again: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor a model: its values are computed from the stored answers."""
+    suite, before = suite_of(again), results(again)
+
+    def with_metrics(*names: str) -> Any:
+        metrics = tuple(Spec(name=name) for name in names)
+        evaluation = suite.evaluation.model_copy(update={"metrics": metrics})
+        return suite.model_copy(update={"evaluation": evaluation})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("adakd.execution.serial.Harness", refuse)
+    adakd.run(with_metrics("rouge_l", "token_f1"), again)
+    after = results(again)
+    assert before.items() <= after.items()
+    assert {kind for kind, key in after if (kind, key) not in before} == {"score"}
+    added = [s for s in Store(again).of(ScoreRecord) if s.metric == "token_f1"]
+    assert len(added) == 2 * len(plan(suite).cells)
+    assert not any(score.has_texts for score in added)
+    page = (again / "report.html").read_text()
+    assert "token F1 × 100" in page
+    adakd.run(with_metrics("token_f1"), again)  # the texts are in records that it does not want
+    assert results(again) == after
+    current = [score for score in Store(again).scores() if score.sort == "answers"]
+    assert {score.metric for score in current} == {"token_f1"}
+    assert all(score.has_texts for score in current)
 
 
 def test_a_changed_suite_keeps_what_it_can(again: Path) -> None:

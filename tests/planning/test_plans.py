@@ -68,6 +68,75 @@ def test_every_cell_has_a_key_of_its_own(make_suite) -> None:
     assert len({job.key for job in planned.jobs}) == len(planned.jobs) == 2 * len(planned.cells)
 
 
+# --- metrics ----------------------------------------------------------------------------------
+
+METRIC = """
+from adakd import metric
+
+@metric("mine")
+def mine(prediction, references, *, least: int = {least}):
+    return float(len(prediction) >= least)
+"""
+
+
+def metric_keys(planned: Plan) -> dict[tuple[str, str | None], str]:
+    return {(job.task, job.metric): job.key for job in planned.jobs if job.cell == planned.teacher}
+
+
+def test_each_metric_scores_the_same_answers_under_a_key_of_its_own(make_suite) -> None:
+    before = plan(make_suite())
+    after = plan(make_suite({"evaluation.metrics": ["rouge_l", "token_f1", "exact_match"]}))
+    assert {job.key for job in before.jobs} < {job.key for job in after.jobs}
+    assert len({job.key for job in after.jobs}) == len(after.jobs) == 4 * len(after.cells)
+    for cell in after.cells:
+        jobs = [job for job in after.jobs if job.cell == cell and job.task == "puzzles"]
+        assert [job.metric for job in jobs] == ["rouge_l", "token_f1", "exact_match"]
+        assert {job.answers for job in jobs} == {jobs[0].key}
+
+
+def test_the_default_metric_keeps_the_keys_of_finished_runs(make_suite) -> None:
+    """Under a schema without metrics the key of a score was that of its answers."""
+    for metrics in (["rouge_l"], ["token_f1", "rouge_l"]):
+        jobs = plan(make_suite({"evaluation.metrics": metrics})).jobs
+        assert all(job.key == job.answers for job in jobs if job.metric != "token_f1")
+        assert all(job.key != job.answers for job in jobs if job.metric == "token_f1")
+    assert plan(make_suite({"evaluation.metrics": ["rouge_l"]})).jobs == plan(make_suite()).jobs
+
+
+def test_settings_and_code_of_a_metric_decide_its_key_and_no_others(
+    make_suite, tmp_path: Path
+) -> None:
+    def planned(name: str, code: str, spec: Any) -> dict[tuple[str, str | None], str]:
+        (tmp_path / f"{name}.py").write_text(code.replace('"mine"', f'"{name}"'))
+        metrics = ["rouge_l", {"name": name, **spec}]
+        changes = {"plugins": [f"{name}.py"], "evaluation.metrics": metrics}
+        return metric_keys(plan(make_suite(changes)))
+
+    first = planned("one", METRIC.format(least=1), {})
+    assert planned("one", METRIC.format(least=1), {"least": 1}) == first
+    other = planned("one", METRIC.format(least=1), {"least": 2})
+    edited = planned("one", METRIC.format(least=1) + "# edited", {})
+    assert len({keys["puzzles", "one"] for keys in (first, other, edited)}) == 3
+    for keys in (first, other, edited):
+        assert keys["puzzles", "rouge_l"] == metric_keys(plan(make_suite()))["puzzles", "rouge_l"]
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        (["rouge"], r"evaluation\.metrics\.0: unknown metric 'rouge'; did you mean 'rouge_l'"),
+        (["rouge_l", {"name": "token_f1", "n": 2}], r"evaluation\.metrics\.1: .* takes no 'n'"),
+        (["rouge_l", "rouge_l"], "metrics: rouge_l is given twice"),
+        ([], "at least 1 item"),
+    ],
+)
+def test_a_mistaken_metric_is_an_error_when_planned(
+    make_suite, metrics: list[Any], message: str
+) -> None:
+    with pytest.raises((AdakdError, ValueError), match=message):
+        plan(make_suite({"evaluation.metrics": metrics}))
+
+
 def test_the_teacher_comes_first_and_controls_can_be_left_out(make_suite) -> None:
     roles = [cell.role for cell in plan(make_suite()).cells]
     assert roles == ["teacher", "untrained", "sft", "distilled", "distilled"]

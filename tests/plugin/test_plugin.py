@@ -50,6 +50,9 @@ def test_its_parts_are_listed_with_their_settings(adakd: Run) -> None:
     assert "Reverse KL times a factor." in line
     (line,) = (row for row in adakd("ls", "adaptive").splitlines() if "surest" in row)
     assert "power=1.0" in line
+    (line,) = (row for row in adakd("ls", "metrics").splitlines() if "length_error" in row)
+    assert "per=1" in line
+    assert "Distance in characters" in line
 
 
 def test_its_divergence_keeps_the_laws(adakd: Run) -> None:
@@ -70,6 +73,7 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
             "arms": {"adakd": "adakd", "surest": {"name": "surest", "power": 2}},
             "timing.pairs": 0,
             "training.learning_rate": 0.2,
+            "evaluation.metrics": ["rouge_l", {"name": "length_error", "per": 2}],
             "evaluation.sampling": {"max_new_tokens": 8},
         }
     )
@@ -85,7 +89,13 @@ def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path)
     verdicts = store.of(VerdictRecord)
     assert [verdict for verdict in verdicts if verdict.reason.endswith(" letters")]
     assert {verdict.judge.partition("@")[0] for verdict in verdicts} == {"long"}
-    assert "scaled_reverse_kl" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "scaled_reverse_kl" in page
+    assert "length error (less is better)" in page
+    errors = [score for score in store.scores() if score.metric == "length_error"]
+    assert {score.title for score in errors} == {"length error"}
+    assert {score.higher_is_better for score in errors} == {False}
+    assert {2 * item.value % 1 for score in errors for item in score.items} == {0}
 
 
 def test_without_the_package_its_names_are_unknown(command, suite_file) -> None:

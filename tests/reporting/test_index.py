@@ -1,7 +1,7 @@
 """What is asked for, what is there, and what is named as failed or missing."""
 
 from adakd.reporting.index import Gap, Method, index
-from adakd.store.records import RunRecord, TaskRecord, TrainingRecord
+from adakd.store.records import RunRecord, ScoreRecord, TaskRecord, TrainingRecord
 
 
 def test_a_complete_run_has_no_gaps(made_store):
@@ -110,3 +110,41 @@ def test_an_empty_folder_has_an_empty_index(tmp_path):
 
     order = index(Store(tmp_path))
     assert (order.methods, order.tasks, order.gaps()) == ((), (), ())
+
+
+# --- several metrics ------------------------------------------------------------------------
+
+
+def test_a_column_for_each_task_and_metric(made_store):
+    order = index(made_store(metrics=("rouge_l", "token_f1"), failed=None))
+    assert [(task.name, task.title) for task in order.tasks] == [
+        ("dolly", "ROUGE-L"), ("self-inst", "ROUGE-L"),
+        ("dolly", "token F1"), ("self-inst", "token F1"),
+        ("dolly-choice", "accuracy"), ("arc_easy", "acc_norm"),
+    ]  # fmt: skip
+    assert [task.title for task in order.sets] == ["ROUGE-L", "ROUGE-L"]
+    assert order.metric == order.tasks[0]
+    assert order.gaps() == ()
+
+
+def test_the_first_metric_of_the_suite_is_the_first_here(made_store):
+    order = index(made_store(metrics=("token_f1", "rouge_l"), failed=None))
+    assert order.metric.title == "token F1"
+
+
+def test_a_missing_metric_is_named(made_store):
+    store = made_store(failed=None)
+    (run,) = store.of(RunRecord)
+    more = [task.model_copy(update={"metric": "m", "title": "mine"}) for task in run.tasks[:1]]
+    store.add(run.model_copy(update={"tasks": (*run.tasks, *more)}))
+    assert Gap("teacher", "missing", "not scored on dolly (mine)") in index(store).gaps()
+
+
+def test_an_unknown_metric_has_the_scale_that_all_of_its_records_allow(made_store):
+    store = made_store(failed=None)
+    scores = [score for score in store.of(ScoreRecord) if score.task == "arc_easy"]
+    for number in (0, -1):  # wherever the record with the larger values stands
+        large = scores[number].model_copy(update={"scale": 1.0})
+        store.add(large)
+        assert [task.scale for task in index(store).tasks if task.name == "arc_easy"] == [1.0]
+        store.add(scores[number])

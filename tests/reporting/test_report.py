@@ -190,3 +190,14 @@ def test_the_page_tells_how_often_the_teacher_read(made_store, how, said) -> Non
     record = TeachingRecord(key="teaching", sequences=90, readings=1080, **how)
     store.add(run.model_copy(update={"wanted": (*run.wanted, "teaching")}), record)
     assert said in Page(render(store)).lines
+
+
+def test_a_page_of_several_metrics_says_which_one_the_averages_are_of(made_store):
+    page = render(made_store(metrics=("rouge_l", "token_f1")))
+    assert "token F1 × 100" in page
+    assert "go by ROUGE-L, the first metric of the suite" in page
+    assert "the first metric of the suite" not in render(made_store("one"))
+
+
+def test_a_page_knows_no_metric_by_name(made_store):
+    assert "ROUGE-L" not in render(made_store(metrics=("token_f1",), judge=True, text="x"))

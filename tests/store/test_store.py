@@ -23,9 +23,9 @@ def example(key: str, text: str = "question") -> ExampleRecord:
 
 
 def scored(key: str = "score", **rest: Any) -> ScoreRecord:
-    fields = {"value": 0.5, "items": (), **rest}
+    fields = {"value": 0.5, "items": (), "answers": key, **rest}
     return ScoreRecord(
-        key=key, cell=CELL, task="t", sort="task", metric="m", title="m", answers=key,
+        key=key, cell=CELL, task="t", sort="task", metric="m", title="m",
         sampling_seed=None, n=1, seconds=1.0, **fields,
     )  # fmt: skip
 
@@ -40,6 +40,26 @@ def run_record(key: str, suite: dict[str, Any], wanted: tuple[str, ...] = ()) ->
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "runs" / "mine"
+
+
+def test_a_metric_without_texts_has_those_of_the_same_answers(folder: Path) -> None:
+    texts = (Item(id="1", value=0.5, answer="a"), Item(id="2", value=None, answer=""))
+    values = (Item(id="1", value=0.1), Item(id="2", value=0.2))
+    store = Store(folder)
+    store.add(
+        scored("first", items=texts, answers="same"),
+        scored("further", items=values, answers="same"),
+        scored("other", items=values, answers="others"),
+    )
+    store.add(run_record("run", {}, wanted=("further", "other")))
+    for read in (store, Store(folder)):
+        further, other = read.scores()
+        assert [item.answer for item in further.items] == ["a", ""]
+        assert [item.value for item in further.items] == [0.1, 0.2]
+        assert other.items == values
+        assert read.get(ScoreRecord, "further").items == values
+        assert read.answered("same") == read.get(ScoreRecord, "first")
+        assert read.answered("others") is None
 
 
 def test_records_come_back_as_they_were(folder: Path) -> None:

@@ -1,13 +1,13 @@
-"""Parts from outside: a divergence, an adaptive method, a data policy, a judge of length."""
+"""Parts from outside: a divergence, an adaptive method, a data policy, a metric, a judge."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from adakd import divergence
+from adakd import divergence, metric
 from adakd.adaptive import Adaptive, TokenSelection, adaptive
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
 from adakd.policies import Decoding, Examples, Policy, PolicyContext, policy
@@ -63,6 +63,21 @@ class EveryOther(Policy):
     def __call__(self, rows: Examples, context: PolicyContext) -> Examples:
         """Return the rows, or what the student makes of their prompts."""
         return context.generate(rows, Decoding(max_new_tokens=4)) if context.step % 2 else rows
+
+
+@metric("length_error", title="length error", higher_is_better=False)
+def length_error(
+    prediction: str, references: Sequence[str], *, per: Annotated[int, Field(gt=0)] = 1
+) -> float | None:
+    """Distance in characters to the reference of the nearest length.
+
+    Args:
+        prediction: the answer.
+        references: the reference answers; without any there is no value.
+        per: characters that count as one.
+    """
+    gaps = [abs(len(prediction) - len(reference)) for reference in references]
+    return min(gaps) / per if gaps else None
 
 
 @judge_backend("longest")

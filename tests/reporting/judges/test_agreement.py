@@ -6,6 +6,7 @@ from adakd.reporting.index import index
 from adakd.reporting.judges.agreement import agreements
 from adakd.reporting.judges.standings import standing
 from adakd.reporting.judges.verdicts import verdicts
+from adakd.store.records import RunRecord, ScoreRecord
 
 METRIC = "ROUGE-L"
 
@@ -88,3 +89,20 @@ def test_the_reference_is_a_player(ask, mind):
     found = said(ask(one, against=("reference",), effects=(("reverse_kl", 0.1),)))
     names = [player.name for player in standing(one.key, found.pairs[one.key]).ranking.players]
     assert sorted(names) == ["reference", "reverse_kl", "reverse_kl + adakd"]
+
+
+def test_the_metric_prefers_the_better_value_whatever_its_direction(ask, mind):
+    one = mind(name="a")
+    store = ask(one, failed=None)
+    (run,) = store.of(RunRecord)
+    up = said(store)
+    lower = {"higher_is_better": False}
+    tasks = tuple(task.model_copy(update=lower) for task in run.tasks)
+    scores = [score.model_copy(update=lower) for score in store.of(ScoreRecord)]
+    store.add(run.model_copy(update={"tasks": tasks}), *scores)
+    down = said(store)
+    swapped = {"win": "loss", "loss": "win"}
+    for before, after in zip(up.pairs[one.key], down.pairs[one.key], strict=True):
+        preferred = before.preferred_by_metric
+        assert after.preferred_by_metric == swapped.get(preferred, preferred)
+    assert {pair.preferred_by_metric for pair in down.pairs[one.key]} >= {"win", "loss"}

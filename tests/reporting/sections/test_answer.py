@@ -107,3 +107,19 @@ def test_gap_closed_needs_a_teacher_and_a_gap(made_store):
             gone = tuple(Item(id=item.id, value=None) for item in score.items)
             store.add(score.model_copy(update={"items": gone}))
     assert answer(index(store)).overall[1].gap_closed is None
+
+
+def test_comparisons_are_per_column_and_the_pooled_ones_of_the_first_metric(made_store):
+    one = answer(index(made_store(failed=None)))
+    both = answer(index(made_store("both", metrics=("rouge_l", "token_f1"), failed=None)))
+    assert both.overall == one.overall
+    assert both.noise == one.noise
+    found = [(row.task, row.unit) for row in both.tasks if row.divergence == "reverse_kl"]
+    assert found == [
+        ("dolly", "ROUGE-L × 100"), ("self-inst", "ROUGE-L × 100"),
+        ("dolly", "token F1 × 100"), ("self-inst", "token F1 × 100"),
+        ("dolly-choice", "accuracy × 100"), ("arc_easy", "acc_norm × 100"),
+    ]  # fmt: skip
+    single = [row.difference for row in one.tasks if row.divergence == "reverse_kl"]
+    several = [row.difference for row in both.tasks if row.divergence == "reverse_kl"]
+    assert [*several[:2], *several[4:]] == single

@@ -122,3 +122,32 @@ def test_the_terminal_table_shows_every_method_and_failure(made_store):
     assert "mean ± std over 2 sampling seeds of one training seed" in " ".join(text.split())
     assert "reverse_kl + adakd" in text
     assert "failed" in text
+
+
+# --- several metrics ------------------------------------------------------------------------
+
+
+def test_the_mean_of_the_sets_is_of_the_first_metric(made_store):
+    one = made_store(failed=None)
+    both = made_store("both", metrics=("rouge_l", "token_f1"), failed=None)
+    alone, order = index(one), index(both)
+    first = score_table(alone, alone.of_sort("answers"), average=True)
+    table = score_table(order, order.of_sort("answers"), average=True)
+    assert table.columns == ("dolly", "self-inst", "dolly", "self-inst", "mean of the sets")
+    assert [unit.split(" ×")[0] for unit in table.units] == [
+        "ROUGE-L", "ROUGE-L", "token F1", "token F1", "ROUGE-L",
+    ]  # fmt: skip
+    for (method, ours), (same, theirs) in zip(table.rows, first.rows, strict=True):
+        assert method == same
+        assert (*ours[:2], ours[-1]) == theirs
+
+
+def test_where_less_is_better_the_least_is_the_best(made_store):
+    store = made_store(failed=None)
+    order = index(store)
+    worse = [task.model_copy(update={"higher_is_better": False}) for task in order.sets]
+    students = [row for method, row in score_table(order, worse).rows if method.divergence]
+    table = score_table(order, worse, average=True)
+    assert table.best[0] == min(row[0].mean for row in students)
+    means = [row[-1].mean for method, row in table.rows if method.divergence]
+    assert table.best[-1] == min(means)
