@@ -26,7 +26,7 @@ class Sampling(Config):
 
 
 class Task(Config):
-    """An lm-eval task by its name, scored besides the instruction sets."""
+    """An lm-eval task by its name, scored in addition to the instruction sets."""
 
     name: str
     limit: PositiveInt | None = None

@@ -222,7 +222,7 @@ def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
         loaded = manager.load([name])
     except (ConnectionError, FileNotFoundError) as error:
         raise AdakdError(
-            f"evaluation.tasks: the data of {name!r} cannot be had ({error}); "
+            f"evaluation.tasks: the data of {name!r} cannot be loaded ({error}); "
             "leave it out where there is no network"
         ) from None
     task = loaded["tasks"][name]

@@ -1,8 +1,8 @@
 """Instruction sets as lm-eval tasks: a folder of task files that plain ``lm_eval`` reads too.
 
 A run writes ``tasks/`` into its folder: for each set the rendered items (``dolly.jsonl``) and a
-task file (``adakd_dolly.yaml``), whose metrics are in ``metrics.json``. So this scores any model
-outside adakd just as the run does::
+task file (``adakd_dolly.yaml``), and the metrics in ``metrics.json``. This scores any model outside
+adakd as the run does::
 
     lm_eval --model hf --model_args pretrained=MODEL --include_path RUN/tasks --tasks adakd_dolly
 """

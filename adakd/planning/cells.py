@@ -1,4 +1,4 @@
-"""What a plan is made of: cells, the models to train and score, and jobs, their scorings."""
+"""Cells, the models to train and score, and jobs, their scorings."""
 
 from typing import Literal
 

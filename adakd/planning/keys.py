@@ -1,4 +1,4 @@
-"""What enters a key: all that decides a result, and nothing else."""
+"""Parts of keys: hashes of everything that affects a result, and nothing else."""
 
 import hashlib
 from pathlib import Path
@@ -37,7 +37,7 @@ def data_digest(suite: Suite) -> str:
 
 
 def model_digest(base: Pretrained | Scratch | Pruned) -> Any:
-    """Return what decides a base model: of a folder its files, so that it may move."""
+    """Return the identity of a base model; for a folder that of its files, so that it may move."""
     if not isinstance(base, Pretrained) or not (folder := Path(base.model)).is_dir():
         return base
     files = sorted(file for file in folder.iterdir() if file.is_file())

@@ -14,22 +14,22 @@ from adakd.store.records import RunRecord, ScoreRecord, Sort, TaskRecord, Traini
 
 SORTS: tuple[Sort, ...] = ("answers", "choice", "task")
 SEEDED = (*TRAINED, "file")
-"""Roles whose cells count as training seeds; those of files all have the same one."""
+"""Roles whose cells have training seeds; those of files share one."""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of the tables: a control, or a divergence with one of its arms."""
+    """A row of the tables: a control, or an arm of a divergence."""
 
     role: str
     divergence: str | None = None
     arm: str = PLAIN
     longer: float = 0.0
-    """Share of steps beyond those of the plain arm, of its longer twin alone."""
+    """Share of additional steps over the plain arm, for its longer twin."""
 
     @classmethod
     def of(cls, cell: Cell) -> "Method":
-        """Return the row that a cell belongs to."""
+        """Return the row of a cell."""
         return cls(cell.role, cell.divergence, cell.arm, cell.longer)
 
     def __str__(self) -> str:
@@ -75,15 +75,15 @@ class Index:
 
     @property
     def is_of_files(self) -> bool:
-        """Whether nothing was trained here: the answers were read from files."""
+        """Whether the answers were read from files, without any training."""
         return bool(self.methods) and all(method.role == "file" for method in self.methods)
 
     def is_current(self, cell: Cell) -> bool:
-        """Whether a record of `cell` counts: it belongs to the last run's settings."""
+        """Whether `cell` belongs to the settings of the last run."""
         return cell.key in self.cells
 
     def pairs(self) -> Iterator[tuple[Method, Method]]:
-        """Every adaptive arm with the plain arm of the same divergence."""
+        """Yield each adaptive arm with the plain arm of the same divergence."""
         for method in self.methods:
             if method.role == "distilled" and method.arm != PLAIN:
                 yield method, Method("distilled", method.divergence)
@@ -104,7 +104,7 @@ class Index:
         return next(iter(self.sets), None)
 
     def failure(self, method: Method, seed: int) -> str | None:
-        """Return why a training failed, or None where it did not."""
+        """Return the reason of a failed training, else None."""
         record = self.trainings.get((method, seed))
         if record is None or record.status == "done":
             return None
@@ -112,7 +112,7 @@ class Index:
         return f"{record.reason or 'no reason recorded'} (failed{after})"
 
     def gaps(self) -> tuple[Gap, ...]:
-        """Name every failed or missing cell, and the missing tasks of the others."""
+        """Return every failed or missing cell, and the missing tasks of the others."""
         return tuple(gap for method, seed in self.expected for gap in self._gaps_of(method, seed))
 
     def _gaps_of(self, method: Method, seed: int) -> Iterator[Gap]:
@@ -156,7 +156,7 @@ def index(store: Store) -> Index:
 
 
 def _suite(run: RunRecord | None) -> Suite | None:
-    """Return the suite of a run, or None where this version cannot read it any more."""
+    """Return the suite of a run; None if this version cannot read it any more."""
     try:
         return Suite.model_validate(run.suite) if run else None
     except ValidationError:
@@ -164,10 +164,10 @@ def _suite(run: RunRecord | None) -> Suite | None:
 
 
 def _tasks(run: RunRecord | None, scores: Sequence[ScoreRecord]) -> tuple[TaskRecord, ...]:
-    """Return the columns that the run asks for and those that were scored besides.
+    """Return the columns that the run asks for, and further scored ones.
 
-    What is scored tells how it is shown. A scale that two records disagree about was guessed from
-    values in [0, 1]: then one of them has met others, and there is no scale.
+    Scores decide how a column is shown. If their scales differ, the larger one was inferred from
+    values in [0, 1], and other records have values outside: the smaller one holds for all.
     """
     scored: dict[tuple[str, str], TaskRecord] = {}
     for score in scores:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: records, appended to one file of JSON lines. Needs no torch."""
+"""The records of a run, appended to one file of JSON lines. Needs no torch."""
 
 from adakd.store.store import Store, locked
 

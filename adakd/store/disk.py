@@ -1,4 +1,4 @@
-"""Failures to write, told as such: a full disk is the user's to mend, and costs nothing done."""
+"""Failed writes as errors for the user: a full disk loses no finished work."""
 
 import shutil
 from collections.abc import Iterator
@@ -8,33 +8,37 @@ from pathlib import Path
 from adakd.errors import AdakdError
 
 FULL = 1 << 20
-"""Fewer free bytes than this are a full disk."""
+"""A disk with fewer free bytes than this is full."""
 RESERVE = 1 << 30
-"""Bytes to leave for models, checkpoints and records where something may be left out instead."""
+"""Bytes kept free for models, checkpoints and records, where a cache can be left out instead."""
 
 
 @contextmanager
 def writing(target: Path, folder: Path) -> Iterator[None]:
-    """Name `target` in an error to write inside the block; `folder` lies on the same disk.
+    """Turn a failed write inside the block into an error that names `target`.
+
+    Args:
+        target: the file that is written.
+        folder: lies on the same disk.
 
     Raises:
-        AdakdError: the block failed to write. What the run recorded before stays.
+        AdakdError: the block failed to write; earlier records of the run are kept.
     """
     try:
         yield
     except AdakdError:
         raise
     except OSError as error:
-        raise _told(target, str(error.strerror or error)) from error
+        raise _write_error(target, str(error.strerror or error)) from error
     except Exception as error:
-        # torch and safetensors put a full disk into errors of their own kinds.
+        # torch and safetensors report a full disk by exceptions of their own
         if shutil.disk_usage(folder).free > FULL:
             raise
-        raise _told(target, "No space left on device") from error
+        raise _write_error(target, "No space left on device") from error
 
 
 def lack_of_room(folder: Path, size: int) -> str:
-    """Return why `size` bytes more would not fit beside what a run writes; nothing if they do."""
+    """Return why `size` more bytes do not fit beside the files of a run; empty if they do."""
     there = next(above for above in (folder, *folder.absolute().parents) if above.is_dir())
     free = shutil.disk_usage(there).free
     if size + RESERVE <= free:
@@ -42,7 +46,7 @@ def lack_of_room(folder: Path, size: int) -> str:
     return f"it takes {size / 1e9:.1f} GB, and {there} has {free / 1e9:.1f} GB left"
 
 
-def _told(target: Path, what: str) -> AdakdError:
+def _write_error(target: Path, reason: str) -> AdakdError:
     return AdakdError(
-        f"{target}: {what}; mend it and run the same command again: what is recorded stays"
+        f"{target}: {reason}; fix this and run the same command again: finished work is kept"
     )

@@ -1,4 +1,4 @@
-"""Where a result comes from: versions, hardware, commit and command."""
+"""Provenance of a result: versions, hardware, commit and command."""
 
 import os
 import platform
@@ -38,7 +38,7 @@ PACKAGES = (
 
 
 def run_record(plan: Plan) -> RunRecord:
-    """Return the record that this process begins with."""
+    """Return the run record of this process."""
     started = datetime.now(UTC).isoformat(timespec="seconds")
     content = plan.suite.model_dump(mode="json")
     return RunRecord(
@@ -96,13 +96,13 @@ def _task_record(name: str, sort: Sort, metric_name: str, shown: Display) -> Tas
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result."""
+    """Return the versions of Python and of the packages that affect results."""
     found = {name.replace("_", "-"): version(name) for name in PACKAGES}
     return {"python": platform.python_version(), **found}
 
 
 def hardware() -> dict[str, str]:
-    """Return what the machine is; not its name."""
+    """Return a description of the machine, without its name."""
     found = {
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
@@ -122,7 +122,7 @@ def _processor() -> str:
 
 
 def commit() -> str | None:
-    """Return the commit that adakd runs from, marked if files differ; None when installed."""
+    """Return the commit of this checkout, marked if files differ; None for an installed copy."""
     folder = Path(__file__).resolve().parent
 
     def git(*arguments: str) -> str:
@@ -131,12 +131,12 @@ def commit() -> str | None:
 
     try:
         if not git("ls-files", "--error-unmatch", Path(__file__).name):
-            return None  # an installed copy, inside somebody else's repository or none
+            return None  # an installed copy, in another repository or in none
         return git("rev-parse", "HEAD") + (" (modified)" if git("status", "--porcelain") else "")
     except FileNotFoundError:
         return None
 
 
 def memory_total() -> int:
-    """Return the bytes of memory of this machine."""
+    """Return the memory of this machine in bytes."""
     return int(psutil.virtual_memory().total)

@@ -1,6 +1,6 @@
-"""What a run leaves behind, one record for each thing that was done.
+"""The records of a run folder, one for each finished piece of work.
 
-Every record carries the schema's version and the key of what it tells of.
+Every record has the version of the schema and the key of its piece of work.
 """
 
 from typing import Any, Literal
@@ -14,21 +14,21 @@ from adakd.planning import Cell
 SCHEMA = 2
 """Rises with the form of the records; :mod:`adakd.store.upgrade` reads older ones."""
 Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
-"""The parts of a training step: teacher forward, student forward, loss, backward, optimizer. Before
-them comes what a data policy asks of the student, writing and validating, in steps that have it."""
+"""The parts of a training step: teacher forward, student forward, loss, backward, optimizer.
+``generation`` comes first, in steps whose data policy has the student write or be validated."""
 
 
 class PartRecord(Config):
-    """A part of some rows of the tables, with every setting that it had."""
+    """A registered part that a run uses, with all of its settings."""
 
     of: str
-    """The label of a divergence's rows, or an arm."""
+    """The label of a divergence's rows, an arm, or the title of a metric."""
     sort: str
-    """What the part is, such as ``divergence``."""
+    """The kind of part, such as ``divergence``."""
     name: str
     settings: dict[str, Any]
     ours: tuple[str, ...] = ()
-    """Settings for whose values no paper is the source."""
+    """Settings whose values are not from a paper."""
 
 
 Sort = Literal["answers", "choice", "task"]
@@ -60,7 +60,7 @@ class TaskRecord(Config):
 
 
 class RunRecord(Config):
-    """One start of the command: where, with what and how. The last one describes the run."""
+    """One start of the command, with suite, versions and hardware; the last describes the run."""
 
     kind: Literal["run"] = "run"
     schema_version: int = SCHEMA
@@ -85,27 +85,27 @@ class RunRecord(Config):
 
 
 class TeachingRecord(Config):
-    """How the teacher's part in all trainings of a run was had."""
+    """How the teacher's outputs for all trainings of a run were obtained."""
 
     kind: Literal["teaching"] = "teaching"
     schema_version: int = SCHEMA
     key: str
     cache: Literal["fp16", "float32", "bf16", "off"]
-    """How its hidden states are kept."""
+    """Precision of the kept teacher hidden states; ``off`` if none are kept."""
     reason: str = ""
-    """Why they are not."""
+    """Why none are kept."""
     sequences: int
-    """What the students learn from, as far as it is known before a training: each is read once
-    where states are kept."""
+    """Training sequences known before any training; the teacher reads each once if states are
+    kept."""
     readings: int
-    """Sequences that all trainings on these take together: so many are read where none are kept.
-    Where nothing is kept, those of all trainings."""
+    """Sequences that all trainings on these take together, which the teacher would read without
+    kept states. If nothing is kept: those of all trainings."""
     tokens: int = 0
-    """Labels whose states are kept."""
+    """Labels with kept states."""
     size: int = 0
-    """Bytes of the states."""
+    """Size of the states in bytes."""
     seconds: float = 0.0
-    """Reading took; 0 where the states were found."""
+    """Time for reading; 0 if the states were there."""
 
 
 class Step(Config):
@@ -116,9 +116,9 @@ class Step(Config):
     learning_rate: float
     grad_norm: float
     kept_ratio: float
-    """Share of the response tokens that the loss counted."""
+    """Share of the response tokens that were selected for the loss."""
     temperature: float
-    """Mean over the kept tokens."""
+    """Mean over the selected tokens."""
     seconds: dict[Phase, float]
 
 
@@ -139,7 +139,7 @@ class TrainingRecord(Config):
     rows: int = 0
     """Training rows after the filters."""
     left_out: int = 0
-    """Rows whose prompt was too long or whose response was empty."""
+    """Rows with too long a prompt or an empty response."""
 
 
 Half = Literal["hard", "easy"]
@@ -160,45 +160,45 @@ class Entropies(Config):
     before: Histogram
     """At temperature 1."""
     after: Histogram
-    """As the loss has it: at the temperatures that it gives."""
+    """At the temperatures of the loss."""
 
 
 class GroupGradient(Config):
-    """The part of a group of tokens in a gradient."""
+    """Contribution of a group of tokens to a gradient."""
 
     tokens: int
     share: float | None
     """Its norm over the sum of the groups' norms; None where no token has a gradient."""
     sft: float | None
-    """Cosine with the gradient of the cross-entropy of the same tokens; None without a gradient."""
+    """Cosine similarity to the cross-entropy gradient of the same tokens; None without one."""
     whole: float | None
-    """Cosine with the gradient of all tokens."""
+    """Cosine similarity to the gradient of all tokens."""
 
 
 class MarkedToken(Config):
-    """A token and how hard it is: Hellinger distance of student and teacher, 0 to 1."""
+    """A token and its difficulty: the Hellinger distance of student and teacher, 0 to 1."""
 
     text: str
     difficulty: float
 
 
 class Diagnosis(Config):
-    """What the tokens of a micro-batch are like; how it is meant tells ``diagnose``."""
+    """Statistics of the tokens of a micro-batch, defined in ``diagnose``."""
 
     tokens: int
     kept: int
     temperature: Histogram
-    """Of the kept tokens."""
+    """Of the selected tokens."""
     entropy: dict[Half, Entropies]
-    """Of the harder and the easier half of the kept tokens."""
+    """Of the harder and the easier half of the selected tokens."""
     gradient: dict[Third, GroupGradient]
-    """Of the thirds of all tokens, by the student's logits."""
+    """With respect to the student's logits, of each third of all tokens."""
     layer_gradient: dict[Third, GroupGradient] | None = None
-    """Of the same, by the parameters of a layer."""
+    """With respect to the parameters of one layer."""
 
 
 class DiagnosticRecord(Diagnosis):
-    """A look inside a training: at the first micro-batch of a step, before the step is made."""
+    """Diagnostics of a training at the first micro-batch of a step, before the update."""
 
     kind: Literal["diagnostic"] = "diagnostic"
     schema_version: int = SCHEMA
@@ -207,11 +207,11 @@ class DiagnosticRecord(Diagnosis):
     cell: Cell
     step: int
     layer: int | None = None
-    """Number, from 0, of the decoder layer of ``layer_gradient``."""
+    """Index of the decoder layer of ``layer_gradient``."""
     text: tuple[MarkedToken, ...]
-    """The beginning of the micro-batch's last response, which is its longest."""
+    """Start of the last and longest response of the micro-batch."""
     hardest: tuple[MarkedToken, ...]
-    """Of all tokens of the micro-batch."""
+    """The most difficult tokens of the micro-batch."""
     easiest: tuple[MarkedToken, ...]
 
 
@@ -242,7 +242,7 @@ class ScoreRecord(Config):
     """Tables show values multiplied by this: 100 for shares."""
     higher_is_better: bool = True
     answers: str
-    """Key of the answers; records of other metrics of the same answers have the same."""
+    """Key of the answers, shared by the records of all their metrics."""
     sampling_seed: int | None
     value: float
     n: int
@@ -269,7 +269,7 @@ class ScoreRecord(Config):
 
 
 class ExampleRecord(Config):
-    """The text of an item that the report shows with the answers to it."""
+    """Question and reference of an item whose answers the report shows."""
 
     kind: Literal["example"] = "example"
     schema_version: int = SCHEMA
@@ -286,11 +286,11 @@ class TimedStep(Config):
     arm: str
     seconds: dict[Phase, float]
     peak_bytes: int | None
-    """Most memory in use during the step; None where the system cannot tell."""
+    """Peak memory of the step; None where the system does not report it."""
 
 
 class TimingRecord(Config):
-    """Interleaved steps of a plain arm and an adaptive one, on the same batches."""
+    """Interleaved steps of a plain and an adaptive arm, on the same batches."""
 
     kind: Literal["timing"] = "timing"
     schema_version: int = SCHEMA
@@ -299,17 +299,17 @@ class TimingRecord(Config):
     arm: str
     device: str
     tokens: int
-    """Response tokens of a batch, on average."""
+    """Mean number of response tokens of a batch."""
     pairs: tuple[tuple[TimedStep, TimedStep], ...]
-    """The plain step and the adaptive one that followed or preceded it."""
+    """Each plain step with the adaptive one before or after it."""
 
 
 Case = Literal["other", "truncated", "shuffled", "same"]
-"""What a reference answer is set against to find out whether a judge can be believed."""
+"""The wrong answer (or the same one) beside a reference answer, in vetting a judge."""
 
 
 class JudgeRecord(Config):
-    """A judge as it was asked in this folder."""
+    """A judge with the settings that it was asked with."""
 
     kind: Literal["judge"] = "judge"
     schema_version: int = SCHEMA
@@ -320,32 +320,32 @@ class JudgeRecord(Config):
     backend: str
     asks: Asks = "pair"
     mode: str
-    """How its verdicts are read, such as ``decision`` or ``text``; found once, then kept."""
+    """How verdicts are read, such as ``decision`` or ``text``; determined once, then kept."""
     model: str | None = None
     family: str | None = None
-    """Of the model, such as ``qwen``; None where it cannot be told."""
+    """Family of the model, such as ``qwen``; None if unknown."""
     members: tuple[str, ...] = ()
-    """The judges of a jury, by key; a jury's verdicts are those of its members combined."""
+    """Keys of the judges of a jury, whose combined verdicts are the jury's."""
     vetting: Vetting = Vetting()
     prices: Prices | None = None
     settings: dict[str, Any] = Field(default_factory=dict)
-    """All that its verdicts depend on."""
+    """Everything that its verdicts depend on."""
 
 
 class JudgeReply(Config):
-    """What a judge said to one question, and what that cost."""
+    """The reply of a judge to one question, with its cost."""
 
     reason: str = ""
-    """The judge's text, or why it failed; empty for a rule."""
+    """The judge's text, or the reason of a failure; empty for a rule."""
     score: float | None = None
-    """Of the one answer shown, by a judge that rates."""
+    """The rating of the one answer shown, by a judge that rates."""
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
 
 
 class VerdictRecord(JudgeReply):
-    """What a judge said of one pair of answers in one order."""
+    """A verdict on a pair of answers, shown in one order."""
 
     kind: Literal["verdict"] = "verdict"
     schema_version: int = SCHEMA
@@ -353,7 +353,7 @@ class VerdictRecord(JudgeReply):
     judge: str
     """The judge's key."""
     against: str
-    """What the candidate was compared with: ``plain``, ``teacher``, ``reference``, a method."""
+    """The opponent as it was asked for: ``plain``, ``teacher``, ``reference``, a method."""
     candidate: Cell
     opponent: Cell | None
     """None where the opponent is the reference answer."""
@@ -361,19 +361,19 @@ class VerdictRecord(JudgeReply):
     item: str
     sampling_seed: int | None
     candidate_first: bool
-    """Which order this verdict is of; both are always asked. Of a judge that rates: whether it
-    was shown the candidate's answer or the opponent's."""
+    """The order of this verdict; both are always asked. For a judge that rates: whether it was
+    shown the candidate's answer or the opponent's."""
     verdict: Literal["candidate", "opponent", "tie", "rated", "failed", "identical"]
     probabilities: tuple[float, float, float] | None = None
     """Of candidate, opponent and tie, from a judge that gives them."""
     words: str
-    """Hash of what the judge was shown."""
+    """Hash of the text shown to the judge."""
     reused: bool = False
-    """The same words were asked for another pair: this cost nothing."""
+    """Taken from another pair with the same text, at no cost."""
 
 
 class VettingRecord(JudgeReply):
-    """What a judge said in one order of a pair whose answer is known."""
+    """A verdict on a pair with a known answer, shown in one order."""
 
     kind: Literal["vetting"] = "vetting"
     schema_version: int = SCHEMA
@@ -383,7 +383,7 @@ class VettingRecord(JudgeReply):
     task: str
     item: str
     case: Case
-    """What stood against the right answer, which is the item's reference."""
+    """The opponent of the right answer, which is the item's reference."""
     right_first: bool
     length_difference: int
     """Words of the right answer minus words of the wrong one."""
@@ -391,7 +391,7 @@ class VettingRecord(JudgeReply):
 
 
 class StopRecord(Config):
-    """Where a judging that stops by itself stood last, for one comparison."""
+    """Last state of a sequentially stopped judging, for one comparison."""
 
     kind: Literal["stop"] = "stop"
     schema_version: int = SCHEMA
@@ -406,15 +406,15 @@ class StopRecord(Config):
     target: float
     """Half-width of the interval at which to stop."""
     prompts: int
-    """Judged until then."""
+    """Number of judged prompts."""
     available: int
-    """Prompts that could have been judged."""
+    """Number of prompts that could be judged."""
     estimate: float
     low: float
-    """Lower end of a 95 % interval that holds at whatever time one looks."""
+    """Lower end of the anytime-valid 95 % interval."""
     high: float
     reached: bool
-    """Whether the target was; otherwise the prompts ran out."""
+    """Whether the target was reached; otherwise the prompts ran out."""
 
 
 Record = (

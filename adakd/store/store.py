@@ -1,7 +1,7 @@
-"""Where a run keeps its records: appended one JSON line at a time, and never changed.
+"""The store of a run's records: JSON lines, appended and never changed.
 
-``results.jsonl`` alone makes the report. Reading it again after a crash drops at most an
-unfinished last line.
+The report needs ``results.jsonl`` alone. Reading it after a crash drops at most an unfinished
+last line.
 """
 
 import json
@@ -21,14 +21,14 @@ from adakd.store.upgrade import upgraded
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _VERDICT, _FIRST_SCHEMA = b'"kind":"verdict"', b'"schema_version":1,'
-"""In no other record: within a text the quotes are escaped."""
+"""Marks of certain records, found in no other: within a text the quotes are escaped."""
 R = TypeVar("R", bound=Record)
 
 
 class Store:
-    """The records of a run folder; ``key in store`` tells whether a part is done.
+    """The records of a run folder; ``key in store`` is true for finished work.
 
-    Verdicts can be many and long: they are not kept in memory but read when asked for.
+    Verdicts can be many and long: they are read from the file when asked for.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class Store:
         return key in self._keys
 
     def of(self, kind: type[R]) -> list[R]:
-        """Return the records of a kind, the newest of each key, in the order of first writing."""
+        """Return the records of a kind, the latest of each key, in order of first writing."""
         if kind is VerdictRecord:
             found = {r.key: r for r in self._read(verdicts=True) if isinstance(r, kind)}
             return list(found.values())
@@ -57,7 +57,7 @@ class Store:
         return record if isinstance(record, kind) else None
 
     def current(self, kind: type[R]) -> list[R]:
-        """Return the cells, scores or timings that belong to the last run's settings."""
+        """Return the records of a kind that belong to the settings of the last run."""
         runs = self.of(RunRecord)
         wanted = set(runs[-1].wanted) if runs else self._keys
         return [record for record in self.of(kind) if record.key in wanted]
@@ -93,10 +93,10 @@ class Store:
         return Suite.model_validate(runs[-1].suite)
 
     def add(self, *records: Record) -> None:
-        """Append records; a half-written last line is overwritten.
+        """Append records, over a half-written last line if there is one.
 
-        A killed process loses none of them. Verdicts, of which there may be thousands a second,
-        are left to the system to write to the disk; all others are there on return.
+        They survive a killed process. All are synced to the disk on return but verdicts, of
+        which there may be thousands a second.
 
         Raises:
             AdakdError: the disk is full or the folder cannot be written.
@@ -129,9 +129,9 @@ class Store:
             self._with_texts[record.answers] = record.key
 
     def _read(self, verdicts: bool) -> Iterator[Record]:
-        """Yield the verdicts, or all other records."""
+        """Yield either the verdicts or all other records."""
         content = self.file.read_bytes() if self.file.exists() else b""
-        self._end = content.rfind(b"\n") + 1  # killed while writing: that part is done again
+        self._end = content.rfind(b"\n") + 1  # killed while writing: that work is done again
         for number, line in enumerate(content[: self._end].splitlines(), start=1):
             if (_VERDICT in line) is not verdicts:
                 continue
@@ -148,10 +148,10 @@ class Store:
 
 
 def locked(folder: Path) -> FileLock:
-    """Return the held lock of a run folder; released on exit of its ``with``, or by a crash.
+    """Acquire and return the lock of a run folder; released by its ``with``, or by a crash.
 
     Raises:
-        AdakdError: another process works in this folder, or it cannot be written.
+        AdakdError: another process uses this folder, or it cannot be written.
     """
     lock = FileLock(folder / ".lock")
     try:

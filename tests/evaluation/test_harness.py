@@ -230,7 +230,7 @@ def test_an_unknown_task_is_named(bench) -> None:
 
 @pytest.mark.slow
 def test_tasks_without_a_network(bench) -> None:
-    with pytest.raises(AdakdError, match=r"the data of 'arc_easy' cannot be had"):
+    with pytest.raises(AdakdError, match=r"the data of 'arc_easy' cannot be loaded"):
         bench({"evaluation.tasks": ["arc_easy"]}).score("arc_easy")
 
 
