@@ -28,8 +28,10 @@ def rouge_l(prediction: str, references: Sequence[str]) -> float | None:
         `ROUGE: A Package for Automatic Evaluation of Summaries
         <https://aclanthology.org/W04-1013>`_, 2004; equal to the package rouge-score to the bit.
     """
+    if not references:
+        return None
     stems = _stems(prediction)
-    return max((f_measure(stems, _stems(reference)) for reference in references), default=None)
+    return max(f_measure(stems, _stems(reference)) for reference in references)
 
 
 def f_measure(prediction: tuple[int, ...], reference: tuple[int, ...]) -> float:

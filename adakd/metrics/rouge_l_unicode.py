@@ -22,8 +22,10 @@ def rouge_l_unicode(prediction: str, references: Sequence[str]) -> float | None:
         <https://aclanthology.org/W04-1013>`_, 2004; characters as in `LCSTS: A Large Scale Chinese
         Short Text Summarization Dataset <https://aclanthology.org/D15-1229>`_, 2015.
     """
+    if not references:
+        return None
     stems = _stems(prediction)
-    return max((f_measure(stems, _stems(reference)) for reference in references), default=None)
+    return max(f_measure(stems, _stems(reference)) for reference in references)
 
 
 @lru_cache(maxsize=1 << 14)

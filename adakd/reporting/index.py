@@ -37,8 +37,8 @@ class Method:
         return method_name(self.role, self.divergence, self.arm, self.longer)
 
 
-Place = tuple[Method, int, tuple[str, str]]
-"""Method, training seed and column (task and metric) of a score."""
+Scores = dict[tuple[Method, int, tuple[str, str]], tuple[ScoreRecord, ...]]
+"""Scores by method, training seed and column (task and metric): one for each sampling seed."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Index:
     """The columns of the tables: a task with several metrics has several."""
     expected: tuple[tuple[Method, int], ...]
     trainings: dict[tuple[Method, int], TrainingRecord] = field(default_factory=dict)
-    scores: dict[Place, tuple[ScoreRecord, ...]] = field(default_factory=dict)
+    scores: Scores = field(default_factory=dict)
     cells: frozenset[str] = frozenset()
     """The keys of the cells that count."""
     superseded: int = 0
@@ -187,13 +187,9 @@ def _answers_to(scored: TaskRecord, asked: TaskRecord) -> bool:
     return scored.name == asked.name and asked.metric in ("", scored.metric)
 
 
-def _by_column(
-    records: Iterable[ScoreRecord],
-) -> dict[Place, tuple[ScoreRecord, ...]]:
-    """Group scores by cell, task and metric: one for each sampling seed."""
-    found: dict[Place, tuple[ScoreRecord, ...]] = {}
+def _by_column(records: Iterable[ScoreRecord]) -> Scores:
+    found: Scores = {}
     for record in records:
-        column = (record.task, record.metric)
-        place = (Method.of(record.cell), record.cell.seed, column)
+        place = (Method.of(record.cell), record.cell.seed, (record.task, record.metric))
         found[place] = (*found.get(place, ()), record)
     return found

@@ -139,8 +139,11 @@ def _absent(
         for seed in index.seeds:
             if reason := index.failure(method, seed):
                 return replace(row, word="failed", note=f"{method}, seed {seed}: {reason}")
-    seeds = index.seeds if task else ()
-    scored = [m for m in (on, off) if any((m, s, task.key) in index.scores for s in seeds if task)]
+    scored = [
+        method
+        for method in (on, off)
+        if task and any((method, seed, task.key) in index.scores for seed in index.seeds)
+    ]
     if len(scored) == 2:
         return replace(row, note="the task gives no value for single items: nothing to pair")
     return replace(row, note="not scored in both arms")
