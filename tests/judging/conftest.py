@@ -27,6 +27,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     hang: bool = False
+    drop: bool = False
+    """Whether the connection closes without a response."""
     cut: bool = False
     """Whether the connection closes in the middle of the body."""
     drip: bool = False
@@ -120,6 +122,9 @@ class Handler(BaseHTTPRequestHandler):
             server.closing.wait(5)
         with server.lock:
             server.under_way -= 1
+        if reply.drop:
+            self.close_connection = True
+            return
         self.send(reply)
 
     def send(self, reply: Reply) -> None:

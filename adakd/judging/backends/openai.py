@@ -1,4 +1,4 @@
-"""A judge behind any OpenAI-compatible server, hosted or on this machine."""
+"""Judges behind any OpenAI-compatible server, hosted or local."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,21 +9,21 @@ from adakd.judging.base import Session, judge_backend
 
 @judge_backend("openai")
 class OpenAI(OpenAISettings):
-    """Shows a chat model the instruction, the references and one or both answers."""
+    """Asks a chat model, which sees the instruction, the references and one or both answers."""
 
     @asynccontextmanager
     async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
-        """Connect, and find out how the server gives verdicts, unless that is known.
+        """Connect, and find the mode of the server's verdicts unless it is known.
 
-        A wrong address, key or model is known at once.
+        Fails at once on a wrong address, key or model.
 
         Raises:
-            JudgeError: the key is missing, or the server does not answer as it should.
+            JudgeError: the key is missing, or the server cannot be used.
         """
-        # an HTTP client takes its time to import, and loading a judge needs none
+        # importing an HTTP client is slow, and loading a judge needs none
         from adakd.judging.backends.openai_calls import connect
         from adakd.judging.backends.openai_modes import find_mode
 
         async with connect(self) as calls:
-            how = await find_mode(calls, self, mode)
-            yield Session(calls.asking(how), how)
+            verdict_mode = await find_mode(calls, self, mode)
+            yield Session(calls.asker(verdict_mode), verdict_mode)

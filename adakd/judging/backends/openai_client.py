@@ -1,4 +1,8 @@
-"""The HTTP client of a chat judge; imported when a judging starts, since openai takes a second."""
+"""The HTTP client of an OpenAI-compatible judge.
+
+Imported only when a judging starts, since importing openai takes a second. The client is openai's
+own, on aiohttp: MEASURED
+"""
 
 import asyncio
 from ipaddress import ip_address
@@ -13,8 +17,7 @@ from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from adakd.judging.backends.openai_settings import OpenAISettings
 
 _CONNECT = 10.0
-_CONNECTIONS = 100
-"""As many as the transport allows by itself."""
+"""Seconds to connect, at most."""
 
 
 class _Message(BaseModel):
@@ -23,7 +26,7 @@ class _Message(BaseModel):
 
 
 class CompletionChoice(BaseModel):
-    """The one text of a completion."""
+    """The only choice of a chat completion."""
 
     message: _Message
     finish_reason: str | None = None
@@ -31,7 +34,7 @@ class CompletionChoice(BaseModel):
 
 
 class Usage(BaseModel):
-    """Tokens, as chat completions and as typed decisions call them."""
+    """Token counts, under their names in chat completions and in typed decisions."""
 
     prompt: int | None = Field(None, validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
     completion: int | None = Field(
@@ -40,28 +43,27 @@ class Usage(BaseModel):
 
 
 class Completion(BaseModel):
-    """What is read of a chat completion; our own model, since the client's checks nothing."""
+    """The fields used of a chat completion; openai's own model validates nothing."""
 
     choices: list[CompletionChoice] = Field(min_length=1)
     usage: Usage | None = None
 
 
 class Decisions(BaseModel):
-    """What is read of the reply to typed questions."""
+    """The fields used of a reply to typed questions."""
 
     answers: dict[str, Any]
     usage: Usage | None = None
 
 
-class Unreadable(httpx2.RemoteProtocolError):
-    """A reply that is neither: an error page, broken JSON; its message is that text."""
+class UnreadableReply(httpx2.RemoteProtocolError):
+    """A successful response that is neither: an error page or broken JSON; holds its text."""
 
 
-class Service(openai.AsyncOpenAI):
-    """Sends what a judge needs and no more.
+class JudgeClient(openai.AsyncOpenAI):
+    """openai's client with only the headers that a judge needs.
 
-    The many headers by default tell of this machine and of its user's account, and copying them
-    from layer to layer takes a fifth of a request's time.
+    The default headers describe this machine and the user's account.
     """
 
     @property
@@ -71,67 +73,48 @@ class Service(openai.AsyncOpenAI):
         return {"Accept": json, "Content-Type": json, "User-Agent": "adakd", **self.auth_headers}
 
 
-class Transport(httpx2.AsyncClient):
-    """What carries the service's requests: aiohttp, which takes half of httpx's time for one.
+class HttpClient(openai.DefaultAioHttpClient):
+    """openai's aiohttp client with a deadline for each attempt, which parses replies on arrival.
 
-    A try ends in time however slowly its reply drips, and a reply that cannot be read counts as
-    a broken connection, so that the service tries again as it does after any lost one.
+    An attempt ends at the deadline even if its reply keeps trickling in. A reply that cannot be
+    parsed counts as a broken connection, so that openai's client tries again.
     """
 
-    def __init__(self, chat: OpenAISettings) -> None:
-        self._deadline = chat.timeout
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0),  # as many as there are calls under way
-            timeout=aiohttp.ClientTimeout(sock_connect=min(chat.timeout, _CONNECT)),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            # a proxy set for the outside world cannot reach a server on this machine
-            trust_env=not _on_this_machine(chat),
-        )
-        self._urls: dict[str, httpx2.URL] = {}
-        super().__init__(base_url=chat.base_url)
-
-    def build_request(self, method: str, url: Any, **parts: Any) -> httpx2.Request:
-        """Return a request of what the service gives: this client adds nothing of its own."""
-        if url not in self._urls:
-            self._urls[url] = httpx2.URL(url)
-        return httpx2.Request(
-            method, self._urls[url], headers=parts["headers"], content=parts.get("content")
+    def __init__(self, settings: OpenAISettings) -> None:
+        self._deadline = settings.timeout
+        super().__init__(
+            timeout=httpx2.Timeout(settings.timeout, connect=min(settings.timeout, _CONNECT)),
+            limits=httpx2.Limits(max_connections=settings.concurrency),
+            follow_redirects=False,  # a redirect could send the key elsewhere
+            # a proxy for the outside world cannot reach a server on this machine
+            trust_env=not _is_loopback(settings.base_url),
         )
 
-    async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
-        """Return a response with all of its body; that of a good one is read already."""
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request and read the whole response; a success has its parsed ``reply``."""
         try:
-            async with (
-                asyncio.timeout(self._deadline),
-                self._session.request(
-                    request.method,
-                    str(request.url),
-                    headers=request.headers,
-                    data=request.content,
-                    allow_redirects=False,
-                ) as answer,
-            ):
-                content = await answer.read()
+            async with asyncio.timeout(self._deadline):
+                response = await super().send(request, **options)
         except TimeoutError:
-            raise httpx2.ReadTimeout("the reply went on", request=request) from None
-        except aiohttp.ClientConnectorError as error:
-            raise httpx2.ConnectError(str(error), request=request) from None
-        except (aiohttp.ClientError, OSError) as error:
-            raise httpx2.RemoteProtocolError(str(error), request=request) from None
-        response = httpx2.Response(
-            answer.status, headers=answer.headers, content=content, request=request
-        )
+            raise httpx2.ReadTimeout("no reply before the deadline", request=request) from None
+        except (httpx2.ConnectTimeout, aiohttp.ClientError, OSError) as error:
+            raise _connection_error(error, request) from None
         if response.is_success:
-            response.extensions["reply"] = _reply(response)
+            response.extensions["reply"] = _parse(response)
         return response
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._session.close()
-        await super().aclose()
+
+def _connection_error(error: Exception, request: httpx2.Request) -> Exception:
+    """Name a lost connection as such: openai's transport reports some as timeouts."""
+    cause = error.__cause__ if isinstance(error, httpx2.ConnectTimeout) else error
+    if isinstance(cause, TimeoutError):
+        return error
+    if isinstance(cause, aiohttp.ClientConnectorError):
+        return httpx2.ConnectError(str(cause), request=request)
+    return httpx2.RemoteProtocolError(str(cause), request=request)
 
 
-def _reply(response: httpx2.Response) -> Completion | Decisions:
+def _parse(response: httpx2.Response) -> Completion | Decisions:
     kind: type[Completion | Decisions] = Completion
     if response.request.url.path.endswith("/systemone"):
         kind = Decisions
@@ -139,11 +122,11 @@ def _reply(response: httpx2.Response) -> Completion | Decisions:
         return kind.model_validate_json(response.content)
     except ValidationError:
         text = response.content.decode(errors="replace")
-        raise Unreadable(text, request=response.request) from None
+        raise UnreadableReply(text, request=response.request) from None
 
 
-def _on_this_machine(chat: OpenAISettings) -> bool:
-    host = urlsplit(chat.base_url).hostname or ""
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Finds out how a server gives verdicts: its replies tell, not its promises."""
+"""Find the best mode that a server supports, from its replies and not its documentation."""
 
 from collections.abc import Sequence
 from typing import get_args
@@ -9,65 +9,65 @@ from adakd.judging.backends.openai_calls import Calls
 from adakd.judging.backends.openai_client import Decisions
 from adakd.judging.backends.openai_settings import Mode, OpenAISettings
 
-_NOT_THERE = {400, 404, 405, 415, 422, 500, 501}
-"""How servers refuse what they do not know; all else concerns the server as such."""
+_UNSUPPORTED = {400, 404, 405, 415, 422, 500, 501}
+"""Statuses of unknown features; all others concern the server as a whole."""
 
 
-async def find_mode(calls: Calls, chat: OpenAISettings, known: str | None) -> Mode:
-    """Return the mode to ask in: the one known, or the best that the server shows.
+async def find_mode(calls: Calls, settings: OpenAISettings, known: str | None) -> Mode:
+    """Return the known mode, or the best one that the server supports.
 
     Args:
         calls: to the server.
-        chat: the judge file's settings; a mode that it names is not looked for.
-        known: the mode that an earlier session of the same run found.
+        settings: of the judge file; a mode set there is not searched for.
+        known: the mode found by an earlier session of the same run.
 
     Raises:
-        JudgeError: the judge cannot be asked; says which field to mend.
+        JudgeError: the judge cannot be asked; names the field to fix.
     """
-    mode = _known(chat.modes, known)
+    mode = _known(settings.modes, known)
     if mode is not None:
         await calls.check(mode)
         return mode
-    for mode in chat.modes:
-        if mode != "text" and (shown := await _shown(calls, chat, mode)):
-            return shown
+    for mode in settings.modes:
+        if mode != "text" and (found := await _supported(calls, settings, mode)):
+            return found
     await calls.check("text")
     return "text"
 
 
 def _known(modes: Sequence[Mode], known: str | None) -> Mode | None:
-    """Return the mode that need not be looked for: the only one, or the one found before."""
+    """Return the mode that needs no search: the only one, or the one found before."""
     if len(modes) == 1:
         return modes[0]
     return next((mode for mode in modes if mode == known), None)
 
 
-async def _shown(calls: Calls, chat: OpenAISettings, mode: Mode) -> Mode | None:
-    """Return the mode that a reply shows; where the server is in trouble, it is waited for."""
+async def _supported(calls: Calls, settings: OpenAISettings, mode: Mode) -> Mode | None:
+    """Return the mode that a reply proves; wait for the server if it is in trouble."""
     try:
-        return await _tried(calls, chat, mode)
+        return await _attempt(calls, settings, mode)
     except openai.OpenAIError as error:
-        if getattr(error, "status_code", None) in _NOT_THERE:
+        if getattr(error, "status_code", None) in _UNSUPPORTED:
             return None
     await calls.check("text")
     try:
-        return await _tried(calls, chat, mode)
+        return await _attempt(calls, settings, mode)
     except openai.OpenAIError:
-        return None  # texts are answered, this is not
+        return None  # it answers text requests, but not this
 
 
-async def _tried(calls: Calls, chat: OpenAISettings, mode: Mode) -> Mode | None:
-    """Ask once: a refusal is an answer, and not worth the patience of a real question."""
-    reply = await calls.send(chat.hello(mode), retries=0)
+async def _attempt(calls: Calls, settings: OpenAISettings, mode: Mode) -> Mode | None:
+    """Ask once, without retries: a refusal is an answer too."""
+    reply = await calls.send(settings.hello(mode), retries=0)
     if calls.read(reply, mode).choice == "failed":
         return None
-    if isinstance(reply, Decisions) or chat.reader.likely(reply.choices[0].logprobs):
+    if isinstance(reply, Decisions) or settings.reader.likely(reply.choices[0].logprobs):
         return mode
-    return _PLAIN[mode]
+    return _WITHOUT_LOGPROBS[mode]
 
 
-_PLAIN: dict[Mode, Mode] = {mode: mode for mode in get_args(Mode)} | {
+_WITHOUT_LOGPROBS: dict[Mode, Mode] = {mode: mode for mode in get_args(Mode)} | {
     "json_schema+logprobs": "json_schema",
     "json_object+logprobs": "json_object",
 }
-"""What is left of a mode where the server ignores the wish for logprobs."""
+"""The mode that remains if the server ignores the request for logprobs."""

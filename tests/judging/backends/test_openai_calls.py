@@ -28,6 +28,7 @@ BROKEN = [
     {"body": '{"error": {"message": "busy"}}', "status": 500, "headers": SOON},
     {"body": "", "status": 503, "headers": SOON},
     {"body": "", "hang": True},
+    {"body": "", "drop": True},
     {"body": '{"choices": [', "cut": True},
     {"body": '{"choices": [', "drip": True},
     {"body": "{not json"},
@@ -66,7 +67,8 @@ def test_a_call_that_keeps_failing_is_a_failed_verdict_and_the_next_is_asked(
         ({"body": "", "hang": True}, "did not answer within 0.3 s"),
         ({"body": "{", "drip": True}, "did not answer within 0.3 s"),
         ({"body": "{", "cut": True}, "the connection to http://127.0.0.1"),
-        ({"body": "{not json"}, "sends no verdict but: {not json"),
+        ({"body": "", "drop": True}, "the connection to http://127.0.0.1"),
+        ({"body": "{not json"}, "does not send a verdict but: {not json"),
         ({"body": "<html>Sign in</html>", "content_type": "text/html"}, "but: <html>Sign in"),
     ],
 )
@@ -156,12 +158,12 @@ def test_a_server_that_is_only_slow_with_questions_keeps_its_say(server, ask) ->
     assert len(server.questions) == 9
 
 
-def test_an_item_that_the_prompt_does_not_bear_fails_alone(server, ask, tmp_path) -> None:
+def test_an_item_that_the_prompt_cannot_handle_fails_alone(server, ask, tmp_path) -> None:
     own = tmp_path / "own.j2"
     own.write_text("begin instruction {{ first }} {{ 1 / (first | length - 4) }}", encoding="utf-8")
     verdicts = ask(Question(ITEM, "four", "x"), Question(ITEM, "three", "x"), prompt=own)
     assert [v.choice for v in verdicts] == ["failed", "tie"]
-    assert "prompt: it does not bear this item (ZeroDivisionError" in verdicts[0].reason
+    assert "prompt: the template fails on this item (ZeroDivisionError" in verdicts[0].reason
 
 
 def test_half_a_character_can_be_asked_about(server, ask) -> None:
@@ -253,7 +255,7 @@ def test_an_unreachable_server_is_told_before_the_first_question(ask) -> None:
     ],
 )
 @pytest.mark.parametrize("mode", ["text", "auto"])
-def test_a_refusal_names_the_field_to_mend(server, ask, status, field, mode) -> None:
+def test_a_refusal_names_the_field_to_fix(server, ask, status, field, mode) -> None:
     server.hello = lambda: server.reply('{"error": "no"}', status)
     with pytest.raises(JudgeError, match=rf"^{field} \("):
         ask(GOOD_FIRST, retries=0, mode=mode)
@@ -267,7 +269,7 @@ def test_typed_decisions_that_are_not_offered_are_told(ask) -> None:
 
 def test_an_address_of_something_else_is_told(server, ask) -> None:
     server.hello = lambda: server.reply("<html>Hello</html>", content_type="text/html")
-    with pytest.raises(JudgeError, match=r"^base_url \(.*sends no verdict but: <html>"):
+    with pytest.raises(JudgeError, match=r"^base_url \(.*does not send a verdict but: <html>"):
         ask(GOOD_FIRST, retries=0)
 
 
