@@ -1,4 +1,4 @@
-"""What a run tells its caller while it works; the command line shows it as bars."""
+"""Progress reports of a run; the command line shows them as bars."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,42 +14,42 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 
 Show = Callable[..., None]
-"""``show(done)`` or ``show(done, total)``: how much of a stage is done by now."""
+"""``show(done)`` or ``show(done, total)``: report how many parts of a stage are done."""
 
 
 class Progress(Protocol):
     """Receives the stages of a run."""
 
     def stage(self, title: str, total: int) -> AbstractContextManager[Show]:
-        """Open a stage of `total` parts; the block gets what to call as they are done."""
+        """Open a stage of `total` parts; yields the function that reports finished parts."""
         ...
 
     def note(self, text: str) -> None:
-        """Say one line."""
+        """Report one line of text."""
         ...
 
 
 class Silent:
-    """Shows nothing: the default of the Python functions."""
+    """Discards all reports: the default of the Python functions."""
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Show]:
-        """Show nothing."""
+        """Discard the reports of a stage."""
         yield lambda done, total=None: None
 
     def note(self, text: str) -> None:
-        """Say nothing."""
+        """Discard the line."""
 
 
 class Live:
-    """One bar a stage with the time left on a terminal; one line a stage elsewhere."""
+    """Shows a bar with the time left per stage on a terminal, and a line per stage elsewhere."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Show]:
-        """Show a bar until the block ends, then its title as a finished line."""
+        """Show a bar until the block ends, then the title with the elapsed time."""
         bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),

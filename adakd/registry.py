@@ -1,6 +1,6 @@
-"""Named parts: what a suite file may call by name, built in or from a plug-in.
+"""Registries of named components, built in or from a plug-in.
 
-A part is a function or a class. Its keyword-only parameters are its settings: a suite may set
+A component is a function or a class. Its keyword-only parameters are its settings: a suite may set
 them, and they are checked against the signature (name, type, bounds) before anything runs.
 """
 
@@ -24,18 +24,18 @@ ENTRY_POINT_GROUP = "adakd.plugins"
 
 
 class Ours:
-    """Marks a setting, ``Annotated[float, Ours]``, for whose value no paper is the source."""
+    """Marks a setting, ``Annotated[float, Ours]``, whose default comes from no paper."""
 
 
 class Spec(BaseModel):
-    """A part by name with its settings: ``reverse_kl`` or ``{name: skew_reverse_kl, lam: 0.2}``."""
+    """A component with settings: ``reverse_kl`` or ``{name: skew_reverse_kl, lam: 0.2}``."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
     name: str
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings given beside the name."""
+        """The settings given with the name."""
         return dict(self.model_extra or {})
 
     def __str__(self) -> str:
@@ -45,16 +45,16 @@ class Spec(BaseModel):
 
 
 def named(value: Any) -> Any:
-    """Return a plain name as the mapping that a model with a ``name`` field takes."""
+    """Convert a bare name to the mapping for a model with a ``name`` field."""
     return {"name": value} if isinstance(value, str) else value
 
 
 PartSpec = Annotated[Spec, BeforeValidator(named)]
-"""A :class:`Spec` in settings and suite files, where a plain name is enough."""
+"""A :class:`Spec` in settings and suite files, where a bare name suffices."""
 
 
 class Registry(Mapping[str, Part], Generic[Part]):
-    """Parts of one kind by name; used as the decorator that adds them.
+    """Components of one kind by name; also the decorator that registers them.
 
     >>> divergence = Registry("divergence")
     >>> @divergence("forward_kl")
@@ -66,11 +66,11 @@ class Registry(Mapping[str, Part], Generic[Part]):
         self._parts: dict[str, Part] = {}
 
     def __call__(self, name: str) -> Callable[[P], P]:
-        """Return a decorator that registers a part under `name`; a taken name is an error."""
+        """Return a decorator that registers a component as `name`; a duplicate is an error."""
 
         def register(part: P) -> P:
             if name in self._parts:
-                raise AdakdError(f"{self.kind} {name!r} is registered already: choose another name")
+                raise AdakdError(f"{self.kind} {name!r} is already registered: choose another name")
             self._parts[name] = part  # type: ignore[assignment]  # P keeps the part's own type
             return part
 
@@ -88,19 +88,19 @@ class Registry(Mapping[str, Part], Generic[Part]):
         return len(self._parts)
 
     def settings(self, name: str) -> type[BaseModel]:
-        """Return the model of the settings that the part `name` takes, from its signature."""
+        """Return the model of the settings of `name`, derived from its signature."""
         return _settings_model(self[name], name)
 
     def ours(self, name: str) -> tuple[str, ...]:
-        """Return the settings of the part `name` that are marked as :class:`Ours`."""
+        """Return the settings of `name` that are marked as :class:`Ours`."""
         fields = self.settings(name).model_fields
         return tuple(key for key, field in fields.items() if Ours in field.metadata)
 
     def resolve(self, spec: Spec) -> dict[str, Any]:
-        """Return every setting of `spec`, defaults filled in.
+        """Return all settings of `spec`, with defaults filled in.
 
         Raises:
-            AdakdError: an unknown name, a setting that the part does not take, or a wrong value.
+            AdakdError: an unknown name, an unknown setting, or an invalid value.
         """
         model = self.settings(spec.name)
         unknown = [key for key in spec.settings if key not in model.model_fields]
@@ -116,7 +116,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         return {key: getattr(checked, key) for key in model.model_fields}
 
     def build(self, spec: Spec) -> Any:
-        """Return the part of `spec` with its settings bound: an instance, or a partial function."""
+        """Build the component of `spec`: an instance, or a function with bound settings."""
         part, settings = self[spec.name], self.resolve(spec)
         if isinstance(part, type):
             return part(**settings)
@@ -131,7 +131,7 @@ def _settings_model(part: Any, name: str) -> type[BaseModel]:
     if isinstance(part, type):
         owner = next(vars(of)["__init__"] for of in part.__mro__ if "__init__" in vars(of))
     wanted = inspect.get_annotations(owner)
-    # Only the settings' annotations are evaluated: tensors may be named under TYPE_CHECKING alone.
+    # Evaluate only the annotations of settings: others may be imported under TYPE_CHECKING only.
     hints = get_type_hints(
         type(name, (), {"__annotations__": {p.name: wanted.get(p.name, Any) for p in keywords}}),
         globalns=getattr(owner, "__globals__", {}),
@@ -147,7 +147,7 @@ def load_plugins(files: tuple[Path, ...] = ()) -> None:
     """Import every installed plug-in (entry-point group ``adakd.plugins``), then `files`.
 
     Raises:
-        AdakdError: a file that is missing or that fails to import.
+        AdakdError: a file is missing or fails to import.
     """
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         entry_point.load()
@@ -160,7 +160,7 @@ def _import_file(path: Path) -> None:
     if name in sys.modules:
         return
     if not path.is_file():
-        raise AdakdError(f"plug-in {path}: no such file; mend `plugins:` in the suite")
+        raise AdakdError(f"plug-in {path}: no such file; fix `plugins:` in the suite")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise AdakdError(f"plug-in {path}: not a Python file")

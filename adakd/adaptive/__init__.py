@@ -1,17 +1,17 @@
-"""Token-adaptive methods: which tokens of a batch are trained on, and at which temperature.
+"""Token-adaptive methods: select, weight and temper the tokens of a batch.
 
-They wrap any divergence and know none by name. Importing this package imports no torch.
+They wrap any divergence and depend on none. Importing this package does not import torch.
 """
 
 from adakd.adaptive import indicators
 from adakd.adaptive.adakd import AdaKD
 from adakd.adaptive.base import (
     Adaptive,
-    Changing,
     Focus,
     Indicator,
     Match,
     Scheduled,
+    Stateful,
     Temperature,
     TokenSelection,
     Transform,
@@ -31,7 +31,6 @@ __all__ = [
     "LATF",
     "AdaKD",
     "Adaptive",
-    "Changing",
     "Cosine",
     "FixedRatio",
     "FixedTemperature",
@@ -41,6 +40,7 @@ __all__ = [
     "Match",
     "Scheduled",
     "Standardised",
+    "Stateful",
     "Temperature",
     "TokenSelection",
     "Transform",

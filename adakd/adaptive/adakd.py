@@ -1,4 +1,4 @@
-"""AdaKD: keep the hardest tokens, and give each the temperature that its difficulty asks for."""
+"""AdaKD: select the hardest tokens and set each temperature by the token's difficulty."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _known_to(registry: Registry[Any]) -> AfterValidator:
-    """Return a check of nested specs: the name and settings are known, defaults are filled in."""
+    """Return a validator of nested specs that checks names and settings and fills in defaults."""
     return AfterValidator(lambda spec: Spec(name=spec.name, **registry.resolve(spec)))
 
 
@@ -31,18 +31,18 @@ HELLINGER, LATF, IDTS = Spec(name="hellinger"), Spec(name="latf"), Spec(name="id
 class AdaKD(Adaptive):
     r"""Token-adaptive distillation around any divergence.
 
-    Of the N counted tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are kept,
-    each at its own temperature :math:`\tau_i`; the loss is the mean over the kept tokens of
+    Of the N valid tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are selected,
+    each at its own temperature :math:`\tau_i`; the loss is the mean over the selected tokens of
     :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`.
 
     Args:
-        indicator: how hard a token is; Hellinger distance by default.
-        focus: the share :math:`r` of tokens kept; LATF by default, ``fixed`` keeps all.
-        temperature: of each kept token; IDTS by default, ``fixed`` leaves them at 1, ``ctkd``
-            learns one, ``zscore`` standardises the logits.
+        indicator: difficulty of a token; the Hellinger distance by default.
+        focus: share :math:`r` of selected tokens; LATF by default, ``fixed`` selects all.
+        temperature: temperature of each selected token; IDTS by default, ``fixed`` sets it to 1,
+            ``ctkd`` learns one, ``zscore`` standardises the logits.
 
     Raises:
-        AdakdError: an unknown piece, or a setting that it does not take.
+        AdakdError: an unknown component, or a setting that it does not take.
 
     References:
         `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
@@ -60,13 +60,13 @@ class AdaKD(Adaptive):
         self.temperature: base.Temperature = base.temperature.build(temperature)
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
-        """Return how hard each token of a block is."""
+        """Return the difficulty of each token of a block."""
         return self.indicator(student, teacher, labels)
 
     def select(self, scores: "Tensor") -> TokenSelection:
-        """Choose the tokens of a batch and their temperatures by how hard each one is, ``(N,)``."""
+        """Select the hardest tokens of a batch, and their temperatures, by difficulty ``(N,)``."""
         count = max(1, math.floor(len(scores) * self.focus.ratio))
-        # Stable, so that of equally hard tokens the same ones are kept on every machine.
+        # Stable, so that ties are broken the same way on every machine.
         hardest = scores.sort(descending=True, stable=True).indices[:count]
         positions = hardest.sort().values
         return TokenSelection(
@@ -78,28 +78,28 @@ class AdaKD(Adaptive):
 
     def begin(self, total_steps: int) -> None:
         """Prepare for a run of `total_steps` optimizer steps."""
-        for piece in self._pieces.values():
-            piece.begin(total_steps)
+        for component in self._components.values():
+            component.begin(total_steps)
 
     def update(self, loss: float) -> None:
-        """Take in the loss of an optimizer step, over all ranks."""
-        for piece in self._pieces.values():
-            piece.update(loss)
+        """Update with the loss of an optimizer step, averaged over all ranks."""
+        for component in self._components.values():
+            component.update(loss)
 
     def parameters(self) -> "Iterator[Parameter]":
-        """Yield what the pieces learn."""
-        for piece in self._pieces.values():
-            yield from piece.parameters()
+        """Yield the parameters of the components."""
+        for component in self._components.values():
+            yield from component.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of focus and temperature: nothing else changes during a run."""
-        return {name: piece.state_dict() for name, piece in self._pieces.items()}
+        """Return the state of focus and temperature, the only components with state."""
+        return {name: component.state_dict() for name, component in self._components.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
-        for name, piece in self._pieces.items():
-            piece.load_state_dict(state[name])
+        """Restore a saved state."""
+        for name, component in self._components.items():
+            component.load_state_dict(state[name])
 
     @property
-    def _pieces(self) -> dict[str, base.Changing]:
+    def _components(self) -> dict[str, base.Stateful]:
         return {"focus": self.focus, "temperature": self.temperature}

@@ -1,4 +1,4 @@
-"""What a token-adaptive method is made of, and the registries that name the pieces."""
+"""Interfaces and registries of token-adaptive methods and their components."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -11,58 +11,58 @@ if TYPE_CHECKING:
     from torch.nn import Parameter
 
 Transform = Callable[["Tensor"], "Tensor"]
-"""Of logits ``(B, V)``, row by row; differentiable."""
+"""A differentiable map of logits ``(B, V)``, row by row."""
 Match = Callable[["Tensor", "Tensor"], "Tensor"]
-"""Of the student's and the teacher's hidden states ``(K, d)`` to a loss a token, ``(K,)``."""
+"""Maps the student's and the teacher's hidden states ``(K, d)`` to a loss per token ``(K,)``."""
 
 
 @dataclass(frozen=True)
 class TokenSelection:
-    """What a method decides about the N counted tokens of a batch."""
+    """The K tokens selected among a batch's N valid tokens, and how they are trained on."""
 
     score: "Tensor"
     """Difficulty of every token, of shape ``(N,)``."""
     positions: "Tensor"
     """Positions of the K tokens to train on, ascending."""
     temperature: "Tensor | None" = None
-    """Temperature of every kept token, of shape ``(K,)``; None is 1 for all.
+    """Temperature of every selected token, of shape ``(K,)``; None for 1 everywhere.
 
-    One that requires a gradient is learned: it gets the whole derivative of the loss, through the
-    student's logits, the teacher's and the factor in front."""
+    A temperature that requires a gradient is learned: it receives the full derivative of the loss,
+    through the student's logits, the teacher's logits and the factor tau squared."""
     weight: "Tensor | None" = None
-    """Weight of every kept token, of shape ``(K,)``; None is 1 for all."""
+    """Weight of every selected token, of shape ``(K,)``; None for 1 everywhere."""
     transform: Transform | None = None
-    """What is done to both models' logits before they are divided by the temperature."""
+    """Transform of both models' logits before they are divided by the temperature."""
     match: Match | None = None
-    """A loss of the kept tokens' hidden states, added to that of their logits before the weight."""
+    """Loss on the selected tokens' hidden states, added to the divergence before weighting."""
 
 
-class Changing(Protocol):
-    """What a method and its pieces may do during a run; who inherits from this does nothing."""
+class Stateful(Protocol):
+    """Hooks of a training run for a method and its components, with no-op defaults."""
 
     def begin(self, total_steps: int) -> None:
         """Prepare for a run of `total_steps` optimizer steps."""
         return
 
     def update(self, loss: float) -> None:
-        """Take in the loss of an optimizer step that was made, over all ranks."""
+        """Update with the loss of a completed optimizer step, averaged over all ranks."""
         return
 
     def parameters(self) -> "Iterable[Parameter]":
-        """Return what is learned along with the student, by its optimizer."""
+        """Return parameters that the student's optimizer also trains."""
         return ()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes during a run, learned weights included."""
+        """Return the state of a run, learned parameters included."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         return
 
 
-class Scheduled(Changing):
-    """Counts the optimizer steps of a run, for what goes by the share that is done."""
+class Scheduled(Stateful):
+    """Counts optimizer steps, for schedules over the share of the run that is done."""
 
     _total, _step = 1, 0
 
@@ -76,7 +76,7 @@ class Scheduled(Changing):
         self._total = max(1, total_steps)
 
     def update(self, loss: float) -> None:
-        """Count the step; the loss plays no part."""
+        """Count the step; the loss is ignored."""
         self._step = min(self._step + 1, self._total)
 
     def state_dict(self) -> dict[str, Any]:
@@ -84,60 +84,60 @@ class Scheduled(Changing):
         return {"step": self._step}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self._step = state["step"]
 
 
-class Adaptive(Changing, Protocol):
-    """A token-adaptive method: wraps any divergence, and never knows which.
+class Adaptive(Stateful, Protocol):
+    """A token-adaptive method, independent of the divergence it wraps.
 
-    It works in two steps, so that nobody has to hold both models' distributions for a whole batch:
-    scores of a few tokens at a time, then a choice by the scores of all.
+    It works in two steps, so that both models' distributions never have to be held for a whole
+    batch: it scores a few tokens at a time, then selects by the scores of all.
     """
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
-        """Return a score a token of a block, ``(B,)``, or several, ``(B, S)``.
+        """Return one score per token of a block, ``(B,)``, or several, ``(B, S)``.
 
-        What is given are detached log-probabilities ``(B, V)`` at temperature 1, and labels.
+        `student` and `teacher` are detached log-probabilities ``(B, V)`` at temperature 1.
         """
         ...
 
     def select(self, scores: "Tensor", /) -> TokenSelection:
-        """Choose among all N tokens of a batch by their scores, ``(N,)`` or ``(N, S)``."""
+        """Select among all N valid tokens of a batch by their scores, ``(N,)`` or ``(N, S)``."""
         ...
 
     def connect(self, student_width: int, teacher_width: int) -> None:
-        """Make what links hidden states of these widths, before anything is learned."""
+        """Create the parameters that link hidden states of these widths, before training."""
         return
 
 
 class Indicator(Protocol):
-    """How hard each token is: the higher, the sooner it is kept; never below 0."""
+    """Difficulty of each token, at least 0: harder tokens are selected first."""
 
     def __call__(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
         """Return scores ``(N,)`` for log-probabilities ``(N, V)`` and labels ``(N,)``."""
         ...
 
 
-class Focus(Changing, Protocol):
-    """Which share of the tokens is kept, from step to step."""
+class Focus(Stateful, Protocol):
+    """Share of the tokens that is selected, from step to step."""
 
     @property
     def ratio(self) -> float:
-        """The share of the hardest tokens to keep, above 0 and at most 1."""
+        """The share of tokens to select, the hardest first; above 0 and at most 1."""
         ...
 
 
-class Temperature(Changing, Protocol):
-    """The temperature of each kept token, from its difficulty, and what comes before it."""
+class Temperature(Stateful, Protocol):
+    """Temperature of each selected token, and an optional transform of the logits before it."""
 
     @property
     def transform(self) -> Transform | None:
-        """What is done to both models' logits before they are divided by the temperature."""
+        """Transform of both models' logits before the temperature; None for no transform."""
         return None
 
     def __call__(self, scores: "Tensor", /) -> "Tensor | None":
-        """Return temperatures ``(K,)`` for the kept scores ``(K,)``; None is 1 for all."""
+        """Return temperatures ``(K,)`` for the selected scores ``(K,)``; None for 1 everywhere."""
         ...
 
 

@@ -1,19 +1,19 @@
-"""Which share of the hardest tokens is kept: driven by the loss, by a schedule, or fixed."""
+"""Share of tokens that is selected: driven by the loss, by a schedule, or fixed."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-from adakd.adaptive.base import Changing, Scheduled, focus
+from adakd.adaptive.base import Scheduled, Stateful, focus
 from adakd.config.numbers import Fraction, Share
 
 
 @focus("latf")
-class LATF(Changing):
-    r"""Loss-driven adaptive token focusing: keep fewer tokens while the loss falls.
+class LATF(Stateful):
+    r"""Loss-driven adaptive token focusing: select fewer tokens while the loss falls.
 
     After each optimizer step the loss enters a moving average
-    :math:`L_t = \beta L_{t-1} + (1 - \beta)\, loss_t`. All tokens are kept through the warm-up;
+    :math:`L_t = \beta L_{t-1} + (1 - \beta)\, loss_t`. All tokens are selected in the warm-up;
     the first step after it sets the reference :math:`L_{ref} = L_t`. From then on
 
     .. math::
@@ -22,14 +22,14 @@ class LATF(Changing):
         \min(1, r (1 + \delta)) & L_t > L_{ref} (1 + \epsilon)
         \end{cases}
 
-    and either change sets :math:`L_{ref} \leftarrow L_t`.
+    and either case sets :math:`L_{ref} \leftarrow L_t`.
 
     Args:
-        warmup: share of all steps in which every token is kept.
+        warmup: share of all steps in which every token is selected.
         beta: decay :math:`\beta` of the moving average.
         eps: relative change :math:`\epsilon` of the loss that moves the ratio.
         delta: relative change :math:`\delta` of the ratio.
-        floor: the least ratio; from the official code, the paper has none.
+        floor: smallest ratio; from the reference implementation, the paper has none.
 
     References:
         `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
@@ -52,11 +52,11 @@ class LATF(Changing):
         self._step = 0
 
     def begin(self, total_steps: int) -> None:
-        """Turn the warm-up's share into steps, rounded."""
+        """Convert the warm-up's share to steps, rounded."""
         self._warmup_steps = round(self.warmup * total_steps)
 
     def update(self, loss: float) -> None:
-        """Move the ratio by the loss of a step."""
+        """Update the ratio with the loss of a step."""
         self._step += 1
         self.ema = loss if self.ema is None else self.beta * self.ema + (1 - self.beta) * loss
         if self._step <= self._warmup_steps:
@@ -69,7 +69,7 @@ class LATF(Changing):
             self.ratio, self._reference = min(1.0, self.ratio * (1 + self.delta)), self.ema
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the ratio, the moving average, its reference and the count of steps."""
+        """Return the ratio, the moving average, its reference and the step count."""
         return {
             "ratio": self.ratio,
             "ema": self.ema,
@@ -78,14 +78,14 @@ class LATF(Changing):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.ratio, self.ema = state["ratio"], state["ema"]
         self._reference, self._step = state["reference"], state["step"]
 
 
 @focus("fixed")
-class FixedRatio(Changing):
-    """Keep the same share in every step.
+class FixedRatio(Stateful):
+    """Select the same share of tokens in every step.
 
     Args:
         ratio: the share; 1 switches focusing off.
@@ -97,11 +97,11 @@ class FixedRatio(Changing):
 
 @focus("linear")
 class Linear(Scheduled):
-    """Move the share from `start` to `end` in a straight line over the run.
+    """Change the share linearly from `start` to `end` over the run.
 
     Args:
-        start: the share in the first step.
-        end: the share after the last.
+        start: share in the first step.
+        end: share after the last step.
     """
 
     def __init__(self, *, start: Fraction = 1.0, end: Fraction = 0.75) -> None:
@@ -109,24 +109,24 @@ class Linear(Scheduled):
 
     @property
     def ratio(self) -> float:
-        """The share in the coming step."""
-        return self.start + (self.end - self.start) * self._bend(self.progress)
+        """The share in the next step."""
+        return self.start + (self.end - self.start) * self._shape(self.progress)
 
-    def _bend(self, progress: float) -> float:
+    def _shape(self, progress: float) -> float:
         return progress
 
 
 @focus("cosine")
 class Cosine(Linear):
-    """Move the share from `start` to `end` along half a cosine over the run.
+    """Change the share along half a cosine from `start` to `end` over the run.
 
     Args:
-        start: the share in the first step.
-        end: the share after the last.
+        start: share in the first step.
+        end: share after the last step.
     """
 
     def __init__(self, *, start: Fraction = 1.0, end: Fraction = 0.75) -> None:
         super().__init__(start=start, end=end)
 
-    def _bend(self, progress: float) -> float:
+    def _shape(self, progress: float) -> float:
         return (1 - math.cos(math.pi * progress)) / 2

@@ -1,9 +1,9 @@
-r"""Difficulty indicators: a score a token from both models' log-probabilities.
+r"""Difficulty indicators: one score per token from both models' log-probabilities.
 
-Every one takes ``student`` and ``teacher``, log-probabilities :math:`\log q` and
+Each takes ``student`` and ``teacher``, log-probabilities :math:`\log q` and
 :math:`\log p` of shape ``(N, V)`` without gradient, and ``labels`` of shape ``(N,)``; it
 returns scores of shape ``(N,)``, higher for a harder token. Hellinger is AdaKD's own; the others
-are its ablations, as the official code defines them.
+are its ablations, as its reference implementation defines them.
 """
 
 from typing import TYPE_CHECKING, Annotated
@@ -77,15 +77,15 @@ def cross_entropy_entropy(student: "Tensor", teacher: "Tensor", labels: "Tensor"
 
 @indicator("least_confidence")
 def least_confidence(student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
-    r"""What the student leaves to all but its favourite, :math:`s = 1 - \max_v q_v`."""
+    r"""One minus the student's largest probability, :math:`s = 1 - \max_v q_v`."""
     return 1 - student.amax(-1).exp()
 
 
 @indicator("focal_cross_entropy")
 def focal_cross_entropy(student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
-    r"""Cross-entropy weighed by the teacher's doubt, :math:`s = -(1 - p_y) \log (q_y + 10^{-8})`.
+    r"""Cross-entropy weighted by the teacher's doubt, :math:`s = -(1 - p_y) \log (q_y + 10^{-8})`.
 
-    The :math:`10^{-8}` bounds the score at 18.4 and is the official code's.
+    The :math:`10^{-8}` is that of the reference implementation and bounds the score at 18.4.
     """
     doubt = 1 - _at_label(teacher, labels).exp()
     return -doubt * (_at_label(student, labels).exp() + 1e-8).log()
@@ -106,13 +106,13 @@ def nmtkd(
     *,
     k: Annotated[int, Field(ge=1)] = 5,
 ) -> "Tensor":
-    r"""Hinge on how the student ranks the teacher's k favourites T, given its own, S.
+    r"""Hinge on the student's ranking of the teacher's top k entries T and its own top k entries S.
 
     .. math::
         s = \sum_{t \in T} \big[ q_t - q_{t_1} \big]_+
         + \sum_{t \in T} \sum_{v \in S} [p_t > p_v]\, \big[ q_v - q_t \big]_+
 
-    where :math:`t_1` is the teacher's first choice.
+    where :math:`t_1` is the teacher's top entry.
 
     References:
         `Towards Understanding and Improving Knowledge Distillation for Neural Machine Translation

@@ -1,4 +1,4 @@
-"""The temperature of each kept token: from its difficulty, fixed, or learned."""
+"""Temperature of each selected token: by its difficulty, fixed, or learned."""
 
 import math
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
 
-# Far below any score that counts: makes 0 / 0 a ratio of 1, and changes no other.
+# Far below any meaningful score: turns 0 / 0 into a ratio of 1 and changes no other.
 TINY = 1e-30
 
 
 def relative(scores: "Tensor") -> "Tensor":
     r"""Return :math:`\hat s_i = \tanh \log (s_i / median(s))`, between -1 and 1, without gradient.
 
-    With the lower median, and a ratio of at least 1e-8.
+    The median is the lower one, and the ratio is at least 1e-8.
     """
     scores = scores.detach().clamp_min(0) + TINY
     return (scores / scores.median()).clamp_min(1e-8).log().tanh()
@@ -32,11 +32,11 @@ class IDTS(Temperature):
         \tau_i = base \cdot \exp(-c\, \hat s_i), \quad
         \hat s_i = \tanh \log \frac{s_i}{median(s)}
 
-    over the kept tokens, with the lower median and a ratio of at least 1e-8. The temperature is a
-    constant for the gradient, as in the paper; the official code lets the gradient through.
+    over the selected tokens, with the lower median and a ratio of at least 1e-8. No gradient flows
+    through the temperature, as in the paper; in the reference implementation it does.
 
     Args:
-        c: strength; 0 is `base` for all, a negative one softens hard tokens instead.
+        c: strength; 0 gives `base` to all tokens, a negative value softens hard tokens instead.
         base: temperature of a token of median difficulty.
 
     References:
@@ -63,19 +63,19 @@ class FixedTemperature(Temperature):
         self.value = value
 
     def __call__(self, scores: "Tensor") -> "Tensor | None":
-        """Return `value` for each of the scores, or None where it is 1."""
+        """Return `value` for each score, or None if it is 1."""
         return None if self.value == 1 else scores.new_full(scores.shape, self.value)
 
 
 @temperature("zscore")
 class Standardised(FixedTemperature):
-    r"""Logit standardisation: both models' logits lose their mean and their scale.
+    r"""Logit standardisation: subtract the mean of both models' logits and divide by the deviation.
 
     .. math:: z_v \leftarrow \frac{z_v - mean(z)}{std(z)} \cdot \frac{1}{\tau}
 
-    over the words of a token, each model by itself, with the sample deviation and at least 1e-7 of
-    it, as the official code has them. The student's gradient goes through its mean and deviation.
-    Words that a model rules out, with a logit of -inf, stay out of both.
+    over the vocabulary, for each model separately, with the sample standard deviation and at least
+    1e-7 for it, as in the reference implementation. The student's gradient flows through its mean
+    and deviation. Entries with a logit of -inf are excluded from both.
 
     Args:
         value: temperature :math:`\tau` of the standardised logits; 1 in AdaKD's ablation.
@@ -86,42 +86,42 @@ class Standardised(FixedTemperature):
 
     @property
     def transform(self) -> Transform:
-        """What standardises logits of shape ``(B, V)``."""
+        """The standardisation of logits of shape ``(B, V)``."""
         return standardise
 
 
 def standardise(logits: "Tensor") -> "Tensor":
-    """Return logits ``(B, V)`` less their mean, over their deviation; those of -inf as they are."""
+    """Standardise logits ``(B, V)`` to mean 0 and deviation 1; -inf stays -inf."""
     possible = logits > -math.inf
     count = possible.sum(-1, keepdim=True)
     known = logits.where(possible, 0)
     centred = (known - known.sum(-1, keepdim=True) / count).where(possible, 0)
     variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp_min(1)
-    # Below the root, so that the gradient is finite where all logits are the same.
+    # Under the root, so that the gradient is finite where all logits are equal.
     return (centred / (variance + 1e-14).sqrt()).where(possible, -math.inf)
 
 
 @temperature("ctkd")
 class CTKD(Scheduled, Temperature):
-    r"""Curriculum temperature: one temperature, learned against the student.
+    r"""Curriculum temperature: one temperature, learned adversarially to the student.
 
     .. math:: \tau = low + span \cdot \sigma(w)
 
-    A gradient-reversal layer lets :math:`w` climb the loss that the student descends: its gradient
-    is :math:`-\lambda_t\, \partial loss / \partial w`, through both models' logits and
-    :math:`\tau^2`, and the student's optimizer takes the step, without weight decay. With
+    A gradient-reversal layer makes :math:`w` ascend the loss that the student descends: its
+    gradient is :math:`-\lambda_t\, \partial loss / \partial w`, through both models' logits and
+    :math:`\tau^2`, and the student's optimizer makes the step, without weight decay. With
     :math:`\lambda_t = \lambda\, (1 - \cos(\pi \min(1, u / rise))) / 2` at the share :math:`u` of
-    the run that is done, the adversary awakes slowly.
+    the run that is done, the adversary sets in gradually.
 
-    CTKD's own bounds, for images, are ``low: 1, span: 20, start: 1``, which begins at 15.6. AdaKD's
-    ablation begins at a temperature of 1; so do our defaults, with as much room above as below.
+    CTKD's own bounds, for images, are ``low: 1, span: 20, start: 1``, which starts at 15.6. AdaKD's
+    ablation starts at a temperature of 1; so do our defaults, with equal room above and below.
 
     Args:
-        low: bound of the temperature from below.
-        span: from there to its bound from above.
+        low: lower bound of the temperature.
+        span: distance from the lower to the upper bound.
         start: :math:`w` at the start of the training.
-        strength: :math:`\lambda`, which the gradient is multiplied by in the end.
-        rise: share of the run after which it is.
+        strength: :math:`\lambda`, the final factor of the reversed gradient.
+        rise: share of the run after which that factor is reached.
 
     References:
         `Curriculum Temperature for Knowledge Distillation <https://arxiv.org/abs/2211.16231>`_,
@@ -143,17 +143,17 @@ class CTKD(Scheduled, Temperature):
         self.weight = torch.nn.Parameter(torch.tensor(float(start)))
 
     def __call__(self, scores: "Tensor") -> "Tensor":
-        """Return the temperature for each of the scores, with its gradient to be reversed."""
+        """Return the temperature for each score; its gradient is reversed."""
         weight, force = self.weight.to(scores).clone(), self.force
         if weight.requires_grad:
-            weight.register_hook(  # type: ignore[no-untyped-call]  # torch has not typed it
+            weight.register_hook(  # type: ignore[no-untyped-call]  # untyped in torch
                 lambda gradient: -force * gradient
             )
         return (self.low + self.span * weight.sigmoid()).expand(len(scores))
 
     @property
     def force(self) -> float:
-        r"""What the gradient of the coming step is multiplied by, :math:`\lambda_t`."""
+        r"""Factor :math:`\lambda_t` of the reversed gradient in the next step."""
         done = min(1.0, self._step / (self.rise * self._total))
         return self.strength * (1 - math.cos(math.pi * done)) / 2
 
@@ -162,10 +162,10 @@ class CTKD(Scheduled, Temperature):
         return [self.weight]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the count of steps and :math:`w`."""
+        """Return the step count and :math:`w`."""
         return {**super().state_dict(), "weight": self.weight.detach()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         super().load_state_dict(state)
         self.weight.data.copy_(state["weight"])

@@ -1,6 +1,6 @@
-"""What a suite file and a judge file may say: frozen models that reject what they do not know.
+"""Settings of suites and judges: frozen pydantic models that reject unknown fields.
 
-Nothing here needs torch, so a mistake in a suite is reported at once.
+Nothing here imports torch, so mistakes in a suite are reported at once.
 """
 
 from adakd.config.base import Config

@@ -1,4 +1,4 @@
-"""Short hashes of settings and of the content of files, stable over processes and machines."""
+"""Short hashes of settings and file contents, stable across processes and machines."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from adakd.errors import AdakdError
 
 
 def digest(*parts: Any) -> str:
-    """Return a short hash of settings: stable over processes and machines."""
+    """Return a short hash of settings, stable across processes and machines."""
     text = json.dumps(to_jsonable_python(parts), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -32,6 +32,6 @@ def file_digest(file: Path) -> str:
 
 @cache
 def _content_digest(file: Path, size: int, changed: int) -> str:
-    """Return the hash of a file's content, read again only where size or time changed."""
+    """Return the hash of a file's content, rereading it only if size or time changed."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Files -> settings: YAML, overrides, and errors that name the file, the field and the fix."""
+"""Load settings from YAML files, with overrides; errors name the file, the field and the fix."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -13,14 +13,14 @@ from adakd.errors import AdakdError, did_you_mean
 
 
 def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
-    """Read a suite by shipped name or path, with ``a.b=value`` overrides.
+    """Load a suite by shipped name or path, with ``a.b=value`` overrides.
 
-    A suite that ``extends`` another one of its folder has all sections of that one which it does
-    not give itself. A relative path in the file is relative to the file; an override whose value
-    is an existing path is taken from the working directory.
+    A suite that ``extends`` another suite in its folder inherits all sections that it does not
+    define itself. A relative path in the file is relative to the file; an override whose value
+    is an existing path is resolved against the working directory.
 
     Raises:
-        AdakdError: no such suite, or a field that is wrong, named with its file.
+        AdakdError: no such suite, or an invalid field, named with its file.
     """
     file = resources.find("suites", name)
     content = _extended(file)
@@ -31,10 +31,10 @@ def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
 
 
 def _extended(file: Path, *before: Path) -> dict[str, Any]:
-    """Read a suite over those that it extends; a section that it gives replaces theirs whole.
+    """Read a suite merged with the suites it extends; its sections replace theirs entirely.
 
     Raises:
-        AdakdError: one of them is not there, is no mapping, or extends itself.
+        AdakdError: an extended suite is missing, is not a mapping, or extends itself.
     """
     content = read_yaml(file)
     base = content.pop("extends", None)
@@ -44,9 +44,9 @@ def _extended(file: Path, *before: Path) -> dict[str, Any]:
     if not other.is_file():
         known = sorted(path.stem for path in file.parent.glob("*.yaml"))
         near = did_you_mean(str(base), known)
-        raise AdakdError(f"{file}: extends: no suite {base!r} in its folder{near}")
+        raise AdakdError(f"{file}: extends: no suite {base!r} in this folder{near}")
     if other in (file, *before):
-        raise AdakdError(f"{file}: extends: {base!r} extends this suite in turn")
+        raise AdakdError(f"{file}: extends: {base!r} extends this suite in turn: remove one")
     return {**_extended(other, file, *before), **content}
 
 
@@ -70,7 +70,7 @@ def _one_line(error: Exception) -> str:
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set one field, ``a.b=value`` with the value in YAML; numbers in the path index lists."""
+    """Set one field by ``a.b=value``, with the value in YAML; numbers in the path index lists."""
     path, equals, text = override.partition("=")
     if not equals or not path:
         raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
@@ -101,7 +101,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def validated(model: type[Model], content: Mapping[str, Any], file: Path) -> Model:
-    """Return `content` as `model`, or raise one error that names the file and every bad field."""
+    """Validate `content` as `model`; an error names the file and every invalid field."""
     try:
         return model.model_validate(content, context={"folder": file.resolve().parent})
     except ValidationError as error:
@@ -125,7 +125,7 @@ def _explain(model: type[BaseModel], error: dict[str, Any]) -> str:
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> set[str]:
-    """Return the fields known where `location` ends: keys of a list or mapping are passed over."""
+    """Return the fields known at the end of `location`, skipping keys of lists and mappings."""
     models = {model}
     for part in location[:-1]:
         inner = [m.model_fields[part].annotation for m in models if part in m.model_fields]

@@ -1,4 +1,4 @@
-"""Numbers within bounds, as settings of suites and of parts have them."""
+"""Bounded number types for the settings of suites and components."""
 
 from typing import Annotated
 
@@ -10,4 +10,4 @@ NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 """From 0 to 1."""
 Fraction = Annotated[float, Field(gt=0, le=1)]
-"""A share that is not 0."""
+"""A share above 0."""

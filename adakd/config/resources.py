@@ -1,4 +1,4 @@
-"""Finds the shipped folders (suites, judges, templates), installed or in a checkout."""
+"""Locate the shipped folders (suites, judges, templates), installed or in a checkout."""
 
 from pathlib import Path
 
@@ -11,11 +11,11 @@ ROOT = _PACKAGED if _PACKAGED.is_dir() else _PACKAGE.parent
 
 
 PUBLISHED = ROOT / "suites" / "paper" / "tables.json"
-"""The scores that the AdaKD paper reports."""
+"""The scores reported by the AdaKD paper."""
 
 
 def benchmarks() -> Path:
-    """Return the folder of the benchmarks, which in a checkout stand among the tests."""
+    """Return the folder of the benchmarks, which is among the tests in a checkout."""
     return ROOT / "bench" if ROOT == _PACKAGED else ROOT / "tests" / "bench"
 
 
@@ -27,10 +27,10 @@ def shipped(kind: str) -> dict[str, Path]:
 
 
 def find(kind: str, name: str) -> Path:
-    """Return the file that `name` means: a path if it looks like one, else a shipped name.
+    """Return the file for `name`: a path if it ends in .yaml or .yml, else a shipped name.
 
     Raises:
-        UnknownName: neither a file nor a shipped name; the nearest is offered.
+        UnknownName: neither a file nor a shipped name; the closest name is suggested.
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
@@ -40,5 +40,5 @@ def find(kind: str, name: str) -> Path:
     known = shipped(kind)
     if name not in known:
         single = kind.removesuffix("s")
-        raise UnknownName(f"no shipped {single} is called {name!r}{did_you_mean(name, known)}")
+        raise UnknownName(f"there is no shipped {single} {name!r}{did_you_mean(name, known)}")
     return known[name]

@@ -1,4 +1,4 @@
-"""Where instructions come from, and what students train on."""
+"""Settings of data sources and of the training data."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from adakd.config.base import Config, SuitePath
 
 
 class Columns(Config):
-    """Which columns of a hub data set hold the four fields of a row."""
+    """Column names of a hub data set for the fields of a row."""
 
     id: str | None = None
     instruction: str = "instruction"
@@ -19,12 +19,12 @@ class Columns(Config):
 
 
 class Selection(Config):
-    """Which rows of a source count."""
+    """Selection of the rows of a source."""
 
     limit: PositiveInt | None = None
     """Keep a seeded sample of this many rows, in source order."""
     min_response_words: int = 0
-    """Leave out rows whose reference is shorter (11 for S-NI and UnNI in the paper)."""
+    """Drop rows with a shorter reference, in words (11 for S-NI and UnNI in the paper)."""
 
 
 class Jsonl(Selection):
@@ -36,7 +36,7 @@ class Jsonl(Selection):
 
 
 class Hub(Selection):
-    """A data set of the Hugging Face hub, or its local copy where ``data.folder`` is set."""
+    """A data set from the Hugging Face hub, or its local copy if ``data.folder`` is set."""
 
     kind: Literal["hub"]
     id: str
@@ -44,11 +44,11 @@ class Hub(Selection):
     revision: str | None = None
     columns: Columns = Columns()
     local: Path | None = None
-    """Read instead, as ``data.folder`` / this path, when ``data.folder`` is set."""
+    """Path of the local copy, relative to ``data.folder``; used if that is set."""
 
 
 class Generated(Selection):
-    """Rows made by the built-in generator of word puzzles; nothing is downloaded."""
+    """Rows from the built-in generator of word puzzles, without a download."""
 
     kind: Literal["generated"]
     rows: PositiveInt
@@ -60,14 +60,15 @@ Source = Annotated[Jsonl | Hub | Generated, Field(discriminator="kind")]
 
 
 class Data(Config):
-    """What students train on."""
+    """The training data and how it is formatted."""
 
     train: Source
     folder: SuitePath | None = None
-    """A folder of local copies: every hub source with a ``local`` path is read from here."""
+    """Folder of local copies: every hub source with a ``local`` path is read from it."""
     template: Literal["alpaca", "plain", "chat"] = "alpaca"
-    """``alpaca`` as in the paper, ``plain`` (instruction and input alone), or the tokenizer's."""
+    """``alpaca`` as in the paper, ``plain`` (only instruction and input), or ``chat`` for the
+    tokenizer's chat template."""
     max_prompt_tokens: PositiveInt = 256
-    """Longer prompts are left out of training; in evaluation they lose their beginning."""
+    """Longer prompts are dropped in training and truncated at the start in evaluation."""
     max_tokens: PositiveInt = 512
-    """Prompt and response together; the rest of a response is cut."""
+    """Prompt and response together; longer responses are truncated."""

@@ -1,4 +1,4 @@
-"""Teacher and student: which models they are, and how they are trained."""
+"""Settings of teacher and student models and of their training."""
 
 from typing import Annotated, Any, Literal
 
@@ -20,13 +20,13 @@ class Pretrained(Config):
 
 
 class Scratch(Config):
-    """A model with random weights; its tokenizer is trained on the training data."""
+    """A randomly initialised model; its tokenizer is trained on the training data."""
 
     kind: Literal["scratch"]
     config: dict[str, Any]
-    """A transformers configuration, with its ``model_type``."""
+    """A transformers configuration, including its ``model_type``."""
     vocabulary: PositiveInt = 1024
-    """Size of the tokenizer that is trained; only a teacher trains one."""
+    """Vocabulary size of the trained tokenizer; only a teacher trains one."""
 
 
 class Pruned(Config):
@@ -46,36 +46,36 @@ class Lora(Config):
 
 
 class Training(Config):
-    """How a student (or, in SFT, a teacher) is trained; the names are transformers' own."""
+    """Training of a student or, in SFT, of a teacher; names follow transformers."""
 
     steps: PositiveInt | None = None
     """Optimizer steps; give this or ``epochs``."""
     epochs: PositiveFloat | None = None
     batch_size: PositiveInt = 8
-    """Sequences a device and forward pass."""
+    """Sequences per device and forward pass."""
     gradient_accumulation: PositiveInt = 1
     length_pool: PositiveInt = 1
-    """So many optimizer steps share their rows out by length: less padding, but the rows of a
-    step are then of about one length. 1 leaves each step the rows that chance gave it."""
+    """Number of optimizer steps whose rows are regrouped by length: less padding, but the rows of a
+    step then have similar lengths. 1 keeps the random order."""
     learning_rate: PositiveFloat = 5e-5
     schedule: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "cosine"
     warmup: Share = 0.0
-    """Share of the steps in which the learning rate rises."""
+    """Share of the steps in which the learning rate increases."""
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: PositiveFloat = 1.0
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     gradient_checkpointing: bool = False
     kernels: Kernels = "torch"
-    """What computes the distillation loss: PyTorch, on any device, or Triton kernels on a GPU."""
+    """Backend of the distillation loss: PyTorch on any device, or Triton kernels on a GPU."""
     lora: Lora | None = None
     save_every: PositiveInt = 100
-    """Steps between checkpoints: what a crash can cost at most."""
+    """Steps between checkpoints, so also the most that a crash can lose."""
     report_to: tuple[str, ...] = ()
-    """Loggers that transformers knows: tensorboard, wandb, mlflow, ..."""
+    """Loggers supported by transformers: tensorboard, wandb, mlflow, ..."""
 
     @property
     def sequences(self) -> int:
-        """Sequences of an optimizer step on one device."""
+        """Sequences per optimizer step on one device."""
         return self.batch_size * self.gradient_accumulation
 
     @model_validator(mode="after")
@@ -86,19 +86,20 @@ class Training(Config):
 
 
 class Teacher(Config):
-    """The teacher: a base model, fine-tuned on the training data first where ``sft`` is given."""
+    """The teacher: a base model, first fine-tuned on the training data if ``sft`` is given."""
 
     base: Annotated[Pretrained | Scratch, Field(discriminator="kind")]
     sft: Training | None = None
     cache: Literal["fp16", "float32", "bf16", "off"] = "fp16"
-    """How its final hidden states are kept, to be computed once for all students: computed in
-    float32 and kept in 16 bits; kept as they are, which rebuilds its logits bit for bit; computed
-    and kept in bfloat16, for a teacher whose float32 weights do not fit; or not kept."""
+    """How its final hidden states, computed once for all students, are stored. ``fp16``: computed
+    in float32 and stored in 16 bits. ``float32``: stored unchanged, which reproduces its logits bit
+    for bit. ``bf16``: computed and stored in bfloat16, for a teacher whose float32 weights do not
+    fit. ``off``: not stored."""
 
     @model_validator(mode="after")
     def _trained(self) -> "Teacher":
         if self.base.kind == "scratch" and self.sft is None:
-            raise ValueError("a teacher from scratch knows nothing: give it an `sft` section")
+            raise ValueError("a teacher from scratch is untrained: add an `sft` section")
         return self
 
     @model_validator(mode="after")

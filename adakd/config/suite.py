@@ -1,4 +1,4 @@
-"""What is compared with what: the whole content of a suite file."""
+"""Settings of a suite file: the models, methods and evaluations that are compared."""
 
 from typing import Annotated, Any
 
@@ -14,52 +14,52 @@ from adakd.registry import PartSpec, Spec
 
 
 class Timing(Config):
-    """The overhead measurement: steps of both arms taken in turn on the same batches."""
+    """The overhead measurement: interleaved steps of both arms on the same batches."""
 
     pairs: int = Field(default=10, ge=0)
-    """Counted pairs of steps; 0 turns the measurement off."""
+    """Measured pairs of steps; 0 turns the measurement off."""
     warmup: int = Field(default=2, ge=0)
 
 
 class Diagnostics(Config):
-    """A look inside the distilled students' trainings, for the report; it changes nothing there."""
+    """Diagnostics of the distilled students' trainings; results are not affected."""
 
     every: int = Field(default=0, ge=0)
-    """Steps from one look to the next; the first and the last step are always looked at. 0 looks
-    at none."""
+    """Steps between diagnostics; the first and last step are always included. 0 turns them off."""
     layer: int | None = None
-    """Number of a decoder layer of the student, from 0 or, backwards, from -1: the gradient by its
-    trained parameters is taken apart too. That takes six backward passes down to it a look."""
+    """Index of a decoder layer of the student (negative from the end) whose gradient is analysed
+    too, with respect to its trained parameters. Each time this takes six more backward passes down
+    to that layer."""
 
 
 class Controls(Config):
-    """What stands beside the distilled students in every table."""
+    """Controls shown beside the distilled students in every table."""
 
     sft: bool = True
-    """A student trained on the labels alone, with the students' own training settings."""
+    """Whether to train a student on the labels only, with the same training settings."""
     longer: Share = 0.0
-    """Under every divergence a plain student trained for this share of steps more, such as 0.1:
-    what the time that an adaptive arm takes would have brought without it. 0 trains none."""
+    """Share of additional steps, such as 0.1, of a further plain student under every divergence:
+    the result of spending an adaptive arm's extra time on plain training. 0 trains none."""
 
 
 TAKEN = ("teacher", "untrained", "sft", "file", "plain", "reference", "all", "again")
-"""What a row cannot be labelled: tables and `adakd judge --against` mean something else by it."""
+"""Reserved labels: tables and `adakd judge --against` use them with another meaning."""
 
 
 class Baseline(Config):
-    """A row of the tables: a divergence, on the sequences that a data policy hands out."""
+    """A row of the tables: a divergence with a data policy."""
 
     divergence: PartSpec
     policy: PartSpec = Spec(name="offline")
     label: Annotated[str, Field(min_length=1)] | None = None
-    """What tables call it; made of the two parts if not given."""
+    """Name in tables; composed of divergence and policy if not given."""
     arms: tuple[str, ...] | None = None
-    """Which of the suite's arms it has beside the plain one; all of them if not given."""
+    """The suite's arms to train besides the plain one; all if not given."""
 
     @model_validator(mode="after")
     def _no_other_meaning(self) -> "Baseline":
         if self.label in TAKEN:
-            raise ValueError(f"label: {self.label!r} has a meaning already: choose another")
+            raise ValueError(f"label: {self.label!r} is reserved: choose another")
         return self
 
     def __str__(self) -> str:
@@ -69,57 +69,59 @@ class Baseline(Config):
 
 
 def _baseline(value: Any) -> Any:
-    """Return a divergence alone, by name or with settings, as the baseline that it stands for."""
+    """Convert a bare divergence, a name or a spec, to a baseline."""
     if isinstance(value, dict) and {"name", "policy"} <= value.keys():
-        raise ValueError("write the divergence's name as `divergence:` where there is a `policy:`")
+        raise ValueError(
+            "with a `policy:`, write the divergence's name as `divergence:` instead of `name:`"
+        )
     alone = isinstance(value, str | Spec) or (isinstance(value, dict) and "name" in value)
     return {"divergence": value} if alone else value
 
 
 BaselineSpec = Annotated[Baseline, BeforeValidator(_baseline)]
-"""A :class:`Baseline` in suite files, where a divergence is enough."""
+"""A :class:`Baseline` in suite files, where a bare divergence suffices."""
 
 
 class Published(Config):
-    """A table of the AdaKD paper, which the report sets beside the run's own scores."""
+    """A table of the AdaKD paper that the report shows beside the run's own scores."""
 
     table: str
     """Its key in ``suites/paper/tables.json``."""
     model: str | None = None
-    """Which part of it, such as ``qwen2-7b->1.5b``, where it has several."""
+    """Part of the table, such as ``qwen2-7b->1.5b``, if it has several."""
     rows: dict[str, str] = Field(min_length=1)
-    """The published row of each of our methods, such as ``{"rkd + adakd": "rkd+adakd"}``."""
+    """The published row for each of our methods, such as ``{"rkd + adakd": "rkd+adakd"}``."""
     over: str | None = None
-    """Our method that gains are counted from; the plain arm of each divergence if not given."""
+    """The method that gains are measured against; the plain arm of each divergence if not given."""
 
 
 class Suite(Config):
-    """What is compared with what: the whole content of a suite file."""
+    """The content of a suite file: models, data, methods and evaluations."""
 
     name: str
-    """From the file's name."""
+    """Derived from the file's name."""
     version: PositiveInt = 1
-    """Rises when scores stop being comparable with those of earlier versions."""
+    """Increased when scores are no longer comparable with earlier versions."""
     description: str = ""
     plugins: tuple[SuitePath, ...] = ()
-    """Python files that register parts, relative to the suite file."""
+    """Python files that register components, relative to the suite file."""
     seeds: tuple[int, ...] = Field(min_length=1)
-    """Training seeds: initial weights, data order and dropout."""
+    """Training seeds for initial weights, data order and dropout."""
     data: Data
     teacher: Teacher
     student: Student
     divergences: tuple[BaselineSpec, ...] = Field(min_length=1)
     arms: dict[str, PartSpec] = Field(default={"adakd": Spec(name="adakd")})
-    """Token-adaptive arms by name; the plain arm is always there."""
+    """Token-adaptive arms by name; the plain arm is always included."""
     training: Training
     evaluation: Evaluation
     controls: Controls = Controls()
     timing: Timing = Timing()
     diagnostics: Diagnostics = Diagnostics()
     judges: tuple[str, ...] = ()
-    """Judges that every run asks: shipped names or paths."""
+    """Judges of every run, as shipped names or paths."""
     paper: tuple[Published, ...] = ()
-    """Published tables that the report sets beside ours."""
+    """Published tables that the report shows beside ours."""
 
     def arms_of(self, baseline: Baseline) -> dict[str, Spec]:
         """Return the arms of a baseline by name, without the plain one."""
@@ -133,9 +135,11 @@ class Suite(Config):
         named_values += [("seeds", str(seed)) for seed in self.seeds]
         for what, value in named_values:
             if named_values.count((what, value)) > 1:
-                raise ValueError(f"{what}: {value} is given twice")
+                raise ValueError(f"{what}: {value} is listed twice: remove one")
         for name in {"plain", "none"} & set(self.arms):
-            raise ValueError(f"arms: {name!r} is the plain arm, which is always there")
+            raise ValueError(
+                f"arms: {name!r} is the plain arm, which is always included: rename this one"
+            )
         for number, baseline in enumerate(self.divergences):
             for arm in set(baseline.arms or ()) - set(self.arms):
                 raise ValueError(

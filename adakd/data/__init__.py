@@ -1,4 +1,4 @@
-"""Instruction data: rows from files, the hub or the built-in generator, and their prompts."""
+"""Instruction data from files, the hub or the built-in generator, and its prompts."""
 
 from adakd.data.instructions import Row, read_rows
 from adakd.data.prompts import prompt_of

@@ -1,9 +1,9 @@
-"""One training sequence, as token ids and labels. Needs no torch."""
+"""Training sequences as token ids and labels, without torch."""
 
 from dataclasses import dataclass
 
 IGNORED = -100
-"""Label of a position that does not count: prompt and padding."""
+"""Label of ignored positions: prompt and padding."""
 
 
 @dataclass(frozen=True)
@@ -11,23 +11,23 @@ class Example:
     """One training sequence."""
 
     number: int
-    """Its place among all training sequences. Of one made during the training: ``-1 - number`` of
-    the row whose prompt it has."""
+    """Index among all training sequences; ``-1 - index`` of the prompt's sequence for one generated
+    during the training."""
     input_ids: list[int]
     labels: list[int]
-    """Unshifted; -100 in the prompt."""
+    """Aligned with `input_ids`, not shifted; -100 in the prompt."""
 
     @property
     def valid_tokens(self) -> int:
-        """Labels that count: what comes before the first token is nobody's to predict."""
+        """Number of valid tokens; the first position is never predicted."""
         return sum(label != IGNORED for label in self.labels[1:])
 
     @property
     def prompt(self) -> list[int]:
-        """The tokens in front of the response."""
+        """The token ids before the response."""
         return self.input_ids[: self.labels.count(IGNORED)]
 
     def with_response(self, response: list[int], number: int) -> "Example":
-        """Return the same prompt with another response."""
+        """Return an example with the same prompt and another response."""
         prompt = self.prompt
         return Example(number, prompt + response, [IGNORED] * len(prompt) + response)

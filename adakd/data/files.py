@@ -1,4 +1,4 @@
-"""The file that a source is read from, and how many rows it has."""
+"""Local files of data sources and their row counts."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from adakd.errors import AdakdError
 
 
 def rows_of(source: Source, suite: Suite) -> int | None:
-    """Return how many rows a source has, or None where only the hub knows."""
+    """Return the number of rows in a source; None where only the hub knows it."""
     if source.kind == "generated":
         rows = source.rows
     elif (file := local_file(source, suite)) is not None:
@@ -19,7 +19,7 @@ def rows_of(source: Source, suite: Suite) -> int | None:
 
 
 def local_file(source: Jsonl | Hub, suite: Suite) -> Path | None:
-    """Return the file that a source is read from, or None where it comes from the hub.
+    """Return the local file of a source; None where it is loaded from the hub.
 
     Raises:
         AdakdError: the file does not exist.
@@ -33,6 +33,6 @@ def local_file(source: Jsonl | Hub, suite: Suite) -> Path | None:
     if not file.is_file():
         raise AdakdError(
             f"suite {suite.name!r}: data file {file} does not exist; "
-            "mend its path in the suite, or set data.folder"
+            "fix its path in the suite, or set data.folder"
         )
     return file

@@ -1,4 +1,4 @@
-"""Sources of a suite -> rows; a bad line is named with its file and number. Needs no torch."""
+"""Read the rows of data sources; errors name the file and line. Needs no torch."""
 
 import json
 import random
@@ -13,12 +13,12 @@ from adakd.data.puzzles import generate
 from adakd.errors import AdakdError
 
 SAMPLE_SEED = 0
-"""Which rows a ``limit`` keeps; fixed, so that every run of a suite sees the same ones."""
+"""Seed of the sample that a ``limit`` keeps; fixed, so that all runs use the same rows."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One instruction with its reference answers; the first reference is what students learn."""
+    """One instruction with its reference responses; students train on the first one."""
 
     id: str
     instruction: str
@@ -27,11 +27,11 @@ class Row:
 
 
 def read_rows(source: Source, suite: Suite) -> list[Row]:
-    """Return the rows of a source that its selection keeps, in source order.
+    """Return the selected rows of a source, in source order.
 
     Raises:
         AdakdError: a missing file, a malformed line (with its number), an unreachable hub set,
-            or a selection that keeps nothing.
+            or a selection without rows.
     """
     if source.kind == "generated":
         rows = [Row(*fields) for fields in generate(source.rows, source.split)]
@@ -57,10 +57,10 @@ def _from_file(file: Path) -> Iterator[Row]:
                 continue
             try:
                 row = _row(json.loads(line), Columns(id="id", outputs="outputs"), str(number))
-            except ValueError as error:  # not UTF-8 and not JSON are both one
+            except ValueError as error:  # raised for text that is not UTF-8 or not JSON
                 raise AdakdError(f"{file}, line {number}: {error}") from None
             if row.id in seen:
-                raise AdakdError(f"{file}, line {number}: id {row.id!r} stands twice")
+                raise AdakdError(f"{file}, line {number}: duplicate id {row.id!r}")
             seen.add(row.id)
             yield row
 
@@ -78,11 +78,11 @@ def _from_hub(source: Hub) -> list[Row]:
     try:
         return [_row(dict(line), source.columns, str(i)) for i, line in enumerate(table)]
     except ValueError as error:
-        raise AdakdError(f"hub data set {source.id!r}: {error}; mend its `columns`") from None
+        raise AdakdError(f"hub data set {source.id!r}: {error}; fix its `columns`") from None
 
 
 def _row(line: Any, columns: Columns, default_id: str) -> Row:
-    """Return a line as a row.
+    """Parse a line as a row.
 
     Raises:
         ValueError: a field is missing or has the wrong type.

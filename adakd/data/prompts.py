@@ -1,4 +1,4 @@
-"""Row -> prompt, the same text in training and in evaluation."""
+"""Format instructions as prompts, identically for training and evaluation."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ ALPACA = (
     "Below is an instruction that describes a task{paired}. Write a response that appropriately "
     "completes the request.\n\n### Instruction:\n{instruction}\n\n{input}### Response:\n"
 )
-"""The template of Stanford Alpaca, which the paper's official code uses."""
+"""The Stanford Alpaca template, which AdaKD's reference implementation uses."""
 
 
 def prompt_of(instruction: str, input: str, template: str, tokenizer: Any = None) -> str:
     """Return the prompt of an instruction and its (possibly empty) input.
 
     Args:
-        instruction: what to do.
-        input: what to do it with; may be empty.
+        instruction: the task.
+        input: its input; may be empty.
         template: ``alpaca``, ``plain``, or ``chat`` for the tokenizer's own chat template.
-        tokenizer: needed for ``chat`` alone.
+        tokenizer: required for ``chat`` only.
     """
     if template == "alpaca":
         return ALPACA.format(

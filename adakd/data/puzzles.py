@@ -1,7 +1,7 @@
-"""Word puzzles made on the spot: the instruction set of the ``smoke`` suite.
+"""Generated word puzzles: the instruction set of the ``smoke`` suite.
 
-Seven families of tasks over a small vocabulary. A puzzle belongs to the test split if a hash of
-its text says so, so no size of either split lets them share an item.
+There are seven families of tasks over a small vocabulary. A hash of its text assigns each puzzle to
+a split, so the splits share no item, whatever their sizes.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Rows -> token sequences with labels on the response alone. Needs no torch."""
+"""Tokenize rows into training sequences with labels on the response only. Needs no torch."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,15 +13,15 @@ from adakd.errors import AdakdError
 
 @dataclass(frozen=True)
 class Encoded:
-    """Training sequences and what the filters left out."""
+    """Training sequences, with the number of rows that the filters removed."""
 
     examples: list[Example]
     left_out: int
-    """Rows with a prompt over ``data.max_prompt_tokens``, or with an empty response."""
+    """Number of rows with a prompt over ``data.max_prompt_tokens`` or an empty response."""
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
-    """Return rows as sequences ``prompt + response + end``, cut to ``data.max_tokens``.
+    """Encode rows as ``prompt + response + end``, truncated to ``data.max_tokens``.
 
     Raises:
         AdakdError: no row is left.
@@ -40,15 +40,15 @@ def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
 def _sequences(
     rows: Sequence[Row], tokenizer: Any, data: Data
 ) -> Iterator[tuple[list[int], list[int]] | None]:
-    """Yield the input and the labels of each row; None where it is to be left out."""
+    """Yield the input ids and labels of each row; None for rows to leave out."""
     prompts = [prompt_of(row.instruction, row.input, data.template, tokenizer) for row in rows]
     responses = [row.references[0] for row in rows]
-    # As lm-eval encodes it: the tokenizer's own habit decides on a first special token.
+    # As lm-eval encodes it: the tokenizer decides whether to prepend a special token.
     prompt_ids = tokenizer(prompts)["input_ids"] if rows else []
     response_ids = tokenizer(responses, add_special_tokens=False)["input_ids"] if rows else []
-    for response, asked, said in zip(responses, prompt_ids, response_ids, strict=True):
-        answer = [*said, tokenizer.eos_token_id][: max(0, data.max_tokens - len(asked))]
-        if len(asked) > data.max_prompt_tokens or not answer or not response:
+    for response, prompt, target in zip(responses, prompt_ids, response_ids, strict=True):
+        target = [*target, tokenizer.eos_token_id][: max(0, data.max_tokens - len(prompt))]
+        if len(prompt) > data.max_prompt_tokens or not target or not response:
             yield None
         else:
-            yield [*asked, *answer], [IGNORED] * len(asked) + answer
+            yield [*prompt, *target], [IGNORED] * len(prompt) + target

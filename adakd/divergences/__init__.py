@@ -1,6 +1,6 @@
 """Divergences between the student's and the teacher's next-token distributions.
 
-Importing this package imports no torch: a suite is checked without it.
+Importing this package does not import torch: suites are checked without it.
 """
 
 from adakd.divergences.adaptive_kl import adaptive_kl

@@ -1,4 +1,4 @@
-"""Adaptive KL: forward where the head of the vocabulary is off, reverse where the tail is."""
+"""Adaptive KL: forward KL for errors in the head of the distribution, reverse for the tail."""
 
 from typing import TYPE_CHECKING
 
@@ -12,27 +12,27 @@ if TYPE_CHECKING:
     from adakd.divergences.pair import Pair
 
 SHORT = 128
-"""Words among which the head is looked for first: it seldom has more, and then these are sorted
-at a fiftieth of the cost of a vocabulary."""
+"""Number of top entries among which the head is first searched: it rarely has more, and sorting
+these costs a fiftieth of sorting the vocabulary."""
 
 
 @divergence("adaptive_kl")
 def adaptive_kl(student: "Tensor", teacher: "Tensor", *, mu: Share = 0.5) -> "Tensor":
-    r"""Weigh forward against reverse KL by where the two models differ.
+    r"""Weight forward and reverse KL by where the two models differ.
 
     .. math:: D(p, q) = w\, KL(p, q) + (1 - w)\, KL(q, p), \quad
         w = \frac{\sum_{v \in head} |p_v - q_v|}{\sum_v |p_v - q_v|}
 
-    The head is the longest run of the teacher's most likely words with a mass of at most
-    :math:`\mu`, and holds the first word in any case. No gradient flows through :math:`w`.
+    The head is the longest prefix of the teacher's ranked entries with a mass of at most
+    :math:`\mu`; it always holds the first entry. No gradient flows through :math:`w`.
 
     Args:
         student: log-probabilities :math:`\log q` of shape ``(..., V)``.
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
-        mu: the mass :math:`\mu` that the head may hold.
+        mu: the largest mass :math:`\mu` of the head.
 
     Returns:
-        One value a token, of shape ``(...)``.
+        One value per token, of shape ``(...)``.
 
     References:
         `Rethinking Kullback-Leibler Divergence in Knowledge Distillation for Large Language Models
@@ -54,13 +54,13 @@ def _(pair: "Pair", *, mu: float) -> "tuple[Tensor, Tensor]":
 
 
 def _head_share(q: "Tensor", p: "Tensor", mu: float) -> "Tensor":
-    """Return the share of the models' difference that lies in the head, given probabilities."""
-    # Where the two agree every gap is 0, and so are both KLs: any weight will do, NaN will not.
+    """Return the share of the models' difference in the head, given probabilities."""
+    # For equal distributions every gap and both KLs are 0: any weight is right, except NaN.
     return _gap_in_head(q, p, mu) / (p - q).abs().sum(-1).clamp_min(1e-30)
 
 
 def _gap_in_head(q: "Tensor", p: "Tensor", mu: float, among: int = SHORT) -> "Tensor":
-    """Return the difference in the head, which is looked for `among` the most likely words."""
+    """Return the difference in the head, searched `among` the most likely entries first."""
     likely, order = p.topk(min(among, p.shape[-1]), dim=-1)
     mass = likely.cumsum(-1)
     head = mass <= mu

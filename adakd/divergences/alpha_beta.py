@@ -1,4 +1,4 @@
-"""The alpha-beta divergence, a family that holds both KLs as limits."""
+"""The alpha-beta divergence, a family with both KLs as limits."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def alpha_beta(
     student: "Tensor", teacher: "Tensor", *, alpha: Finite = 0.2, beta: Finite = 0.7
 ) -> "Tensor":
-    r"""Trade hardness (on where the two differ most) against confidence (on likely words).
+    r"""Trade hardness (focus on large differences) against confidence (focus on likely entries).
 
     .. math::
         D(p, q) = -\frac{1}{\alpha \beta} \sum_v \Big[ p_v^\alpha q_v^\beta
@@ -24,18 +24,18 @@ def alpha_beta(
         - \frac{\beta}{\alpha + \beta} q_v^{\alpha + \beta} \Big]
 
     and its limits where :math:`\alpha`, :math:`\beta` or :math:`\alpha + \beta` is 0: ``(1, 0)``
-    is the forward KL and ``(0, 1)`` the reverse. The official code divides those limits by
-    :math:`\alpha` where the limit has :math:`\alpha^2`; here they are continuous.
+    is the forward KL and ``(0, 1)`` the reverse. The reference implementation divides these limits
+    by :math:`\alpha` where the limit has :math:`\alpha^2`; here they are continuous.
 
     Args:
         student: log-probabilities :math:`\log q` of shape ``(..., V)``.
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
-        alpha: the teacher's power :math:`\alpha`.
-        beta: the student's power :math:`\beta`.
+        alpha: the teacher's exponent :math:`\alpha`.
+        beta: the student's exponent :math:`\beta`.
 
     Returns:
-        One value a token, of shape ``(...)``. A negative power is infinite where a probability
-        underflows to 0.
+        One value per token, of shape ``(...)``. With a negative exponent it is infinite where a
+        probability underflows to 0.
 
     References:
         `ABKD <https://arxiv.org/abs/2505.04560>`_, 2025.
@@ -77,7 +77,7 @@ def _(pair: "Pair", *, alpha: float, beta: float) -> "tuple[Tensor, Tensor]":
     slope = exp(log_q, total).sub_(product).div_(alpha)
     if beta == 0 or total == 0:
         return alpha_beta(log_q, log_p, alpha=alpha, beta=beta), pair.by_logits(slope)
-    # p^a q^b weighs as much as both ends, so the value is that of a gap at either end.
+    # The coefficients of both powers sum to that of p^a q^b: the value splits into two differences.
     theirs = exp(log_p, total).sub_(product).sum(-1).div_(beta)
     return (theirs + slope.sum(-1)) / total, pair.by_logits(slope)
 

@@ -1,4 +1,4 @@
-"""The derivative of any divergence: the declared one, or autograd on a block."""
+"""Differentiate any divergence: by its declared derivative, or by autograd on a block."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from adakd.divergences.pair import FLOOR, Pair
 
 
 def differentiate(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
-    """Return the values, ``(B,)``, and their derivative by the student's logits, ``(B, V)``."""
+    """Return the values ``(B,)`` and their derivative by the student's logits ``(B, V)``."""
     declared = declared_derivative(function)
     if declared is None or pair.ruled_out:
         return autograd_derivative(function, pair)
@@ -16,7 +16,7 @@ def differentiate(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
 
 
 def autograd_derivative(function: Divergence, pair: Pair) -> tuple[Tensor, Tensor]:
-    """Return the same by autograd, whatever is declared: 0 where `function` has no gradient."""
+    """Differentiate by autograd, ignoring declarations; 0 where `function` has no gradient."""
     with torch.enable_grad():
         student = pair.log_q.detach().requires_grad_()
         values = function(student, pair.log_p)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def jensen_shannon(
     student: "Tensor", teacher: "Tensor", *, lam: Annotated[float, Field(gt=0, lt=1)] = 0.5
 ) -> "Tensor":
-    r"""Compare both models with their mixture: bounded, and symmetric at ``lam=0.5``.
+    r"""Compare both models with their mixture: bounded, and symmetric for ``lam=0.5``.
 
     .. math::
         D(p, q) = \lambda\, KL(q, m) + (1 - \lambda)\, KL(p, m), \quad
@@ -27,10 +27,10 @@ def jensen_shannon(
     Args:
         student: log-probabilities :math:`\log q` of shape ``(..., V)``.
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
-        lam: the student's share of the mixture; AdaKD's own code runs 0.9.
+        lam: the student's share of the mixture; AdaKD's reference implementation uses 0.9.
 
     Returns:
-        One value a token, of shape ``(...)``.
+        One value per token, of shape ``(...)``.
 
     References:
         `On-Policy Distillation of Language Models <https://arxiv.org/abs/2306.13649>`_, 2023.

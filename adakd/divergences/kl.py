@@ -1,4 +1,4 @@
-"""The two Kullback-Leibler divergences."""
+"""Forward and reverse Kullback-Leibler divergence."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @divergence("forward_kl")
 def forward_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
-    r"""Make the student cover all that the teacher finds likely.
+    r"""Make the student cover everything the teacher considers likely (mode covering).
 
     .. math:: D(p, q) = \sum_v p_v (\log p_v - \log q_v)
 
@@ -21,7 +21,7 @@ def forward_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
 
     Returns:
-        One value a token, of shape ``(...)``: no mask, temperature or mean applied.
+        One value per token, of shape ``(...)``: no mask, temperature or mean applied.
 
     References:
         `Distilling the Knowledge in a Neural Network <https://arxiv.org/abs/1503.02531>`_, 2015.
@@ -44,7 +44,7 @@ def _(log_q: "Tensor", log_p: "Tensor", q: "Tensor", p: "Tensor") -> "tuple[Tens
 
 @divergence("reverse_kl")
 def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
-    r"""Keep the student to what the teacher finds likely.
+    r"""Restrict the student to what the teacher considers likely (mode seeking).
 
     .. math:: D(p, q) = \sum_v q_v (\log q_v - \log p_v)
 
@@ -53,7 +53,7 @@ def reverse_kl(student: "Tensor", teacher: "Tensor") -> "Tensor":
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
 
     Returns:
-        One value a token, of shape ``(...)``.
+        One value per token, of shape ``(...)``.
 
     References:
         `MiniLLM <https://arxiv.org/abs/2306.08543>`_, 2023.

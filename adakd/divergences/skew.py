@@ -1,4 +1,4 @@
-"""Skew Kullback-Leibler divergences: one side is mixed into the other, which bounds the value."""
+"""Skew Kullback-Leibler divergences: mixing one model into the other bounds the value."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 def skew_forward_kl(
     student: "Tensor", teacher: "Tensor", *, lam: Annotated[float, Field(ge=0, lt=1)] = 0.1
 ) -> "Tensor":
-    r"""Forward KL to the student with a share of the teacher mixed in.
+    r"""Forward KL to a mixture of the student with a share of the teacher.
 
     .. math:: D(p, q) = KL(p,\; \lambda\, p + (1 - \lambda)\, q)
 
-    The official code leaves out the teacher's entropy: the same gradient, another value, and not
-    0 where the two agree.
+    The reference implementation leaves out the teacher's entropy: the gradient is the same, but the
+    value differs and is not 0 for equal distributions.
 
     Args:
         student: log-probabilities :math:`\log q` of shape ``(..., V)``.
@@ -36,7 +36,7 @@ def skew_forward_kl(
         lam: the teacher's share of the mixture; 0 is the forward KL.
 
     Returns:
-        One value a token, of shape ``(...)``.
+        One value per token, of shape ``(...)``.
 
     References:
         `DistiLLM <https://arxiv.org/abs/2402.03898>`_, 2024.
@@ -67,7 +67,7 @@ def _(
 def skew_reverse_kl(
     student: "Tensor", teacher: "Tensor", *, lam: Annotated[float, Field(ge=0, lt=1)] = 0.1
 ) -> "Tensor":
-    r"""Reverse KL to the teacher with a share of the student mixed in.
+    r"""Reverse KL to a mixture of the teacher with a share of the student.
 
     .. math:: D(p, q) = KL(q,\; (1 - \lambda)\, p + \lambda\, q)
 
@@ -77,7 +77,7 @@ def skew_reverse_kl(
         lam: the student's share of the mixture; 0 is the reverse KL.
 
     Returns:
-        One value a token, of shape ``(...)``.
+        One value per token, of shape ``(...)``.
 
     References:
         `DistiLLM <https://arxiv.org/abs/2402.03898>`_, 2024.

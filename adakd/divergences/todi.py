@@ -1,4 +1,4 @@
-"""ToDi: forward and reverse KL mixed anew for every word of the vocabulary."""
+"""ToDi: forward and reverse KL, mixed separately for every vocabulary entry."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @divergence("todi")
 def todi(student: "Tensor", teacher: "Tensor", *, temperature: Positive = 1.0) -> "Tensor":
-    r"""Push up what the student finds too unlikely, push down what it finds too likely.
+    r"""Raise entries the student finds too unlikely, lower those it finds too likely.
 
     .. math::
         D(p, q) = \sum_v w_v\, p_v \log \frac{p_v}{q_v} + (1 - w_v)\, q_v \log \frac{q_v}{p_v},
@@ -24,10 +24,10 @@ def todi(student: "Tensor", teacher: "Tensor", *, temperature: Positive = 1.0) -
     Args:
         student: log-probabilities :math:`\log q` of shape ``(..., V)``.
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
-        temperature: :math:`T`; the lower, the harder the switch between the two.
+        temperature: :math:`T`; the lower, the sharper the switch between the two.
 
     Returns:
-        One value a token, of shape ``(...)``.
+        One value per token, of shape ``(...)``.
 
     References:
         `ToDi <https://arxiv.org/abs/2505.16297>`_, 2025.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @divergence("total_variation")
 def total_variation(student: "Tensor", teacher: "Tensor") -> "Tensor":
-    r"""Measure the probability mass that would have to move.
+    r"""Measure the probability mass on which the two models differ.
 
     .. math:: D(p, q) = \tfrac{1}{2} \sum_v |p_v - q_v|
 
@@ -21,8 +21,8 @@ def total_variation(student: "Tensor", teacher: "Tensor") -> "Tensor":
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
 
     Returns:
-        One value a token between 0 and 1, of shape ``(...)``. Where the two agree the gradient is
-        0, one of the subgradients.
+        One value per token between 0 and 1, of shape ``(...)``. For equal distributions the
+        gradient is 0, one of the subgradients.
 
     References:
         `f-Divergence Minimization for Sequence-Level Knowledge Distillation

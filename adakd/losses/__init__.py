@@ -1,1 +1,1 @@
-"""Losses of token distributions: the objective, its engine, and what it is made of."""
+"""Distillation losses: the objective, the engine that computes it, and their building blocks."""

@@ -1,7 +1,7 @@
-"""Scores, losses and gradients from logits, a few rows at a time so that they stay in the cache.
+"""Scores, losses and gradients from logits, in blocks of rows that fit in the cache.
 
-What a block needs in float32 is made for the block alone: whatever the batch, no tensor of
-[tokens, vocabulary] is held beside the logits themselves and their gradient.
+Intermediate float32 tensors exist for one block at a time: whatever the batch size, the only
+[tokens, vocabulary] tensors in memory are the logits themselves and their gradient.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,44 +15,44 @@ from adakd.divergences import Divergence, Pair
 from adakd.divergences.autograd import differentiate
 
 CACHED_BYTES = 1024**2
-"""Size of one tensor of a block on a CPU, so that the few in use at a time stay in the second or
-third cache. Cost is flat from half to twice of it: below, calls cost more than work; far above,
-memory does."""
+"""Size of one tensor of a block on a CPU, so that the few in use at a time stay in the L2 or L3
+cache. Cost is flat from half to twice this size: below it, call overhead dominates; far above it,
+memory traffic does."""
 DEVICE_BYTES = 64 * 1024**2
-"""The same on an accelerator, where a block has to outlast the launch of its kernels."""
+"""The same on an accelerator, where a block must take longer than launching its kernels."""
 
 Term = Callable[[Pair, Tensor, bool], tuple[Tensor, Tensor | None]]
-"""The loss of single tokens. Takes a block, its labels and whether a gradient is wanted; returns
-the values, ``(B,)``, and their derivative by the student's logits, ``(B, V)``."""
+"""A loss per token: takes a block, its labels and whether a gradient is needed; returns the values
+``(B,)`` and their derivative with respect to the student's logits ``(B, V)``."""
 
 
 @dataclass(frozen=True)
 class LogitScaling:
-    r"""What a model does to the output of its head: :math:`z = c \tanh (a\, x / c)`."""
+    r"""Scaling and soft cap of a model's logits: :math:`z = c \tanh (a\, x / c)`."""
 
     scale: float = 1.0
-    """:math:`a`, as Cohere and Granite have one."""
+    """:math:`a`, used by Cohere and Granite models."""
     softcap: float | None = None
-    """:math:`c`, as Gemma 2 and 3 may have one; None is no bound."""
+    """:math:`c`, used by Gemma 2 and 3 models; None for no cap."""
 
     def __bool__(self) -> bool:
-        """Tell whether it changes anything."""
+        """Return whether it changes the logits."""
         return self != LogitScaling()
 
     def __call__(self, raw: Tensor) -> Tensor:
-        """Return the finished logits."""
+        """Return the scaled and capped logits."""
         scaled = raw * self.scale
         return scaled if self.softcap is None else (scaled / self.softcap).tanh_() * self.softcap
 
-    def chain(self, gradient: Tensor, finished: Tensor) -> Tensor:
-        """Return the gradient by the raw logits for one by the finished ones."""
+    def chain(self, gradient: Tensor, scaled: Tensor) -> Tensor:
+        """Turn the gradient with respect to the scaled logits into that of the raw ones."""
         if self.softcap is not None:
-            gradient = gradient.addcmul(gradient, (finished / self.softcap).square_(), value=-1)
+            gradient = gradient.addcmul(gradient, (scaled / self.softcap).square_(), value=-1)
         return gradient * self.scale
 
 
 UNSCALED = LogitScaling()
-"""Nothing at all."""
+"""No scaling and no cap."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +61,17 @@ class LogitRows:
 
     logits: Tensor
     index: Tensor | None = None
-    """Which rows, ascending; None for all."""
+    """Indices of the rows, ascending; None for all."""
     scaling: LogitScaling = UNSCALED
 
     def block(self, at: slice, dtype: torch.dtype) -> Tensor:
-        """Return the finished logits of some of these rows; a view where it can be one."""
+        """Return the scaled logits of some of these rows, as a view where possible."""
         raw = self.logits[at] if self.index is None else self.logits.index_select(0, self.index[at])
         raw = raw.to(dtype)
         return self.scaling(raw) if self.scaling else raw
 
     def write(self, at: slice, values: Tensor, factor: Tensor) -> None:
-        """Replace some of these rows by `values`, each multiplied by its factor."""
+        """Overwrite some of these rows with `values`, each multiplied by its factor."""
         factor = factor[at].unsqueeze(-1)
         if self.index is None:
             torch.mul(values, factor, out=self.logits[at])
@@ -81,19 +81,19 @@ class LogitRows:
 
 @dataclass(frozen=True)
 class DivergenceTerm:
-    """The loss of a token under a divergence; labels play no part."""
+    """Loss per token under a divergence; labels are ignored."""
 
     divergence: Divergence
 
     def __call__(self, pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Tensor | None]:
-        """Return the values of a block, and their derivative by the student's logits."""
+        """Return the values of a block and their derivative by the student's logits."""
         if graded:
             return differentiate(self.divergence, pair)
         return self.divergence(pair.log_q, pair.log_p), None
 
 
 def cross_entropy(pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Tensor | None]:
-    r"""Return :math:`-\log q_y`, and its derivative: q, less 1 at the label."""
+    r"""Return :math:`-\log q_y` and its derivative, q minus 1 at the label."""
     index = labels.unsqueeze(-1)
     gradient = pair.q.scatter_add(-1, index, torch.full_like(pair.q[:, :1], -1)) if graded else None
     return -pair.log_q.gather(-1, index).squeeze(-1), gradient
@@ -113,28 +113,28 @@ def score_rows(
 
 @dataclass(frozen=True)
 class SelectedTokens:
-    """The tokens that a loss is taken over, K of them."""
+    """The K tokens that a loss averages over."""
 
     student: LogitRows
     teacher: LogitRows | None
-    """None where the loss needs none."""
+    """None for a loss without a teacher."""
     labels: Tensor
     temperature: Tensor | None
-    """Of each token, ``(K,)``; None is 1 for all."""
+    """Temperature of each token, ``(K,)``; None for 1 everywhere."""
     factor: Tensor
-    """What the gradient of each token is multiplied by, ``(K,)``."""
+    """Factor of each token's gradient, ``(K,)``."""
 
 
 def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
-    r"""Return the value of every kept token, ``(K,)``, and write its gradient.
+    r"""Return the value of every selected token, ``(K,)``, and write its gradient.
 
-    The gradient by the student's logits is that by the tempered ones times :math:`f / \tau`, with
-    the factor :math:`f`.
+    With the factor :math:`f`, the gradient with respect to the student's logits is :math:`f / \tau`
+    times the gradient with respect to the tempered logits.
 
     Args:
         term: the loss of a token.
-        tokens: the tokens.
-        gradient: the K rows to write to, which may be the student's own; None for no gradient.
+        tokens: the selected tokens.
+        gradient: the K rows to write to, possibly the student's own; None for no gradient.
     """
     student, teacher, factor, values = tokens.student, tokens.teacher, tokens.factor, []
     if tokens.temperature is not None:
@@ -168,12 +168,12 @@ TORCH = RowFunctions(score_rows, loss_rows)
 
 
 def working_dtype(*logits: torch.dtype) -> torch.dtype:
-    """Return the precision of log-probabilities: float32, or float64 for float64 logits."""
+    """Return the precision of the log-probabilities: float64 for float64 logits, else float32."""
     return torch.float64 if torch.float64 in logits else torch.float32
 
 
 def row_blocks(rows: int, logits: Tensor, dtype: torch.dtype) -> Iterator[slice]:
-    """Cut rows of logits into blocks that stay in the cache, in the precision that is computed."""
+    """Cut rows of logits into blocks that fit in the cache at the working precision."""
     size = CACHED_BYTES if logits.device.type == "cpu" else DEVICE_BYTES
     step = max(1, size // (logits.shape[-1] * dtype.itemsize))
     for start in range(0, rows, step):

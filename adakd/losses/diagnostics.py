@@ -1,6 +1,6 @@
-"""A look inside a training: what the tokens of one micro-batch are like, and who moves the student.
+"""Token diagnostics of one micro-batch: difficulty, entropy and gradient contributions.
 
-Nothing here takes part in the training: no random number is drawn, no weight or gradient touched.
+The training is not affected: no random number is drawn, no weight or gradient changed.
 """
 
 import math
@@ -28,7 +28,7 @@ from adakd.losses.traced import traced
 from adakd.store.records import Diagnosis, Entropies, GroupGradient, Histogram
 
 BINS = 24
-"""Of a histogram."""
+"""Number of bins in a histogram."""
 
 Response = Tensor | HiddenStates
 
@@ -41,31 +41,32 @@ def diagnose(
     selection: TokenSelection | None = None,
     layer: Sequence[Parameter] = (),
 ) -> tuple[Tensor, Diagnosis]:
-    r"""Return how hard N tokens are, ``(N,)``, and what a loss makes of them.
+    r"""Return the difficulty of N tokens, ``(N,)``, and the diagnostics of a loss on them.
 
-    Hard is the Hellinger distance of the two models at temperature 1, in all arms. Entropies are of
-    the tokens that the loss keeps, hard ones being above the lower median of these. Gradients are
-    those by the student's logits, :math:`g_i` of token i, in thirds of all tokens G:
+    Difficulty is the Hellinger distance between the two models at temperature 1, in all arms.
+    Entropies cover the selected tokens; hard ones lie above the lower median of their difficulty.
+    Gradients are taken with respect to the student's logits, :math:`g_i` for token i, and summed
+    over each third G of all tokens, ordered by difficulty:
 
     .. math::
         share = \frac{|g_G|}{\sum_{G'} |g_{G'}|}, \quad
         sft = \frac{g_G \cdot s_G}{|g_G| |s_G|}, \quad
         whole = \frac{g_G \cdot g}{|g_G| |g|} = \frac{|g_G|}{|g|}
 
-    with the gradient :math:`s_i` of the cross-entropy to the label. The official analysis has the
-    same, but for its groups and for the loss: it leaves out temperatures and the choice of tokens.
-    The gradients by the parameters of a layer are those by the logits led back to it, summed over
-    the tokens of a group; these sums need not be orthogonal.
+    with the gradient :math:`s_i` of the cross-entropy to the label. The reference implementation
+    differs in its groups and in the loss: it leaves out temperatures and token selection. The
+    gradients with respect to a layer's parameters are backpropagated from those of the logits and
+    summed over the tokens of a group; these sums need not be orthogonal.
 
     Args:
-        student: logits ``(N, V)`` or what they are made of, N at least 1.
-        teacher: the same, of V words or more.
-        labels: ``(N,)``, all of which count.
-        divergence: what the loss takes of each token.
-        selection: the selection of an adaptive method; None for all tokens, unchanged. A loss of
-            hidden states plays no part here.
-        layer: parameters in front of the student's response, whose graph is kept; none to leave
-            them out.
+        student: logits ``(N, V)`` or hidden states with their LM head, N at least 1.
+        teacher: the same for the teacher, with at least V vocabulary entries.
+        labels: ``(N,)``, all of them valid.
+        divergence: the divergence of the loss.
+        selection: the selection of an adaptive method; None for all tokens, unchanged. A loss on
+            hidden states is ignored.
+        layer: parameters of a layer below the student's output, whose graph is retained; empty for
+            no layer gradients.
     """
     with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
         columns, back = _measure(student, teacher, labels, divergence, selection, bool(layer))
@@ -88,12 +89,12 @@ def diagnose(
 
 
 def histogram(values: Tensor, low: float | None = None, high: float | None = None) -> Histogram:
-    """Count values ``(N,)`` in bins of equal width; in one bin where all are the same.
+    """Count values ``(N,)`` in bins of equal width; in a single bin where all are equal.
 
     Args:
-        values: any number of them.
-        low: where the first bin begins; the least value if not given.
-        high: where the last one ends; the largest value if not given.
+        values: the values, at least one.
+        low: lower edge of the first bin; the minimum if None.
+        high: upper edge of the last bin; the maximum if None.
     """
     low = float(values.min()) if low is None else low
     high = float(values.max()) if high is None else high
@@ -104,7 +105,7 @@ def histogram(values: Tensor, low: float | None = None, high: float | None = Non
 
 
 def entropies(difficulty: Tensor, before: Tensor, after: Tensor) -> dict[str, Entropies]:
-    """Return the histograms of both halves of the kept tokens, all over the same bins."""
+    """Return the histograms of both halves of the selected tokens, over common bins."""
     hard = difficulty > difficulty.median()
     both = torch.cat([before, after])
     ends = float(both.min()), float(both.max())
@@ -117,10 +118,10 @@ def entropies(difficulty: Tensor, before: Tensor, after: Tensor) -> dict[str, En
 def gradients(
     difficulty: Tensor, by_loss: Tensor, by_label: Tensor, product: Tensor
 ) -> dict[str, GroupGradient]:
-    r"""Return the share and the directions of each third of the tokens.
+    r"""Return the gradient share and directions of each third of the tokens.
 
     Args:
-        difficulty: of N tokens, ``(N,)``; among equals the first is the hardest.
+        difficulty: difficulty of N tokens, ``(N,)``; among equals the first is the hardest.
         by_loss: :math:`|g_i|^2`.
         by_label: :math:`|s_i|^2`.
         product: :math:`g_i \cdot s_i`.
@@ -140,7 +141,7 @@ def gradients(
 
 
 def thirds(difficulty: Tensor) -> dict[str, Tensor]:
-    """Return which of N tokens are hard, mid and easy; among equals the first is the hardest."""
+    """Split N tokens into hard, mid and easy ones; among equals the first is the hardest."""
     order = difficulty.sort(descending=True, stable=True).indices
     return dict(zip(("hard", "mid", "easy"), order.tensor_split(3), strict=True))
 
@@ -148,14 +149,14 @@ def thirds(difficulty: Tensor) -> dict[str, Tensor]:
 def layer_gradients(
     student: Response, layer: Sequence[Parameter], difficulty: Tensor, back: Tensor
 ) -> dict[str, GroupGradient]:
-    """Return the share and the directions of each third of the tokens, by a layer's parameters.
+    """Return gradient share and directions of each third of the tokens for a layer's parameters.
 
     Args:
-        student: of N tokens, with the graph that leads back to the layer; it is tokens.
-        layer: the parameters, P numbers in all.
+        student: output for N tokens, with the graph down to the layer; it is retained.
+        layer: the parameters.
         difficulty: ``(N,)``.
-        back: gradients of the loss and of the cross-entropy by the student's hidden states, or by
-            its logits where it has no others, ``(2, N, d)``.
+        back: gradients of the loss and of the cross-entropy with respect to the student's hidden
+            states, or to its logits if these are given, ``(2, N, d)``.
     """
     response = student.states if isinstance(student, HiddenStates) else student
 
@@ -184,7 +185,7 @@ def layer_gradients(
 
 
 def _unit(back: Tensor) -> Tensor:
-    """Return both gradients with 1 as their largest number, which 16 bits hold on the way back."""
+    """Scale both gradients to a maximum of 1, so that 16 bits hold them in the backward pass."""
     return back / back.abs().amax((1, 2), keepdim=True).clamp(min=torch.finfo(back.dtype).tiny)
 
 
@@ -204,10 +205,10 @@ def _measure(
     selection: TokenSelection | None,
     led_back: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Return six numbers a token, ``(N, 6)``: as :func:`diagnose` takes them apart.
+    """Return the six columns that :func:`diagnose` unpacks, ``(N, 6)``.
 
-    With them, if asked, both gradients of each token led back to what the student's logits are
-    made of: ``(2, N, d)``.
+    If asked, also return both gradients of each token with respect to the student's hidden states
+    (or its logits if these are given), ``(2, N, d)``.
     """
     ours, theirs = logit_source(student, None), logit_source(teacher, None, student.shape[-1])
     dtype, count = working_dtype(ours.dtype, theirs.dtype), len(labels)
@@ -231,7 +232,7 @@ def _measure(
 
 
 def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Tensor:
-    """Return gradients by the logits at some tokens as those by the states these are made of."""
+    """Backpropagate gradients by the logits of some tokens to their hidden states."""
     if isinstance(student, Tensor):
         return torch.stack(tuple(by_logits))
     dtype, device = by_logits[0].dtype, by_logits[0].device
@@ -245,7 +246,7 @@ def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Ten
 def _spread(
     selection: TokenSelection | None, count: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor | None, Tensor]:
-    """Return temperature, None where it is 1, and factor of all tokens; 0 for those not tokens."""
+    """Return the temperature (None for 1) and the factor of all tokens, 0 if not selected."""
     factor = torch.ones(count, device=device, dtype=dtype)
     if selection is None:
         return None, factor
@@ -262,8 +263,8 @@ def _spread(
 def _block(
     tokens: SelectedTokens, divergence: Divergence, selection: TokenSelection | None
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Return six numbers for each token of a block, ``(B, 6)``, and the gradients ``(B, V)``."""
-    assert tokens.teacher is not None  # as a divergence needs
+    """Return the six columns of a block, ``(B, 6)``, and both gradients ``(B, V)``."""
+    assert tokens.teacher is not None  # every divergence has one
     student, teacher, labels = tokens.student.logits, tokens.teacher.logits, tokens.labels
     by_loss, trace = torch.empty_like(student), traced(divergence, selection)
     if trace is None:
@@ -273,7 +274,7 @@ def _block(
     pair = Pair(student, teacher)
     difficulty = hellinger(pair.log_q, pair.log_p, labels)
     by_label = cross_entropy(pair, labels, True)[1]
-    assert by_label is not None  # it was asked for
+    assert by_label is not None  # it was requested
     tempered = student
     if selection is not None and selection.transform is not None:
         tempered = selection.transform(student)
@@ -291,5 +292,5 @@ def _block(
 
 
 def _entropy(logits: Tensor) -> Tensor:
-    by_word: Tensor = torch.special.entr(logits.softmax(-1))
-    return by_word.sum(-1)
+    by_entry: Tensor = torch.special.entr(logits.softmax(-1))
+    return by_entry.sum(-1)

@@ -1,9 +1,10 @@
-"""The loss engine: from logits, or from hidden states and heads, to loss and gradient in one go.
+"""Compute a loss and its gradient together, from logits or from hidden states and LM heads.
 
-The gradient is computed along with the loss and waits for ``backward()``: there is no graph of
-[tokens, vocabulary] tensors. Work has two levels. Logits come in groups: those given are one
-group, those of a head as many rows as a budget of memory holds, for its products to be large.
-Inside a group :mod:`~adakd.losses.blocks` takes a few rows at a time, or a kernel a row each.
+The gradient is computed along with the loss and stored for ``backward()``: there is no autograd
+graph of [tokens, vocabulary] tensors. The work has two levels. Logits come in groups: given logits
+are one group; with an LM head a group has as many rows as a memory budget allows, to keep its
+matrix products large. Within a group :mod:`~adakd.losses.blocks` processes a few rows at a time, or
+a Triton kernel one row per program.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,9 +21,9 @@ from adakd.losses.logits import Gradients, LogitSource
 from adakd.losses.traced import Traced
 
 BUDGET = 256 * 1024**2
-"""Bytes that the logits of both heads may take where hidden states are given. If all tokens of a
-batch fit, an adaptive method's second pass finds the logits of its first; if not, it computes
-those of the kept tokens once more. In 16 bit 1365 tokens fit with a vocabulary of 49,152."""
+"""Bytes for the logits of both LM heads where hidden states are given. If all tokens of a batch
+fit, an adaptive method's second pass reuses the logits of the first; otherwise it recomputes those
+of the selected tokens. In 16 bits and with a vocabulary of 49,152, 1365 tokens fit."""
 
 
 def select_tokens(
@@ -33,10 +34,10 @@ def select_tokens(
     budget: int = BUDGET,
     by: RowFunctions = TORCH,
 ) -> TokenSelection:
-    """Return what an adaptive method chooses among the counted tokens of a batch.
+    """Return an adaptive method's selection among the valid tokens of a batch.
 
     Raises:
-        AdakdError: the positions that it keeps are not ascending.
+        AdakdError: the selected positions are not ascending.
     """
     row_bytes = student.row_bytes + teacher.row_bytes
     with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
@@ -50,7 +51,7 @@ def select_tokens(
     with torch.autocast(labels.device.type, enabled=False):
         selection = adaptive.select(torch.cat(scores))
     if not bool((selection.positions.diff() > 0).all()):
-        raise AdakdError("an adaptive method must return the positions that it keeps ascending")
+        raise AdakdError("an adaptive method must return its selected positions in ascending order")
     return selection
 
 
@@ -64,15 +65,16 @@ def mean_loss(
     traced: Traced | None = None,
     by: RowFunctions = TORCH,
 ) -> Tensor:
-    r"""Return :math:`\frac{1}{K} \sum_{i \in kept} w_i\, \tau_i^2\, D_i`, with its gradient.
+    r"""Return :math:`\frac{1}{K} \sum_{i \in selected} w_i\, \tau_i^2\, D_i`, with its gradient.
 
     Args:
         term: the value of a token and its derivative.
-        student: the logits to differentiate by.
+        student: the logits to differentiate with respect to.
         teacher: the logits to learn from; None where `term` needs none.
-        labels: those of the counted tokens, at least one.
-        selection: the tokens to keep and what becomes of them; None for all, as they are.
-        budget: bytes that the logits of heads may take.
+        labels: labels of the valid tokens, at least one.
+        selection: the selected tokens with their temperatures and weights; None for all tokens,
+            unweighted, at temperature 1.
+        budget: bytes that the logits of LM heads may take.
         traced: replaces `term` where `selection` has a transform or a learned temperature.
         by: the functions that compute rows.
     """
@@ -114,7 +116,7 @@ def mean_loss(
                 value, slope = traced.rows(tokens, out)
                 values.append(value)
                 slopes.append(slope)
-            del tokens  # before the products: half of the memory is the teacher's logits
+            del tokens  # before the products: the teacher's logits are half of the memory
             if teacher is not None:
                 teacher.release()
             if gradient is not None:
@@ -122,7 +124,7 @@ def mean_loss(
         value = torch.cat(values)
         total = () if gradient is None else gradient.total()
         by_temperature: Tensor | None = None
-        if by_tau and tau is not None:  # the derivative of D, and that of the factor
+        if by_tau and tau is not None:  # the derivatives of D and of the factor
             by_temperature = (torch.cat(slopes) + 2 * value / tau) * factor * late / len(labels)
         return (value * factor).mean(), (by_temperature, *total)
 
@@ -133,7 +135,7 @@ def mean_loss(
 
 
 class _Loss(torch.autograd.Function):
-    """A loss that brings its gradient along: no second derivative, and one backward only."""
+    """A loss with a precomputed gradient: one backward pass, no second derivative."""
 
     @staticmethod
     def forward(
@@ -154,10 +156,10 @@ class _Loss(torch.autograd.Function):
         gradients, ctx.gradients = ctx.gradients, None
         if gradients is None:
             raise RuntimeError(
-                "this loss gives its gradient away in the first backward: compute it once more"
+                "the first backward released the gradient of this loss: compute the loss again"
             )
         incoming = incoming / ctx.late
-        # On a GPU looking costs more than multiplying.
+        # On a GPU reading the value costs more than multiplying.
         if incoming.device.type != "cpu" or float(incoming) != 1:
             for gradient in gradients:
                 if gradient is not None:
@@ -166,10 +168,10 @@ class _Loss(torch.autograd.Function):
 
 
 def _late(student: LogitSource, count: int) -> int:
-    """Return what the gradient is divided by in the backward instead of before.
+    """Return the divisor of the gradient that is applied in the backward pass instead of before.
 
-    Divided by many tokens it may vanish in float16: it waits for the factor that a gradient scaler
-    puts into the backward. The products of a head add it up over tokens, which must not overflow.
+    In float16 a gradient divided by many tokens may underflow, so the division waits for the factor
+    of a gradient scaler. The products of an LM head sum over tokens, which must not overflow.
     """
     if student.dtype != torch.float16:
         return 1

@@ -1,4 +1,4 @@
-"""The laws that every divergence must keep, built in or from a plug-in.
+"""The laws that every divergence must satisfy, built in or from a plug-in.
 
 ``adakd check divergence NAME_OR_FILE`` runs them on a user's own function.
 """
@@ -22,24 +22,24 @@ TOLERANCE = 1e-5
 
 
 class Broken(Exception):
-    """A law does not hold; the message says where."""
+    """A violated law; the message says where."""
 
 
 @dataclass(frozen=True)
 class LawResult:
-    """Whether a divergence keeps a law."""
+    """Whether a divergence satisfies a law."""
 
     name: str
     ok: bool
     detail: str
-    """What the law says or, where it is broken, how."""
+    """The law or, if violated, the violation."""
 
 
 Law = Callable[[Divergence], None]
 
 
 def check_divergence(function: Divergence) -> list[LawResult]:
-    """Hold `function` to every law; one that raises an error breaks the law it raised it in."""
+    """Check `function` against every law; an error raised in a law violates it."""
     return [_verdict(law, function) for law in LAWS]
 
 
@@ -71,12 +71,12 @@ def shape(function: Divergence) -> None:
 
 
 def pure(function: Divergence) -> None:
-    """The same input gives the same values, and is left as it was."""
+    """The same input gives the same values and is not modified."""
     student, teacher = _pair()
     before = student.clone(), teacher.clone()
     first, second = function(student, teacher), function(student, teacher)
     if not (torch.equal(student, before[0]) and torch.equal(teacher, before[1])):
-        raise Broken("the input is changed in place")
+        raise Broken("the input is modified in place")
     _equal(first, second, "a second call on the same input", 0)
 
 
@@ -88,7 +88,7 @@ def not_negative(function: Divergence) -> None:
 
 
 def tells_apart(function: Divergence) -> None:
-    """Where the two differ, the value is above 0 and so is the gradient's size."""
+    """For different distributions the value and the gradient norm are above 0."""
     logits, teacher = torch.randn(TOKENS, VOCABULARY), _log_probabilities(TOKENS, VOCABULARY)
     values, gradient = _differentiate(function, logits, teacher)
     if not bool((values > TOLERANCE).all()):
@@ -98,28 +98,28 @@ def tells_apart(function: Divergence) -> None:
 
 
 def zero_at_equality(function: Divergence) -> None:
-    """Where the two agree, the value is 0 and the gradient finite."""
+    """For equal distributions the value is 0 and the gradient finite."""
     logits = torch.randn(TOKENS, VOCABULARY)
     values, gradient = _differentiate(function, logits, logits.log_softmax(-1))
-    _equal(values, torch.zeros(TOKENS), "the value where the two agree")
-    _finite(gradient, "the gradient where the two agree")
+    _equal(values, torch.zeros(TOKENS), "the value for equal distributions")
+    _finite(gradient, "the gradient for equal distributions")
 
 
 def true_gradient(function: Divergence) -> None:
-    """The gradient is that of finite differences, all that is detached held still."""
+    """The gradient matches finite differences, with detached parts held constant."""
     logits = torch.randn(TOKENS, VOCABULARY, dtype=torch.float64)
     teacher = torch.randn_like(logits).log_softmax(-1)
     direction, step = torch.randn_like(logits), 1e-6
-    still = Still(function)
-    _, gradient = _differentiate(still.record, logits, teacher)
-    above = still.replay((logits + step * direction).log_softmax(-1), teacher)
-    below = still.replay((logits - step * direction).log_softmax(-1), teacher)
+    frozen = FrozenStopGradients(function)
+    _, gradient = _differentiate(frozen.record, logits, teacher)
+    above = frozen.replay((logits + step * direction).log_softmax(-1), teacher)
+    below = frozen.replay((logits - step * direction).log_softmax(-1), teacher)
     slope = (above - below) / (2 * step)
     _equal((gradient * direction).sum(-1), slope, "the slope, against finite differences,")
 
 
 def true_derivative(function: Divergence) -> None:
-    """A declared derivative gives the values and the gradient that autograd gives."""
+    """A declared derivative matches the values and the gradient of autograd."""
     declared = declared_derivative(function)
     if declared is None:
         return
@@ -130,14 +130,14 @@ def true_derivative(function: Divergence) -> None:
         before = pair[0].clone(), pair[1].clone()
         values, gradient = declared(Pair(*pair))
         if not all(map(torch.equal, pair, before)):
-            raise Broken("the derivative changes the logits in place")
+            raise Broken("the derivative modifies the logits in place")
         wanted = autograd_derivative(function, Pair(*pair))
-        _equal(values, wanted[0], "the value that comes with the derivative", tolerance)
+        _equal(values, wanted[0], "the value returned with the derivative", tolerance)
         _equal(gradient, wanted[1], "the declared derivative", tolerance)
 
 
 def true_entry_form(function: Divergence) -> None:
-    """A declared form of a word sums to the values, and has the gradient that autograd gives."""
+    """A declared entry form sums to the values and matches the gradient of autograd."""
     declared = declared_entry_form(function)
     if declared is None:
         return
@@ -146,12 +146,12 @@ def true_entry_form(function: Divergence) -> None:
     logits[0][0] = logits[1][0]
     pair, wanted = Pair(*logits), autograd_derivative(function, Pair(*logits))
     parts, slopes = form(pair.log_q, pair.log_p, pair.q, pair.p, *settings)
-    _equal(parts.sum(-1), wanted[0], "the sum of the declared form over words", 1e-9)
-    _equal(pair.by_logits(slopes), wanted[1], "the gradient of the declared form", 1e-9)
+    _equal(parts.sum(-1), wanted[0], "the sum of the declared entry form", 1e-9)
+    _equal(pair.by_logits(slopes), wanted[1], "the gradient of the declared entry form", 1e-9)
 
 
 def bfloat16(function: Divergence) -> None:
-    """Values from bfloat16 are finite, and near those of the same numbers in float32."""
+    """Values from bfloat16 are finite and close to those of the same numbers in float32."""
     student, teacher = (given.bfloat16() for given in _pair())
     values = function(student, teacher).float()
     _finite(values, "a value in bfloat16")
@@ -159,14 +159,14 @@ def bfloat16(function: Divergence) -> None:
 
 
 def one_entry(function: Divergence) -> None:
-    """With a vocabulary of one word the value is 0 and the gradient finite."""
+    """With a vocabulary of one entry the value is 0 and the gradient finite."""
     values, gradient = _differentiate(function, torch.randn(TOKENS, 1), torch.zeros(TOKENS, 1))
-    _equal(values, torch.zeros(TOKENS), "the value with a vocabulary of one word")
-    _finite(gradient, "the gradient with a vocabulary of one word")
+    _equal(values, torch.zeros(TOKENS), "the value with a vocabulary of one entry")
+    _finite(gradient, "the gradient with a vocabulary of one entry")
 
 
 def underflow(function: Divergence) -> None:
-    """Where probabilities underflow to 0, value and gradient are finite."""
+    """If probabilities underflow to 0, value and gradient are finite."""
     logits, teacher = torch.zeros(2, 4), torch.zeros(2, 4)
     logits[:, 0], teacher[0, 0], teacher[1, 1] = 300.0, 300.0, 300.0
     logits[:, 3] = teacher[:, 3] = FLOOR
@@ -176,21 +176,21 @@ def underflow(function: Divergence) -> None:
 
 
 def through_objective(function: Divergence) -> None:
-    """Prompt and padding get no gradient; where nothing counts, loss and gradient are 0."""
+    """Prompt and padding get no gradient; without valid tokens loss and gradient are 0."""
     logits = torch.randn(2, TOKENS, VOCABULARY, requires_grad=True)
     labels = torch.zeros(2, TOKENS, dtype=torch.long)
     labels[0] = IGNORED
-    for given, counted in ((labels, 1), (torch.full_like(labels, IGNORED), 0)):
+    for given, responses in ((labels, 1), (torch.full_like(labels, IGNORED), 0)):
         loss = Objective(function)(logits, torch.randn_like(logits), given).loss
         (gradient,) = torch.autograd.grad(loss, logits)
         _finite(loss.detach(), "the loss of a batch")
         _equal(gradient[0], torch.zeros_like(gradient[0]), "the gradient of a prompt", 0)
-        if bool(gradient[1].any()) != bool(counted):
-            raise Broken(f"a gradient of {gradient[1].abs().max():.3g} from {counted} responses")
+        if bool(gradient[1].any()) != bool(responses):
+            raise Broken(f"a gradient of {gradient[1].abs().max():.3g} from {responses} responses")
 
 
 def any_split(function: Divergence) -> None:
-    """Each token's value is its own: a batch in parts gives the same values."""
+    """Tokens do not interact: a split batch gives the same values."""
     student, teacher = _pair()
     whole = function(student, teacher)
     parts = [function(*part) for part in zip(student.chunk(3), teacher.chunk(3), strict=True)]
@@ -214,14 +214,14 @@ LAWS: tuple[Law, ...] = (
 )
 
 
-# --- what they are made of ------------------------------------------------------------------
+# --- helpers ----------------------------------------------------------------------------
 
 
-class Still(TorchFunctionMode):
-    """A function whose stop-gradients stand still: recorded in one call, played back in others.
+class FrozenStopGradients(TorchFunctionMode):
+    """A function whose detached values are recorded in one call and replayed in others.
 
-    A detached weight moves with its input, and by definition the gradient does not say so. Held
-    still, the function is one that finite differences can be compared with.
+    A detached weight depends on the input although the gradient ignores it. With that weight held
+    constant, finite differences measure the same derivative as autograd.
     """
 
     def __init__(self, function: Divergence) -> None:
@@ -231,12 +231,12 @@ class Still(TorchFunctionMode):
         self._played: Iterator[Any] | None = None
 
     def record(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Call the function and remember what it takes out of the graph."""
+        """Call the function and record the values it detaches."""
         with self:
             return self._function(student, teacher)
 
     def replay(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Call the function with what it took out before."""
+        """Call the function with the recorded values."""
         self._played = iter(self._taken)
         student = student.detach().requires_grad_()
         with self:
@@ -250,9 +250,9 @@ class Still(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run one torch call; where its result has left the graph, record or replace it."""
+        """Run one torch call; record or replace its result if that is detached."""
         result = func(*args, **(kwargs or {}))
-        if not _has_left(result, args):
+        if not _is_detached(result, args):
             return result
         if self._played is not None:
             return next(self._played)
@@ -260,9 +260,9 @@ class Still(TorchFunctionMode):
         return result
 
 
-def _has_left(result: Any, args: tuple[Any, ...]) -> bool:
+def _is_detached(result: Any, args: tuple[Any, ...]) -> bool:
     if not torch.is_grad_enabled():
-        return result is not None  # as the switch of no_grad itself gives: it must be thrown
+        return result is not None  # None comes from switching no_grad itself
     cut = isinstance(result, Tensor) and not result.requires_grad
     return cut and any(isinstance(given, Tensor) and given.requires_grad for given in args)
 

@@ -1,4 +1,4 @@
-"""Logits that are not computed yet: hidden states, and the head that makes logits of them."""
+"""Logits in factored form: hidden states and the LM head that projects them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from adakd.losses.blocks import UNSCALED, LogitScaling
 
 @dataclass(frozen=True)
 class LMHead:
-    """The output layer of a model, and what the model does to the layer's output."""
+    """The output layer of a model and the scaling of its output."""
 
     weight: Tensor
     """Of shape ``(V, d)``."""
@@ -20,29 +20,30 @@ class LMHead:
     scaling: LogitScaling = UNSCALED
 
     def to(self, device: torch.device, dtype: torch.dtype) -> "LMHead":
-        """Return the same head elsewhere, in another precision; not to be trained."""
+        """Return a detached copy on another device and in another precision."""
         bias = None if self.bias is None else self.bias.detach().to(device, dtype)
         return LMHead(self.weight.detach().to(device, dtype), bias, self.scaling)
 
     def logits(self, states: Tensor) -> Tensor:
-        """Return the finished logits of hidden states, as the model would."""
+        """Return the logits of hidden states as the model computes them."""
         raw = F.linear(states, self.weight, self.bias)
         return self.scaling(raw) if self.scaling else raw
 
 
 @dataclass(frozen=True)
 class HiddenStates:
-    """Logits as hidden states and a head: the objective takes them wherever it takes logits.
+    """Final hidden states with their LM head, in place of logits.
 
-    It then computes them a group of tokens at a time and, for a student, the gradient of states
-    and head with them. A teacher's states may come from a cache; its head is never trained.
+    The objective computes the logits a group of tokens at a time and, for a student, the gradient
+    with respect to states and head. A teacher's states may come from a cache; its head is never
+    trained.
     """
 
     states: Tensor
     """Of shape ``(..., d)``."""
     head: LMHead
     precision: torch.dtype | None = None
-    """Of the products with the head; None is that of its weight."""
+    """Precision of the matrix products with the head; None for that of its weight."""
 
     @property
     def shape(self) -> torch.Size:

@@ -1,4 +1,4 @@
-"""Where the logits of a batch come from, and where their gradient goes."""
+"""Sources of logits, and the buffers that collect the gradients of their inputs."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -12,20 +12,20 @@ from adakd.losses.lm_head import HiddenStates
 
 Gradients = tuple[Tensor | None, ...]
 SLICE = 8192
-"""Words of a head whose gradient is made at a time, in the precision of the products."""
+"""Vocabulary entries per product for the gradient of an LM head's weight."""
 
 
 class LogitSource(Protocol):
-    """The logits of the counted tokens of a batch; tokens are named by their place among these."""
+    """The logits of a batch's valid tokens, which are indexed from 0."""
 
     @property
     def inputs(self) -> tuple[Tensor | None, ...]:
-        """What a gradient may be asked of."""
+        """Tensors that may require a gradient."""
         ...
 
     @property
     def row_bytes(self) -> int:
-        """Memory that the logits of a token take beside what is given."""
+        """Bytes of a token's logits beyond the inputs."""
         ...
 
     @property
@@ -34,11 +34,11 @@ class LogitSource(Protocol):
         ...
 
     def hold(self) -> None:
-        """Compute all logits now and keep them, where they are not at hand."""
+        """Compute all logits now and keep them, where they are not given."""
         ...
 
     def release(self) -> None:
-        """Let go of them."""
+        """Free the logits that are held."""
         ...
 
     def rows(self, index: Tensor | None) -> LogitRows:
@@ -46,39 +46,39 @@ class LogitSource(Protocol):
         ...
 
     def gradient(self, needed: tuple[bool, ...], count: int) -> "GradientBuffer":
-        """Return where to gather the gradient of `count` tokens by the inputs that need one."""
+        """Return a buffer for the gradient of `count` tokens by the inputs that need one."""
         ...
 
 
 class GradientBuffer(Protocol):
-    """The gradient by a source's inputs, in the making."""
+    """Collects the gradient with respect to the inputs of a source."""
 
     def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
-        """Return where to write the gradient of the tokens at `index`, whose logits are given."""
+        """Return the rows to write the gradient of the tokens at `index` to, given their logits."""
         ...
 
     def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
-        """Take in what was written there."""
+        """Add the gradient that was written to those rows."""
         ...
 
     def total(self) -> Gradients:
-        """Return the gradient by each of the inputs."""
+        """Return the gradient with respect to each input."""
         ...
 
 
 class GivenLogits:
-    """Logits at hand.
+    """Given logits.
 
     Args:
         logits: of shape ``(M, V)``.
-        counted: the rows that count, ascending; None for all.
+        valid: indices of the valid rows, ascending; None for all.
     """
 
     row_bytes = 0
 
-    def __init__(self, logits: Tensor, counted: Tensor | None) -> None:
+    def __init__(self, logits: Tensor, valid: Tensor | None) -> None:
         self.inputs, self.dtype = (logits,), logits.dtype
-        self.logits, self._counted = logits.detach(), counted
+        self.logits, self._valid = logits.detach(), valid
 
     def hold(self) -> None:
         """Do nothing: the caller holds them."""
@@ -88,16 +88,16 @@ class GivenLogits:
 
     def at(self, index: Tensor | None) -> Tensor | None:
         """Return the rows of the tokens at `index`."""
-        if self._counted is None or index is None:
-            return index if self._counted is None else self._counted
-        return self._counted[index]
+        if self._valid is None or index is None:
+            return index if self._valid is None else self._valid
+        return self._valid[index]
 
     def rows(self, index: Tensor | None) -> LogitRows:
-        """Return the rows as they are."""
+        """Return the rows unchanged."""
         return LogitRows(self.logits, self.at(index))
 
     def gradient(self, needed: tuple[bool, ...], count: int) -> "GradientBuffer":
-        """Return a gradient that is 0 in the rows that are left out."""
+        """Return a buffer that is 0 in the rows of other tokens."""
         return _GivenGradient(self, _zeros(self.logits, count))
 
 
@@ -116,7 +116,7 @@ class _GivenGradient:
 
 
 class ProjectedLogits:
-    """Logits of hidden states, computed a group at a time."""
+    """Logits computed from hidden states, a group of tokens at a time."""
 
     def __init__(self, hidden: HiddenStates) -> None:
         head = hidden.head
@@ -129,7 +129,7 @@ class ProjectedLogits:
 
     @property
     def row_bytes(self) -> int:
-        """One row in the precision of the head."""
+        """Bytes of one row in the precision of the head."""
         return len(self.weight) * self.weight.itemsize
 
     def hold(self) -> None:
@@ -137,18 +137,18 @@ class ProjectedLogits:
         self._all = self._logits(self.states)
 
     def release(self) -> None:
-        """Let go of them."""
+        """Free the logits that are held."""
         self._all = None
 
     def rows(self, index: Tensor | None) -> LogitRows:
-        """Return the rows, kept or computed now."""
+        """Return the rows, held or computed now."""
         if self._all is not None:
             return LogitRows(self._all, index, self._scaling)
         states = self.states if index is None else self.states[index]
         return LogitRows(self._logits(states), scaling=self._scaling)
 
     def gradient(self, needed: tuple[bool, ...], count: int) -> "GradientBuffer":
-        """Return a gradient whose states are 0 for the tokens that are left out."""
+        """Return a buffer whose gradient by the states is 0 for other tokens."""
         return _ProjectedGradient(self, needed, _zeros(self.states, count))
 
     def _logits(self, states: Tensor) -> Tensor:
@@ -156,10 +156,9 @@ class ProjectedLogits:
 
 
 class _ProjectedGradient:
-    """Overwrites logits by their gradient, from the first row on, and multiplies that out.
+    """Overwrites logits with their gradient from the first row on, then applies the chain rule.
 
-    Tokens are ascending, so a row is read before, or when, another token's gradient takes its
-    place.
+    Tokens are ascending, so a row is read no later than another token's gradient overwrites it.
     """
 
     def __init__(self, source: ProjectedLogits, needed: tuple[bool, ...], states: Tensor) -> None:
@@ -185,7 +184,7 @@ class _ProjectedGradient:
             self._bias = part if self._bias is None else self._bias + part
 
     def _add_weight(self, by_logits: Tensor, states: Tensor) -> None:
-        """Add a group's part in float32, as one product over all groups would inside."""
+        """Add a group's part in float32, as a single product over all groups accumulates."""
         shape, dtype = self._source.weight.shape, torch.promote_types(states.dtype, torch.float32)
         first = self._weight is None
         if self._weight is None:
@@ -205,25 +204,25 @@ class _ProjectedGradient:
 
 
 def logit_source(
-    given: Tensor | HiddenStates, counted: Tensor | None, vocabulary: int | None = None
+    given: Tensor | HiddenStates, valid: Tensor | None, vocabulary: int | None = None
 ) -> LogitSource:
     """Return the source of a model's logits.
 
     Args:
-        given: logits ``(..., V)``, or what they are made of.
-        counted: the rows that count, ascending; None for all.
-        vocabulary: the words to go by, the first of V; None for all.
+        given: logits ``(..., V)``, or hidden states with their LM head.
+        valid: indices of the valid rows, ascending; None for all.
+        vocabulary: number of leading vocabulary entries to use; None for all V.
     """
     if isinstance(given, Tensor):
-        return GivenLogits(given.reshape(-1, given.shape[-1])[:, :vocabulary], counted)
+        return GivenLogits(given.reshape(-1, given.shape[-1])[:, :vocabulary], valid)
     head, states = given.head, given.states.reshape(-1, given.states.shape[-1])
     if vocabulary is not None:
         bias = None if head.bias is None else head.bias[:vocabulary]
         head = replace(head, weight=head.weight[:vocabulary], bias=bias)
-    states = states if counted is None else states[counted]
+    states = states if valid is None else states[valid]
     return ProjectedLogits(replace(given, states=states, head=head))
 
 
 def _zeros(like: Tensor, count: int) -> Tensor:
-    """Return zeros of the shape of `like`, or anything where all `count` rows will be written."""
+    """Return zeros like `like`; uninitialised where all `count` rows will be written."""
     return torch.empty_like(like) if count == len(like) else torch.zeros_like(like)

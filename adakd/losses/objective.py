@@ -1,7 +1,8 @@
-"""Logits and labels to one loss: all that is the same for every divergence happens here, once.
+"""Objectives: from logits and labels to one loss.
 
-Masking, the vocabulary, precision, the choice of tokens, temperature and the mean. The plain arm
-and an adaptive one take the same path: with all tokens kept at temperature 1 they agree bit by bit.
+Everything that all divergences share happens here, once: masking, matching vocabularies, precision,
+token selection, temperature and the mean. The plain arm and an adaptive one take the same path:
+with all tokens selected at temperature 1 they agree bit for bit.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,35 +29,35 @@ from adakd.registry import Spec
 
 @dataclass(frozen=True)
 class Loss:
-    """The loss of a batch and how it came about."""
+    """The loss of a batch, with the token selection behind it."""
 
     loss: Tensor
-    """Scalar to call ``backward()`` on: the mean over the kept tokens."""
+    """Scalar to call ``backward()`` on: the mean over the selected tokens."""
     tokens: int
-    """Counted tokens of the batch."""
+    """Number of valid tokens in the batch."""
     selection: TokenSelection | None = None
-    """What an adaptive method chose; None where every token counts alike."""
+    """The selection of an adaptive method; None where all tokens count equally."""
 
     @property
     def selected(self) -> int:
-        """Tokens that the mean is taken over."""
+        """Number of tokens in the mean."""
         return self.tokens if self.selection is None else len(self.selection.positions)
 
     @property
     def selected_ratio(self) -> float:
-        """Share of the counted tokens that were kept; 1 where nothing counts."""
+        """Share of the valid tokens that are selected; 1 without valid tokens."""
         return self.selected / self.tokens if self.tokens else 1.0
 
     @property
     def temperature(self) -> float:
-        """Mean temperature of the kept tokens."""
+        """Mean temperature of the selected tokens."""
         if self.selection is None or self.selection.temperature is None:
             return 1.0
         return float(self.selection.temperature.detach().mean())
 
 
 class TokenObjective(Protocol):
-    """What a training loop needs to know of an objective."""
+    """Interface of an objective in a training loop."""
 
     needs_teacher: bool
 
@@ -71,43 +72,48 @@ class TokenObjective(Protocol):
         ...
 
     def step(self, loss: float) -> None:
-        """Take in the loss of an optimizer step that was made."""
+        """Update with the loss of a completed optimizer step."""
         ...
 
     def parameters(self) -> Iterable[Parameter]:
-        """Return what is learned along with the student and is no part of it."""
+        """Return parameters that are trained with the student but are not part of it."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes during a run, learned weights included."""
+        """Return the state of a run, learned parameters included."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         ...
 
 
 class Objective:
     r"""Distillation with any divergence, plain or token-adaptive.
 
-    .. math:: loss = \frac{1}{K} \sum_{i \in kept} w_i \big( \tau_i^2\,
+    .. math:: loss = \frac{1}{K} \sum_{i \in selected} w_i \big( \tau_i^2\,
         D\big(softmax(z^p_i / \tau_i),\; softmax(z^q_i / \tau_i)\big) + m_i \big)
 
-    The plain arm keeps all tokens, with :math:`\tau = w = 1`. An adaptive method may transform the
-    logits :math:`z` before, and add a loss :math:`m` of hidden states; see
-    :class:`~adakd.adaptive.TokenSelection`. Log-probabilities are float32, and
-    float64 for float64 logits, whatever the precision of the models.
+    The plain arm selects all tokens, with :math:`\tau = w = 1` and :math:`m = 0`. An adaptive
+    method may also transform the logits :math:`z` and add a loss :math:`m` on hidden states; see
+    :class:`~adakd.adaptive.TokenSelection`. Log-probabilities are computed in float32 (float64 for
+    float64 logits), whatever the precision of the models.
 
     Args:
         divergence: a registered name, a :class:`Spec`, or a function.
         adaptive: a registered name, a :class:`Spec`, an instance, or None for the plain arm.
-        total_steps: optimizer steps of the run, needed by an adaptive method: its schedules and
+        total_steps: optimizer steps of the run, required by an adaptive method: its schedules and
             warm-up are shares of them.
-        budget: bytes that logits may take which are made of hidden states.
-        widths: of the student's and the teacher's hidden states, for a method that matches them.
+        budget: memory in bytes for logits computed from hidden states.
+        widths: sizes of the student's and the teacher's hidden states, for a method that matches
+            them.
+        kernels: ``"torch"`` computes the loss with PyTorch on any device. ``"triton"`` uses Triton
+            kernels and needs logits on a GPU; parts without a kernel are computed by PyTorch, and a
+            kernel that disagrees with PyTorch on its first rows is not used: a warning says so.
 
     Raises:
-        AdakdError: an unknown name, a setting that is not taken, or `total_steps` missing.
+        AdakdError: an unknown name, an unknown setting, `total_steps` missing, or Triton kernels
+            requested where they cannot run.
     """
 
     needs_teacher = True
@@ -126,7 +132,7 @@ class Objective:
         self.adaptive = _adaptive(adaptive)
         if self.adaptive is not None:
             if total_steps is None:
-                raise AdakdError("an adaptive method needs `total_steps` of the objective")
+                raise AdakdError("an adaptive method needs the objective's `total_steps`: pass it")
             self.adaptive.begin(total_steps)
             if widths is not None:
                 self.adaptive.connect(*widths)
@@ -137,27 +143,28 @@ class Objective:
         """Return the loss of a batch.
 
         Args:
-            student: logits of shape ``(..., V)``, row i of which predicts ``labels[i]``; or the
-                hidden states and the head that they are made of.
-            teacher: the same; a vocabulary that is wider, by padding, is cut.
-            labels: of shape ``(...)``; -100 does not count.
+            student: logits of shape ``(..., V)``, where row i predicts ``labels[i]``; or hidden
+                states with their LM head.
+            teacher: the same for the teacher; a larger (padded) vocabulary is cut to V.
+            labels: of shape ``(...)``; -100 is ignored.
 
         Returns:
-            The loss; exactly 0, with gradient 0, where nothing counts. Its gradient is ready, and
-            given away by the first ``backward()``; there are no second derivatives.
+            The loss; exactly 0, with gradient 0, without valid tokens. The gradient is precomputed
+            and released by the first ``backward()``; there are no second derivatives.
 
         Raises:
-            AdakdError: no teacher, or one with a smaller vocabulary; or logits where a method
-                matches hidden states.
+            AdakdError: the teacher is missing or has a smaller vocabulary; logits are given where
+                a method matches hidden states; or they are not on a GPU where Triton kernels are
+                requested.
         """
         if teacher is None:
-            raise AdakdError("distillation needs the teacher's logits")
+            raise AdakdError("distillation needs the teacher's logits: pass them")
         _check_vocabularies(student, teacher)
-        counted = _counted(labels)
-        ours, labels = logit_source(student, counted), _rows(labels, counted)
+        valid = _valid(labels)
+        ours, labels = logit_source(student, valid), _rows(labels, valid)
         if not len(labels):
-            return _nothing(ours)
-        theirs = logit_source(teacher, counted, student.shape[-1])
+            return _zero_loss(ours)
+        theirs = logit_source(teacher, valid, student.shape[-1])
         selection = None
         if self.adaptive is not None:
             selection = select_tokens(self.adaptive, ours, theirs, labels, self.budget, self._rows)
@@ -166,52 +173,52 @@ class Objective:
         if trace is not None and self.kernels == "triton":
             warn_once("a learned temperature or transformed logits")
         if selection is not None and selection.match is not None:
-            loss = loss + _matched(selection, selection.match, student, teacher, counted)
+            loss = loss + _matched(selection, selection.match, student, teacher, valid)
         return Loss(loss=loss, tokens=len(labels), selection=selection)
 
     def step(self, loss: float) -> None:
-        """Take in the loss of an optimizer step: the mean over micro-batches and ranks."""
+        """Update with the loss of an optimizer step: the mean over micro-batches and ranks."""
         if self.adaptive is not None:
             self.adaptive.update(loss)
 
     def parameters(self) -> Iterable[Parameter]:
-        """Return what the adaptive method learns: give it to the optimizer of the student."""
+        """Return the adaptive method's parameters, for the student's optimizer."""
         return () if self.adaptive is None else self.adaptive.parameters()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the adaptive method; the plain arm has none."""
+        """Return the state of the adaptive method; empty for the plain arm."""
         return {} if self.adaptive is None else self.adaptive.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         if self.adaptive is not None:
             self.adaptive.load_state_dict(state)
 
 
 class SupervisedObjective:
-    r"""Supervised fine-tuning: the mean cross-entropy :math:`-\log q_y` of the counted tokens."""
+    r"""Supervised fine-tuning: the mean cross-entropy :math:`-\log q_y` of the valid tokens."""
 
     needs_teacher = False
 
     def __call__(
         self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates | None, labels: Tensor
     ) -> Loss:
-        """Return the loss of a batch; the teacher's logits, if any, play no part."""
-        counted = _counted(labels)
-        ours, labels = logit_source(student, counted), _rows(labels, counted)
+        """Return the loss of a batch; the teacher's logits, if any, are ignored."""
+        valid = _valid(labels)
+        ours, labels = logit_source(student, valid), _rows(labels, valid)
         if not len(labels):
-            return _nothing(ours)
+            return _zero_loss(ours)
         return Loss(loss=mean_loss(cross_entropy, ours, None, labels), tokens=len(labels))
 
     def step(self, loss: float) -> None:
-        """Do nothing: nothing adapts."""
+        """Do nothing."""
 
     def parameters(self) -> Iterable[Parameter]:
-        """Return nothing."""
+        """Return no parameters."""
         return ()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return nothing: nothing changes."""
+        """Return an empty state."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -225,7 +232,7 @@ def next_token_labels(labels: Tensor) -> Tensor:
         labels: of shape ``(..., L)``, aligned with the input as in transformers.
 
     Returns:
-        The same shape; the last position has nothing to predict and does not count.
+        The same shape; the last position has nothing to predict and is ignored.
     """
     shifted = labels.roll(-1, dims=-1)
     shifted[..., -1] = IGNORED
@@ -254,14 +261,14 @@ def _check_vocabularies(student: Tensor | HiddenStates, teacher: Tensor | Hidden
         )
 
 
-def _counted(labels: Tensor) -> Tensor | None:
-    """Return the positions that count, of all in a row; None where these are all."""
-    counted = labels.flatten() != IGNORED
-    return None if bool(counted.all()) else counted.nonzero().squeeze(-1)
+def _valid(labels: Tensor) -> Tensor | None:
+    """Return the positions of the valid tokens in the flattened labels; None for all."""
+    valid = labels.flatten() != IGNORED
+    return None if bool(valid.all()) else valid.nonzero().squeeze(-1)
 
 
-def _rows(labels: Tensor, counted: Tensor | None) -> Tensor:
-    return labels.flatten() if counted is None else labels.flatten()[counted]
+def _rows(labels: Tensor, valid: Tensor | None) -> Tensor:
+    return labels.flatten() if valid is None else labels.flatten()[valid]
 
 
 def _matched(
@@ -269,15 +276,15 @@ def _matched(
     match: Match,
     student: Tensor | HiddenStates,
     teacher: Tensor | HiddenStates,
-    counted: Tensor | None,
+    valid: Tensor | None,
 ) -> Tensor:
-    """Return the weighted mean over the kept tokens of what `match` makes of their states."""
+    """Return the weighted mean over the selected tokens of their hidden-state loss."""
     if not (isinstance(student, HiddenStates) and isinstance(teacher, HiddenStates)):
         raise AdakdError(
-            "the adaptive method matches hidden states: give the objective both models as "
-            "`HiddenStates(states, head)`, not as logits, or switch the matching off"
+            "the adaptive method matches hidden states: pass both models as "
+            "`HiddenStates(states, head)` instead of logits, or switch the matching off"
         )
-    tokens = selection.positions if counted is None else counted[selection.positions]
+    tokens = selection.positions if valid is None else valid[selection.positions]
     dtype = working_dtype(student.states.dtype, teacher.states.dtype)
     ours, theirs = (
         given.flatten(0, -2).index_select(0, tokens).to(dtype)
@@ -288,8 +295,8 @@ def _matched(
         return (values if selection.weight is None else values * selection.weight).mean()
 
 
-def _nothing(student: LogitSource) -> Loss:
-    """Return a loss of 0 that is still connected to the student, for its zero gradient."""
+def _zero_loss(student: LogitSource) -> Loss:
+    """Return a loss of 0 that is connected to the student, so that its gradient is 0."""
     parts = [given.flatten()[:0].sum() for given in student.inputs if given is not None]
     dtype = torch.promote_types(student.dtype, torch.float32)
     return Loss(loss=torch.stack([part.to(dtype) for part in parts]).sum(), tokens=0)

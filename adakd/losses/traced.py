@@ -1,8 +1,8 @@
-"""Blocks of the loss that autograd follows all through: a learned temperature, or changed logits.
+"""Blocks differentiated by autograd from the logits on: learned temperatures, transformed logits.
 
-The usual blocks need the derivative by the student's tempered logits alone. Here it goes on, to a
-temperature that acts on both models and through a transform of the logits; a block at a time, so
-that no more is held than elsewhere.
+The usual blocks need only the derivative with respect to the student's tempered logits. Here
+autograd also reaches a temperature that acts on both models and a transform of the logits. It works
+on one block at a time, so memory use is the same.
 """
 
 from dataclasses import dataclass
@@ -18,26 +18,26 @@ from adakd.losses.blocks import LogitRows, SelectedTokens, row_blocks, working_d
 
 @dataclass(frozen=True)
 class Traced:
-    """The loss of single tokens, from logits to value in one graph."""
+    """Loss per token with one autograd graph from logits to value."""
 
     divergence: Divergence
     transform: Transform | None
     learned: bool
-    """Whether the derivative by the temperature is wanted."""
+    """Whether the derivative with respect to the temperature is needed."""
 
     def rows(self, tokens: SelectedTokens, gradient: LogitRows | None) -> tuple[Tensor, Tensor]:
-        r"""Return the value of every kept token and its derivative by the temperature, ``(K,)``.
+        r"""Return the value of every selected token and its temperature derivative, each ``(K,)``.
 
-        Both are of :math:`D` alone, without the factor of the tokens; what is written to `gradient`
-        is the derivative by the student's logits, times that factor.
+        Both are those of :math:`D` alone, without the factors of the tokens. The derivative with
+        respect to the student's logits, times the factors, is written to `gradient`.
 
         Args:
-            tokens: the tokens.
-            gradient: as in :func:`~adakd.losses.blocks.loss_rows`; None for no gradient at all,
-                and zeros for that by the temperature.
+            tokens: the selected tokens.
+            gradient: as in :func:`~adakd.losses.blocks.loss_rows`; None for no gradient, with zeros
+                for the temperature derivative.
         """
         student, teacher, values, slopes = tokens.student, tokens.teacher, [], []
-        assert teacher is not None  # as a divergence needs
+        assert teacher is not None  # every divergence has one
         dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
         for at in row_blocks(len(tokens.labels), student.logits, dtype):
             logits, theirs = student.block(at, dtype), teacher.block(at, dtype)
@@ -58,7 +58,7 @@ class Traced:
     def _block(
         self, student: Tensor, teacher: Tensor, tau: Tensor, graded: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return values, ``(B,)``, and their derivatives by logits, ``(B, V)``, and temperature."""
+        """Return values ``(B,)``, derivatives by logits ``(B, V)`` and by temperature ``(B,)``."""
         with torch.set_grad_enabled(graded):
             student = student.detach().requires_grad_()
             tau = tau.detach().requires_grad_(self.learned)
@@ -79,14 +79,14 @@ class Traced:
     def _log_probabilities(self, logits: Tensor, tau: Tensor) -> Tensor:
         if self.transform is not None:
             logits = self.transform(logits)
-        # A logit of -inf has no gradient: 0 by way of the temperature too, and not 0 times inf.
+        # A logit of -inf gets gradient 0, also through the temperature: not 0 times inf.
         ruled_out = logits <= logits.detach().amax(-1, keepdim=True) + FLOOR
         logits = logits.masked_fill(ruled_out, FLOOR) / tau.unsqueeze(-1)
         return logits.log_softmax(-1).masked_fill(ruled_out, FLOOR)
 
 
 def traced(divergence: Divergence, selection: TokenSelection | None) -> Traced | None:
-    """Return what a choice needs in the place of the usual blocks; None where these will do."""
+    """Return the traced loss that a selection needs; None where the usual blocks suffice."""
     if selection is None:
         return None
     learned = selection.temperature is not None and selection.temperature.requires_grad

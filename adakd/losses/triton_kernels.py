@@ -1,8 +1,9 @@
-"""Values and gradients of whole rows on a GPU: one Triton program a token.
+"""Values and gradients of whole rows on a GPU: one Triton program per token.
 
-A program goes over its token's logits twice for the value, thrice for the gradient, and holds a
-few thousand words at a time in registers: no memory but the logits and their gradient is touched,
-whatever the vocabulary. Only :mod:`adakd.losses.dispatch` imports this module, where Triton is.
+A program reads its token's logits twice for the value and three times for the gradient, and holds a
+few thousand vocabulary entries at a time in registers: whatever the vocabulary, it touches no
+memory but the logits and their gradient. Only :mod:`adakd.losses.dispatch` imports this module, if
+Triton is installed.
 """
 
 from collections.abc import Callable
@@ -20,17 +21,17 @@ from adakd.divergences.pair import FLOOR
 from adakd.losses.blocks import LogitRows
 
 ENTRIES_AT_A_TIME = 4096
-"""Words that a program holds at a time: at least one a thread, so that each element of a gradient
-that replaces its logits is written by the thread that has read it."""
+"""Vocabulary entries that a program holds at a time: at least one per thread, so that each element
+of a gradient that overwrites its logits is written by the thread that has read it."""
 WARPS = 8
-"""Groups of 32 threads a program. Neither number is tuned: see the README."""
+"""Groups of 32 threads per program. Neither number is tuned on a GPU yet."""
 
 _FLOOR = tl.constexpr(FLOOR)
 
 
 @dataclass(frozen=True)
 class BoundForm:
-    """What is summed over words: a divergence's form of a word with its settings."""
+    """An entry form with its settings: the summand over vocabulary entries."""
 
     function: Callable[..., Any]
     settings: tuple[Any, ...] = ()
@@ -44,7 +45,7 @@ def _hellinger(
 
 
 HELLINGER = BoundForm(_hellinger)
-"""Half of its sum is the squared Hellinger distance; for values alone."""
+"""Half of its sum is the squared Hellinger distance; for values only, not gradients."""
 
 
 def reduce_rows(
@@ -55,16 +56,16 @@ def reduce_rows(
     factor: Tensor | None = None,
     gradient: LogitRows | None = None,
 ) -> Tensor:
-    r"""Return the sum over words for each of K rows, ``(K,)``, and write its gradient.
+    r"""Return the sum over vocabulary entries for each of K rows, ``(K,)``, and write its gradient.
 
     Args:
-        form: what is summed.
-        student: logits, in float32 or 16 bit.
-        teacher: logits, in any of these.
-        temperature: of each row, ``(K,)``; None is 1 for all.
-        factor: what the gradient of each row by its tempered logits is multiplied by, ``(K,)``.
-        gradient: the rows to write to, or None. They may be the student's own at the same places;
-            other places in the same memory would be overwritten before they are read.
+        form: the summand.
+        student: logits in float32, float16 or bfloat16.
+        teacher: logits in any of these.
+        temperature: temperature of each row, ``(K,)``; None for 1 everywhere.
+        factor: factor of each row's gradient with respect to its tempered logits, ``(K,)``.
+        gradient: the rows to write to, or None. They may be the student's own rows; other rows of
+            the same memory would be overwritten before they are read.
     """
     count = len(student.logits if student.index is None else student.index)
     device = student.logits.device
@@ -80,8 +81,8 @@ def reduce_rows(
     )
     scaling = student.scaling.scale, student.scaling.softcap
     theirs = teacher.scaling.scale, teacher.scaling.softcap
-    constants = (*_given(form), *scaling, *theirs, ENTRIES_AT_A_TIME)
-    # The interpreter works on the memory of the CPU.
+    constants = (*_compiled(form), *scaling, *theirs, ENTRIES_AT_A_TIME)
+    # The interpreter works in CPU memory.
     current = (
         nullcontext() if device.type == "cpu" else torch.get_device_module(device).device(device)
     )
@@ -91,8 +92,8 @@ def reduce_rows(
 
 
 @cache
-def _given(form: BoundForm) -> tuple[Any, Any]:
-    """Return a form as a kernel takes it; the interpreter takes it as it is."""
+def _compiled(form: BoundForm) -> tuple[Any, Any]:
+    """Compile a form for a kernel; the interpreter takes it unchanged."""
     if not isinstance(reduce, triton.JITFunction):
         return form.settings, form.function
     return tuple(map(tl.constexpr, form.settings)), triton.jit(form.function)
@@ -102,7 +103,7 @@ def _pointer(rows: LogitRows) -> tuple[Tensor, int, Tensor | None]:
     return rows.logits, rows.logits.stride(0), rows.index
 
 
-# --- in Triton ----------------------------------------------------------------------------------
+# --- kernels ------------------------------------------------------------------------------------
 
 
 @triton.jit
@@ -119,7 +120,7 @@ def reduce(
     temperature: tl.tensor,
     factor: tl.tensor,
     values: tl.tensor,
-    words: tl.tensor,
+    entries: tl.tensor,
     settings: tl.tuple,
     FORM: tl.constexpr,
     SCALE: tl.constexpr,
@@ -128,7 +129,7 @@ def reduce(
     THEIR_CAP: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """Take one row: normalisers, then the sums of values and slopes, then the gradient."""
+    """Process one row: normalisers, then the sums of values and slopes, then the gradient."""
     row = tl.program_id(0)
     ours = student + _place(row, student_index) * student_stride
     theirs = teacher + _place(row, teacher_index) * teacher_stride
@@ -137,22 +138,22 @@ def reduce(
         cold /= tl.load(temperature + row)
 
     our_top, their_top, our_mass, their_mass = -3e38, -3e38, 0.0, 0.0
-    for start in range(0, words, BLOCK):
-        word = start + tl.arange(0, BLOCK)
-        z_q = _logits(ours, word, words, SCALE, CAP) * cold
-        z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
+    for start in range(0, entries, BLOCK):
+        entry = start + tl.arange(0, BLOCK)
+        z_q = _logits(ours, entry, entries, SCALE, CAP) * cold
+        z_p = _logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP) * cold
         our_top, our_mass = _grow(our_top, our_mass, z_q)
         their_top, their_mass = _grow(their_top, their_mass, z_p)
     our_mass, their_mass = tl.log(our_mass), tl.log(their_mass)
 
     value, slopes = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-    for start in range(0, words, BLOCK):
-        word = start + tl.arange(0, BLOCK)
-        z_q = _logits(ours, word, words, SCALE, CAP) * cold
-        z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
+    for start in range(0, entries, BLOCK):
+        entry = start + tl.arange(0, BLOCK)
+        z_q = _logits(ours, entry, entries, SCALE, CAP) * cold
+        z_p = _logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP) * cold
         log_q, log_p = _bounded(z_q - our_top - our_mass), _bounded(z_p - their_top - their_mass)
         part, slope = FORM(log_q, log_p, tl.exp(log_q), tl.exp(log_p), *settings)
-        value += tl.where(word < words, part, 0.0)
+        value += tl.where(entry < entries, part, 0.0)
         slopes += tl.where(log_q > _FLOOR, slope, 0.0)
     tl.store(values + row, tl.sum(value, 0))
 
@@ -160,30 +161,30 @@ def reduce(
         target = gradient + _place(row, gradient_index) * gradient_stride
         whole = tl.sum(slopes, 0)
         times = tl.load(factor + row) * cold * SCALE
-        for start in range(0, words, BLOCK):
-            word = start + tl.arange(0, BLOCK)
-            finished = _logits(ours, word, words, SCALE, CAP)
-            z_q = finished * cold
-            z_p = _logits(theirs, word, words, THEIR_SCALE, THEIR_CAP) * cold
+        for start in range(0, entries, BLOCK):
+            entry = start + tl.arange(0, BLOCK)
+            scaled = _logits(ours, entry, entries, SCALE, CAP)
+            z_q = scaled * cold
+            z_p = _logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP) * cold
             log_q = _bounded(z_q - our_top - our_mass)
             log_p = _bounded(z_p - their_top - their_mass)
             q = tl.exp(log_q)
             part, slope = FORM(log_q, log_p, q, tl.exp(log_p), *settings)
             by_logits = (tl.where(log_q > _FLOOR, slope, 0.0) - q * whole) * times
             if CAP is not None:
-                by_logits *= 1.0 - (finished / CAP) * (finished / CAP)
-            tl.store(target + word, by_logits.to(gradient.dtype.element_ty), word < words)
+                by_logits *= 1.0 - (scaled / CAP) * (scaled / CAP)
+            tl.store(target + entry, by_logits.to(gradient.dtype.element_ty), entry < entries)
 
 
 @triton.jit
 def _bounded(logarithm: tl.tensor) -> tl.tensor:
-    """Return it, at least FLOOR; NaN stays NaN, which `maximum` would not keep."""
+    """Clamp to at least FLOOR; unlike `maximum` this keeps NaN."""
     return tl.where(logarithm < _FLOOR, _FLOOR, logarithm)
 
 
 @triton.jit
 def _place(row: tl.tensor, index: tl.tensor) -> tl.tensor:
-    """Return where a row lies, in 64 bit: rows times words may exceed 32."""
+    """Return the index of a row in 64 bits: rows times entries may exceed 32 bits."""
     place = row
     if index is not None:
         place = tl.load(index + row)
@@ -192,22 +193,22 @@ def _place(row: tl.tensor, index: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def _logits(
-    start: tl.tensor, word: tl.tensor, words: tl.tensor, SCALE: tl.constexpr, CAP: tl.constexpr
+    start: tl.tensor, entry: tl.tensor, entries: tl.tensor, SCALE: tl.constexpr, CAP: tl.constexpr
 ) -> tl.tensor:
-    """Return finished logits in float32, and -inf beyond the vocabulary."""
-    z = tl.load(start + word, word < words, other=-float("inf")).to(tl.float32)
+    """Return scaled logits in float32, and -inf beyond the vocabulary."""
+    z = tl.load(start + entry, entry < entries, other=-float("inf")).to(tl.float32)
     if SCALE != 1.0:
         z = z * SCALE
     if CAP is not None:
-        # tanh, by an exponential that cannot overflow
+        # tanh, with an exponential that cannot overflow
         small = tl.exp(-2.0 * tl.abs(z) / CAP)
         z = tl.where(z < 0, -CAP, CAP) * (1.0 - small) / (1.0 + small)
-        z = tl.where(word < words, z, -float("inf"))
+        z = tl.where(entry < entries, z, -float("inf"))
     return z
 
 
 @triton.jit
 def _grow(top: tl.tensor, mass: tl.tensor, z: tl.tensor) -> tl.tensor:
-    """Return the largest logit so far, and the sum of exponentials relative to it."""
+    """Update the largest logit and the sum of exponentials relative to it."""
     higher = tl.maximum(top, tl.max(z, 0))
     return higher, mass * tl.exp(top - higher) + tl.sum(tl.exp(z - higher), 0)

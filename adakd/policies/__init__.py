@@ -1,6 +1,6 @@
-"""Data policies: whose responses a student learns from, whatever the divergence.
+"""Data policies: the source of the responses a student learns from, for any divergence.
 
-Importing this package imports no torch: a suite is checked without it.
+Importing this package does not import torch: suites are checked without it.
 """
 
 from adakd.policies.base import Decoding, Examples, Policy, PolicyContext, policy

@@ -1,4 +1,4 @@
-"""What a data policy is, and the registry that names policies."""
+"""Interface and registry of data policies."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,73 +12,74 @@ from adakd.data.example import Example
 from adakd.registry import Registry
 
 SamplingTemperature = NotNegative
-"""Of sampling; at 0 the likeliest token is taken."""
+"""Sampling temperature; 0 decodes greedily."""
 TopP = Fraction
 TopK = Annotated[int, Field(ge=0)]
-"""0 takes all tokens."""
+"""0 disables the limit."""
 MaxNewTokens = Annotated[int, Field(gt=0)]
 
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a model writes responses: sampled from its own distribution, as it is, by default."""
+    """Decoding settings; by default plain sampling from the model's distribution."""
 
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
     max_new_tokens: int | None = None
-    """None is what ``data.max_tokens`` leaves beside the prompt, which is never exceeded."""
+    """At most what ``data.max_tokens`` leaves after the prompt, which is also the default."""
 
 
 Examples = Sequence[Example]
 Generate = Callable[[Examples, Decoding], list[Example]]
-"""Of rows: the same prompts, each with a response of the student as it is at this moment."""
+"""Generates responses of the current student to the prompts of the given examples."""
 
 
 @dataclass(frozen=True)
 class PolicyContext:
-    """One micro-batch of a training, as a policy meets it."""
+    """State of the training at one micro-batch, as a policy sees it."""
 
     step: int
-    """Optimizer steps that are done."""
+    """Completed optimizer steps."""
     steps: int
     """Optimizer steps of the whole training."""
     micro_batch: int
-    """Place of the micro-batch in its step."""
+    """Index of the micro-batch within its step."""
     rng: Random
-    """Random numbers of this turn: seed, step and place decide them, and nothing else does. So
-    both arms of a pair draw the same ones, and so does a training that was killed."""
+    """Random numbers that depend only on seed, step and micro-batch: both arms of a pair draw the
+    same ones, and so does a resumed training."""
     generate: Generate
-    """Lets the student write; has random numbers of its own, one stream for each row."""
+    """Generates with the student; uses its own random numbers, one stream per example."""
     validate: Callable[[], float]
-    """Return the student's mean cross-entropy on the rows that the policy holds out."""
+    """Returns the student's mean cross-entropy on the policy's held-out rows."""
 
 
 class Policy:
-    """Decides what a student learns from in the place of the data set's next rows.
+    """Chooses the examples of each micro-batch; this base class leaves them unchanged.
 
     Registered with ``@policy("name")``; the keyword-only parameters of a subclass are its
-    settings. An object serves one training. This one changes nothing.
+    settings. Each training has its own instance.
     """
 
     fresh: bool = False
-    """Whether it may hand out sequences that are made during the training. The teacher then reads
-    every batch itself, since nothing can be kept of sequences that are not there yet."""
+    """Whether it may return examples generated during the training. The teacher then runs on every
+    batch, since its hidden states cannot be cached in advance."""
     held_out: int = 0
-    """Rows to leave out of the training, for :attr:`PolicyContext.validate`."""
+    """Number of rows held out of the training, for :attr:`PolicyContext.validate`."""
     rewriting: Decoding | None = None
-    """How the teacher writes all responses of the data set anew before the training, if it does."""
+    """Decoding with which the teacher regenerates all responses before the training; None to keep
+    those of the data set."""
 
-    def __call__(self, rows: Examples, context: PolicyContext, /) -> Examples:
-        """Return the rows to learn from, given those whose turn it is in the data set."""
-        return rows
+    def __call__(self, examples: Examples, context: PolicyContext, /) -> Examples:
+        """Return the examples to train on in place of the data set's next ones."""
+        return examples
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that changes during a training, as JSON takes it."""
+        """Return the state of a training, serialisable as JSON."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
 
 
 policy: Registry[Callable[..., Policy]] = Registry("data policy")

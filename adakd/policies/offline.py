@@ -1,4 +1,4 @@
-"""The data set as it is."""
+"""Train on the data set unchanged."""
 
 from adakd.policies.base import Policy, policy
 

@@ -1,4 +1,4 @@
-"""Learning from what the student itself writes."""
+"""Train on responses that the student generates itself."""
 
 from adakd.config.numbers import Share
 from adakd.policies.base import (
@@ -16,9 +16,9 @@ from adakd.policies.base import (
 
 @policy("on_policy")
 class OnPolicy(Policy):
-    """GKD: with probability `lmbda` the student answers a batch's prompts, and learns from that.
+    """GKD: with probability `lmbda` train on the student's own responses to a batch's prompts.
 
-    The probability is per micro-batch. At 0 it is the data set, bit for bit.
+    The probability is per micro-batch. At 0 this is the data set, bit for bit.
 
     References:
         `On-Policy Distillation of Language Models <https://arxiv.org/abs/2306.13649>`_, 2023.
@@ -36,6 +36,10 @@ class OnPolicy(Policy):
         self.lmbda, self.fresh = lmbda, lmbda > 0
         self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)
 
-    def __call__(self, rows: Examples, context: PolicyContext, /) -> Examples:
-        """Return the rows, or the student's answers to their prompts."""
-        return context.generate(rows, self.decoding) if context.rng.random() < self.lmbda else rows
+    def __call__(self, examples: Examples, context: PolicyContext, /) -> Examples:
+        """Return the examples, or their prompts with responses of the student."""
+        return (
+            context.generate(examples, self.decoding)
+            if context.rng.random() < self.lmbda
+            else examples
+        )

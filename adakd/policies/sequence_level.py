@@ -1,4 +1,4 @@
-"""Learning from what the teacher writes."""
+"""Train on responses that the teacher generates."""
 
 from adakd.policies.base import (
     Decoding,
@@ -13,10 +13,10 @@ from adakd.policies.base import (
 
 @policy("sequence_level")
 class SequenceLevel(Policy):
-    """SeqKD: the teacher's responses, generated once before the training and kept.
+    """SeqKD: train on teacher responses, generated once before the training and stored.
 
-    They are the same for all seeds and arms. The paper of SeqKD decodes by beam search; here
-    `temperature` 0 takes the likeliest token, and 1 samples.
+    They are the same for all seeds and arms. The SeqKD paper decodes by beam search; here
+    `temperature` 0 decodes greedily and 1 samples.
 
     References:
         `Sequence-Level Knowledge Distillation <https://arxiv.org/abs/1606.07947>`_, 2016.

@@ -1,8 +1,7 @@
-"""What a difference, a win rate or a ranking is worth, in numpy and scipy.
+"""Uncertainty of differences, win rates and rankings, in numpy and scipy.
 
-Arms are compared on the same items and the same training seeds, so every function works on
-*paired* values. Random numbers come from a seeded generator: the same records give the same
-report.
+Arms are compared on the same items and the same training seeds, so differences are *paired*. Random
+numbers come from a seeded generator: the same records give the same report.
 """
 
 from adakd.stats.agreement import cohen_kappa, krippendorff_alpha

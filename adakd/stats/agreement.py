@@ -1,6 +1,6 @@
-"""Agreement between judges, beyond what chance alone would give.
+"""Chance-corrected agreement between judges.
 
-The packages that compute it are slow to import, so the functions do that when they are called.
+The packages that compute it are slow to import, so each function imports its own when called.
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,18 @@ import numpy as np
 
 
 def krippendorff_alpha(ratings: Sequence[Sequence[str | None]]) -> float | None:
-    """Return Krippendorff's nominal alpha: 1 is full agreement, 0 is that of chance.
+    r"""Return Krippendorff's nominal alpha: 1 for full agreement, 0 for chance agreement.
+
+    .. math:: \alpha = 1 - D_o / D_e
+
+    with the observed disagreement :math:`D_o` and that expected by chance, :math:`D_e`.
 
     Args:
-        ratings: for each judge the category of every unit; None where it gave none.
+        ratings: for each judge the category of every unit; None for a missing rating.
 
     Returns:
-        None where no unit has two ratings, or where those that have hold one category only:
-        nothing then tells agreement from chance.
+        None if no unit has two ratings, or if all units with two ratings share one category:
+        agreement and chance cannot then be told apart.
 
     References:
         Krippendorff, *Content Analysis*, 4th edition, 2018, chapter 12; computed by the package
@@ -24,9 +28,11 @@ def krippendorff_alpha(ratings: Sequence[Sequence[str | None]]) -> float | None:
     """
     import krippendorff
 
-    units = [[said for said in unit if said is not None] for unit in zip(*ratings, strict=True)]
+    units = [
+        [rating for rating in unit if rating is not None] for unit in zip(*ratings, strict=True)
+    ]
     paired = [unit for unit in units if len(unit) > 1]
-    categories = sorted({said for unit in paired for said in unit})
+    categories = sorted({given for unit in paired for given in unit})
     if len(categories) < 2:
         return None
     counts = np.array([[unit.count(name) for name in categories] for unit in paired])
@@ -34,14 +40,18 @@ def krippendorff_alpha(ratings: Sequence[Sequence[str | None]]) -> float | None:
 
 
 def cohen_kappa(a: Sequence[str | None], b: Sequence[str | None]) -> float | None:
-    """Return Cohen's kappa of two judges: 1 is full agreement, 0 is that of chance.
+    r"""Return Cohen's kappa of two judges: 1 for full agreement, 0 for chance agreement.
+
+    .. math:: \kappa = (p_o - p_e) / (1 - p_e)
+
+    with the share :math:`p_o` of equal ratings and the share :math:`p_e` expected by chance.
 
     Args:
-        a: the category of every unit by one judge; None where it gave none.
-        b: those of the other judge.
+        a: the category of every unit by one judge; None for a missing rating.
+        b: the categories by the other judge.
 
     Returns:
-        None where both rated no unit in common, or gave all of these one and the same category.
+        None if the judges rated no unit in common, or only one category occurs on these units.
 
     References:
         Cohen, `A Coefficient of Agreement for Nominal Scales
@@ -51,6 +61,6 @@ def cohen_kappa(a: Sequence[str | None], b: Sequence[str | None]) -> float | Non
 
     pairs = zip(a, b, strict=True)
     both = [(one, other) for one, other in pairs if one is not None and other is not None]
-    if len({said for pair in both for said in pair}) < 2:
+    if len({rating for pair in both for rating in pair}) < 2:
         return None
     return float(cohen_kappa_score(*zip(*both, strict=True)))

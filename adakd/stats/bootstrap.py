@@ -1,8 +1,8 @@
-"""Crossed resampling: items and training seeds drawn again, independently of each other.
+"""Crossed bootstrap: items and training seeds are resampled independently of each other.
 
 A statistic is a function of weights: a resampled item or seed counts as often as it was drawn,
-with all its observations together. Whatever can be computed from weighted observations, a mean
-or a refitted model, so gets the same kind of interval.
+with all its observations together. Anything computed from weighted observations, a mean or a
+refitted model, thus gets the same kind of interval.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -14,29 +14,29 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 Statistic = Callable[[Array], Array]
-"""From weights, replicates x observations, to a value a replicate; NaN where it has none."""
+"""Maps weights, replicates x observations, to one value per replicate; NaN where undefined."""
 
 LEVEL = 0.05
-"""Intervals cover 1 - LEVEL; words are given at LEVEL after Holm's adjustment."""
+"""Significance level: intervals cover 1 - LEVEL, conclusions use Holm-adjusted p-values."""
 REPLICATES = 4000
-"""Enough for p-values down to 0.0005, so that Holm can still separate among a hundred rows."""
+"""Number of replicates: p-values reach 0.0005, enough for Holm with a hundred comparisons."""
 CHUNK = 5_000_000
-"""Weights that are held in memory at once."""
+"""Number of weights in memory at once."""
 
 
 @dataclass(frozen=True)
 class SeedDraws:
-    """Resampled training seeds, shared by all that is compared on them."""
+    """Resampled training seeds, shared by all comparisons on them."""
 
     counts: Array
     """How often each replicate drew each seed: replicates x seeds."""
     scale: Array
-    """What turns a replicate's deviation from a normal into a Student one."""
+    """Factor of each replicate that turns a normal deviation into a Student t one."""
 
 
 @dataclass(frozen=True)
 class Resampled:
-    """A statistic of all observations, and how far resampling moves it."""
+    """A statistic of all observations and its deviations under resampling."""
 
     estimate: float
     by_items: Array
@@ -44,22 +44,22 @@ class Resampled:
 
     @property
     def replicates(self) -> Array:
-        """The statistic as items and seeds both move it."""
+        """The statistic under resampling of both items and seeds."""
         return self.estimate + self.by_items + self.by_seeds
 
 
 def new_generator() -> np.random.Generator:
-    """Return the generator that every summary starts from, so that reports repeat."""
+    """Return the seeded generator of every summary, so that reports are reproducible."""
     return np.random.default_rng(20240)
 
 
 def draw_seeds(seeds: int, replicates: int, generator: np.random.Generator) -> SeedDraws:
-    r"""Resample training seeds, with the factors that studentise their part of a replicate.
+    r"""Resample training seeds, with factors that studentise their deviations.
 
-    Two to five seeds resampled as they are give intervals that are far too narrow. Deviations
+    Plain resampling of two to five seeds gives intervals that are far too narrow. Deviations
     times :math:`\sqrt{S / \chi^2_{S-1}}` have the spread of Student's t with S - 1 degrees of
-    freedom: this keeps the error rate at every level, at the price of wide intervals where the
-    seeds disagree. A single seed is always drawn once, so it moves nothing.
+    freedom. This keeps the error rate at every level, at the price of wide intervals where the
+    seeds disagree. A single seed is always drawn once and adds no variation.
     """
     counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=replicates)
     scale = np.sqrt(seeds / generator.chisquare(max(seeds - 1, 1), replicates))
@@ -67,7 +67,7 @@ def draw_seeds(seeds: int, replicates: int, generator: np.random.Generator) -> S
 
 
 def draw_items(items: int, replicates: int, generator: np.random.Generator) -> Iterator[Array]:
-    """Yield how often each replicate drew each item, some replicates at a time."""
+    """Yield the counts of each item in each replicate, some replicates at a time."""
     for size in _chunks(replicates, items):
         drawn = generator.integers(items, size=(size, items))
         places = drawn + items * np.arange(size)[:, None]
@@ -82,10 +82,10 @@ def crossed(
     draws: SeedDraws,
     generator: np.random.Generator,
 ) -> dict[str, Resampled]:
-    """Resample items and seeds of one set of observations, the same ones for all statistics.
+    """Resample items and seeds of one set of observations, with the same draws for all statistics.
 
     Args:
-        statistics: what to compute, by name.
+        statistics: the statistics by name.
         items: the item of each observation, as a number from 0.
         seeds: the training seed of each observation, as a number from 0.
         draws: the resampled seeds.
@@ -106,12 +106,12 @@ def crossed(
 
 
 def weighted_mean(values: Array) -> Statistic:
-    """Return the mean of the values as a function of weights; NaN values do not count."""
+    """Return the weighted mean of the values as a function of weights; NaN is ignored."""
     known = np.isfinite(values)
-    filled, counted = np.where(known, values, 0.0), known.astype(float)
+    filled, is_known = np.where(known, values, 0.0), known.astype(float)
 
     def mean(weights: Array) -> Array:
-        total = weights @ counted
+        total = weights @ is_known
         means = np.full(len(total), np.nan)
         np.divide(weights @ filled, total, out=means, where=total > 0)
         return means
@@ -120,7 +120,7 @@ def weighted_mean(values: Array) -> Statistic:
 
 
 def sums_by(groups: Indices) -> Callable[[Array], Array]:
-    """Return the function that adds up the columns of each group, groups in rising order."""
+    """Return a function that sums the columns of each group, groups in ascending order."""
     order = np.argsort(groups, kind="stable")
     starts = np.unique(groups[order], return_index=True)[1]
 
@@ -131,20 +131,20 @@ def sums_by(groups: Indices) -> Callable[[Array], Array]:
 
 
 def numbered(names: Sequence[Hashable]) -> Indices:
-    """Number the names from 0, in the order in which they first come."""
+    """Number the names from 0 in order of first occurrence."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return np.array([numbers[name] for name in names], np.intp)
 
 
 def interval(replicates: Array) -> tuple[float, float]:
-    """Return the quantiles that hold 1 - LEVEL of the replicates which have a value."""
+    """Return the quantiles that enclose 1 - LEVEL of the defined replicates."""
     known = replicates[~np.isnan(replicates)]
     low, high = np.quantile(known, [LEVEL / 2, 1 - LEVEL / 2])
     return float(low), float(high)
 
 
 def p_value(replicates: Array) -> float:
-    """Return the two-sided p-value of 0; it is below LEVEL where the interval excludes 0."""
+    """Return the two-sided p-value of 0; it is below LEVEL if the interval excludes 0."""
     tail = int(min((replicates <= 0).sum(), (replicates >= 0).sum()))
     return min(1.0, 2 * (tail + 1) / (len(replicates) + 1))
 
@@ -152,7 +152,7 @@ def p_value(replicates: Array) -> float:
 def _values(
     statistics: Mapping[str, Statistic], draws: Iterator[Array], group: Indices
 ) -> dict[str, Array]:
-    """Compute the statistics where each observation weighs what its group was drawn."""
+    """Compute the statistics with each observation weighted by its group's count."""
     found: dict[str, list[Array]] = {name: [] for name in statistics}
     for counts in draws:
         weights = counts[:, group]
@@ -164,14 +164,14 @@ def _values(
 def _values_of_seeds(
     statistics: Mapping[str, Statistic], seeds: Indices, draws: SeedDraws
 ) -> dict[str, Array]:
-    """Compute the statistics once for each way to draw the seeds: a few seeds have few."""
-    ways, which = np.unique(draws.counts, axis=0, return_inverse=True)
-    sizes = _chunks(len(ways), len(seeds))
-    pieces = iter(np.split(ways, np.cumsum(sizes)[:-1]))
+    """Compute the statistics once per distinct draw of the seeds: few seeds have few draws."""
+    distinct, which = np.unique(draws.counts, axis=0, return_inverse=True)
+    sizes = _chunks(len(distinct), len(seeds))
+    pieces = iter(np.split(distinct, np.cumsum(sizes)[:-1]))
     return {name: found[which] for name, found in _values(statistics, pieces, seeds).items()}
 
 
 def _chunks(rows: int, columns: int) -> list[int]:
-    """Return how many rows to take at a time."""
+    """Return the numbers of rows to process at a time."""
     most = max(1, CHUNK // columns)
     return [min(most, rows - start) for start in range(0, rows, most)]

@@ -1,6 +1,6 @@
-"""The fit behind a ranking: tables of who met and beat whom, many at once, to strengths.
+"""Fit Bradley-Terry strengths to tables of games and points, many tables at once.
 
-A table is players x players; all functions take a stack of them, one for each replicate.
+A table is players x players; the functions take a stack of tables, one per replicate.
 """
 
 import numpy as np
@@ -10,19 +10,19 @@ from scipy.special import expit
 from adakd.stats.bootstrap import Array, Indices, sums_by
 
 RIDGE = 0.1
-"""Weight of the squared strengths, next to 1 for a game: who won every game stays finite."""
+"""Weight of the squared strengths, relative to 1 for a game: keeps unbeaten players finite."""
 STEPS = 100
-"""Newton steps at most; six to eight are enough."""
+"""Maximum number of Newton steps; six to eight suffice."""
 
 
 def tally(first: Indices, second: Indices, points: Array, weights: Array) -> tuple[Array, Array]:
-    """Count the weighted games of every two players, and the points of one against the other.
+    """Sum the weighted games and points of every two players.
 
     Args:
         first: one player of each game, as a number from 0.
         second: the other player.
-        points: of the first player, 0 to 1.
-        weights: of the games, replicates x games.
+        points: points of the first player, 0 to 1.
+        weights: weights of the games, replicates x games.
 
     Returns:
         met (symmetric) and won (row against column), replicates x players x players.
@@ -38,7 +38,7 @@ def tally(first: Indices, second: Indices, points: Array, weights: Array) -> tup
 
 
 def fit_strengths(met: Array, won: Array) -> Array:
-    r"""Maximise the Bradley-Terry likelihood less :math:`\lambda |s|^2 / 2`, by Newton's method.
+    r"""Maximise the Bradley-Terry log-likelihood minus :math:`\lambda |s|^2 / 2`.
 
     Returns:
         Log-odds, replicates x players; the ridge puts their mean at 0.
@@ -58,7 +58,7 @@ def fit_strengths(met: Array, won: Array) -> Array:
 
 
 def reachable(met: Array) -> NDArray[np.bool_]:
-    """Return for every two players whether a chain of games links them."""
+    """Return whether a chain of games links every two players."""
     players = met.shape[1]
     reached = (met > 0) | np.eye(players, dtype=bool)
     for _ in range(players.bit_length()):
@@ -67,7 +67,7 @@ def reachable(met: Array) -> NDArray[np.bool_]:
 
 
 def cycles(met: Array, won: Array) -> tuple[int, int]:
-    """Count the intransitive triples of one table, and all triples that met each other."""
+    """Count the intransitive triples of one table, and all triples with games among all three."""
     beats = (won > won.T).astype(int)
     meets = (met > 0).astype(int)
     return int(np.trace(beats @ beats @ beats)) // 3, int(np.trace(meets @ meets @ meets)) // 6

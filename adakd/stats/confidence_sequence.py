@@ -1,13 +1,13 @@
-r"""Confidence sequences: intervals that stay valid however often one looks, and stops.
+r"""Confidence sequences: intervals that remain valid under continuous monitoring.
 
-An interval of a fixed sample is wrong more often than it says when the sample was ended because
-of what it showed. The hedged-capital sequence bets against every mean :math:`m` at once:
+A fixed-sample interval loses its coverage if the decision to stop depends on the data. The
+hedged-capital sequence bets against every mean :math:`m` at once:
 
 .. math:: K^\pm_t(m) = \prod_{i \le t} (1 \pm \lambda^\pm_i(m) (x_i - m))
 
 If :math:`m` is the true mean, no bet is expected to win, and by Ville's inequality the capital
-:math:`\max(K^+, K^-) / 2` ever reaches :math:`1 / \alpha` with probability at most alpha. So the
-means under which it never did are a confidence set at all times together.
+:math:`\max(K^+, K^-) / 2` ever reaches :math:`1 / \alpha` with probability at most :math:`\alpha`.
+The means for which it has not are a confidence set that is valid at all times simultaneously.
 
 References:
     Waudby-Smith and Ramdas, `Estimating means of bounded random variables by betting
@@ -21,24 +21,24 @@ from adakd.stats.bootstrap import LEVEL, Array
 from adakd.stats.ratios import Ratio
 
 GRID = 1000
-"""Steps of the grid of means; bounds are rounded outwards to it."""
+"""Number of grid steps for the mean; bounds are rounded outwards to the grid."""
 LARGEST_BET = 0.5
-"""Share of the capital that may be lost on one observation."""
+"""Largest share of the capital at risk on one observation."""
 CHUNK = 1000
-"""Observations x grid at once, to bound the memory."""
+"""Observations processed at a time, to bound memory."""
 
 
 def confidence_sequence(points: ArrayLike, level: float = LEVEL) -> tuple[Array, Array]:
-    """Return lower and upper bounds of the mean after each observation, valid at all of them.
+    """Return bounds of the mean after each observation, valid for all of them simultaneously.
 
     Args:
         points: independent values from 0 to 1 with the same mean, such as the points of each
-            prompt (the mean over its pairs), in an order drawn before they were known.
-        level: probability that the mean is ever outside.
+            prompt (the mean over its pairs), in an order drawn before the values were known.
+        level: probability that the mean is ever outside the bounds.
 
     Returns:
-        Lower and upper bounds, one a value; they never widen. Should every mean be excluded,
-        the last bounds stay.
+        Lower and upper bounds, one per value; they never widen. If every mean is excluded, the
+        last bounds remain.
 
     Raises:
         ValueError: a value is outside [0, 1].
@@ -75,7 +75,7 @@ def always_valid(points: ArrayLike, level: float = LEVEL) -> Ratio:
 
 
 def _bets(x: Array, level: float) -> Array:
-    r"""Return the bet on each value, from the values before it alone.
+    r"""Return the bet on each value, based on earlier values only.
 
     .. math:: \lambda_t = \sqrt{\frac{2 \log(2 / \alpha)}{\hat\sigma^2_{t-1} t \log(t + 1)}}
 
@@ -90,13 +90,13 @@ def _bets(x: Array, level: float) -> Array:
 
 
 def _log_capital(x: Array, bets: Array, means: Array) -> Array:
-    """Return the log of the capital that bets on values above each mean make, values x means."""
+    """Return the log capital of bets on values above each mean, values x means."""
     shares = np.minimum(bets[:, None], LARGEST_BET / means)
     return np.cumsum(np.log1p(shares * (x[:, None] - means)), axis=0)
 
 
 def _ends(possible: Array) -> Array:
-    """Return the grid points next to the means that are still possible; (0, 1) where none is."""
+    """Return the grid points enclosing the remaining means; (0, 1) if none remains."""
     some = possible.any(1)
     first, last = possible.argmax(1), GRID - possible[:, ::-1].argmax(1)
     return np.stack([np.where(some, first, 0), np.where(some, last, GRID)], axis=1) / GRID

@@ -20,25 +20,25 @@ from adakd.stats.bootstrap import (
 from adakd.stats.ratios import Ratio
 
 POWER_FACTOR = 2.8
-"""Standard errors that an effect must measure to be seen with 80 % power (1.96 + 0.84)."""
+"""Standard errors an effect must reach to be detected with 80 % power (1.96 + 0.84)."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference with its uncertainty, in the unit of the metric."""
+    """A paired difference with its uncertainty, in units of the metric."""
 
     estimate: float
     low: float
-    """Lower end of the 95 % interval; NaN where a single item cannot tell."""
+    """Lower end of the 95 % interval; NaN with a single item."""
     high: float
     p_value: float
     """Two-sided, from the same replicates as the interval; not adjusted."""
     se_items: float
-    """Standard error from the choice of items alone."""
+    """Standard error due to the sampling of items."""
     se_seeds: float | None
-    """Standard error from the training seeds alone; None with one seed."""
+    """Standard error due to the training seeds; None with one seed."""
     minimum_effect: float
-    """The smallest true difference that 80 % of such comparisons would separate from 0."""
+    """Smallest true difference that such a comparison separates from 0 with 80 % power."""
     n_items: int
     n_seeds: int
 
@@ -53,12 +53,12 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
 
     Items (within each set) and training seeds (over all sets together) are resampled
     independently of each other, seeds studentised: see
-    :func:`adakd.stats.bootstrap.draw_seeds`. One seed is not resampled: the interval then
-    says nothing about training again.
+    :func:`adakd.stats.bootstrap.draw_seeds`. A single seed is not resampled: the interval then
+    does not cover variation between trainings.
 
     Args:
-        pairs: for each set the scores of both arms, items x seeds, NaN where unscored; all sets
-            have the same seeds in the same order.
+        pairs: for each set the scores of both arms, items x seeds, NaN where unscored; the seeds
+            are the same and in the same order in all sets.
 
     Raises:
         ValueError: no item is scored in both arms for the same seed.
@@ -89,7 +89,7 @@ def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio 
             (the teacher may have one column).
 
     Returns:
-        None where the interval of the gap itself contains 0: there is nothing to share out.
+        None if the interval of the gap itself contains 0: the share is then undefined.
     """
     gains, gaps = [], []
     for on, off, teacher in (map(np.asarray, three) for three in sets):
@@ -107,13 +107,13 @@ def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio 
 
 
 def _complete(sets: Sequence[Array]) -> list[Array]:
-    """Keep the seeds that every set has scores of, and the items with a score."""
+    """Keep the seeds with scores in every set, and the items with a score."""
     seeds = np.all([np.isfinite(values).any(0) for values in sets], axis=0)
-    kept = [values[:, seeds] for values in sets]
-    kept = [values[np.isfinite(values).any(1)] for values in kept]
+    complete = [values[:, seeds] for values in sets]
+    complete = [values[np.isfinite(values).any(1)] for values in complete]
     if not seeds.any():
         raise ValueError("no item is scored in both arms for the same training seed")
-    return kept
+    return complete
 
 
 def _can_vary(sets: Sequence[Array]) -> bool:
@@ -121,7 +121,7 @@ def _can_vary(sets: Sequence[Array]) -> bool:
 
 
 def _resample(sets: Sequence[Array]) -> Resampled:
-    """Return the mean over sets of their means; each draws its items, all share the seeds."""
+    """Resample the mean over sets of their means: items per set, seeds shared by all sets."""
     generator = new_generator()
     draws = draw_seeds(sets[0].shape[1], REPLICATES, generator)
     found = []

@@ -1,13 +1,14 @@
-r"""How often a judge would prefer the candidate if both answers were equally long.
+r"""Length-controlled win rate: the win rate predicted for answers of equal length.
 
 .. math:: \operatorname{logit} E[y] = \theta + \phi \tanh(d / \operatorname{sd}(d))
 
-:math:`y` is the outcome of a pair in points (1, 0.5 or 0) and :math:`d` how many words longer the
-candidate's answer is. The rate is the model's at :math:`d = 0`: :math:`1 / (1 + e^{-\theta})`.
+:math:`y` is the outcome of a pair in points (1, 0.5 or 0) and :math:`d` the length of the
+candidate's answer minus that of the opponent's, in words. The rate is the prediction at
+:math:`d = 0`: :math:`1 / (1 + e^{-\theta})`.
 
 References:
-    `Length-Controlled AlpacaEval <https://arxiv.org/abs/2404.04475>`_, 2024, less its terms for
-    the model and for the difficulty of AlpacaEval's own items: these need downloads.
+    `Length-Controlled AlpacaEval <https://arxiv.org/abs/2404.04475>`_, 2024, without its terms
+    for the model and for the difficulty of AlpacaEval's own items, which need downloads.
 """
 
 import numpy as np
@@ -16,25 +17,25 @@ from scipy.special import expit
 from adakd.stats.bootstrap import Array, Statistic, sums_by
 
 LEAST_PAIRS = 10
-"""Fewer pairs than this do not carry a fit of two parameters."""
+"""Smallest number of pairs for a fit of two parameters."""
 RIDGE = 0.01
-"""Weight of the squared parameters, next to 1 for a pair: separated outcomes stay finite."""
+"""Weight of the squared parameters, relative to 1 for a pair: keeps separated outcomes finite."""
 STEPS = 100
-"""Newton steps at most; without separation four to six are enough."""
+"""Maximum number of Newton steps; without separation four to six suffice."""
 
 
 def length_controlled(points: Array, differences: Array) -> Statistic | None:
     """Return the win rate at equal length as a function of weights over pairs.
 
-    Pairs without a length difference do not count. The unit of length, sd(d), is that of the
-    pairs as they are, in every replicate.
+    Pairs with an unknown length difference are ignored. The unit of length, sd(d), is that of the
+    original pairs in every replicate.
 
     Args:
         points: 1, 0.5 or 0 for each pair.
-        differences: words of the candidate's answer minus words of the opponent's; NaN unknown.
+        differences: words of the candidate's answer minus words of the opponent's; NaN if unknown.
 
     Returns:
-        None with fewer than ten pairs, or where lengths or outcomes do not vary.
+        None with fewer than ten pairs, or if lengths or outcomes do not vary.
     """
     known = np.flatnonzero(np.isfinite(differences))
     won, longer = points[known], differences[known]
@@ -44,7 +45,7 @@ def length_controlled(points: Array, differences: Array) -> Statistic | None:
     of_length = sums_by(same)
 
     def rate(weights: Array) -> Array:
-        """Pairs of one length are summed before the fit: only their totals matter to it."""
+        """Fit on totals per length difference, which are sufficient statistics."""
         drawn = weights[:, known]
         pairs, wins = of_length(drawn), of_length(drawn * won)
         rates = expit(fit_logistic(lengths, pairs, wins)[0])
@@ -56,13 +57,13 @@ def length_controlled(points: Array, differences: Array) -> Statistic | None:
 def fit_logistic(x: Array, trials: Array, successes: Array) -> tuple[Array, Array]:
     r"""Fit logit(successes / trials) = theta + phi x in every row at once, by Newton's method.
 
-    It maximises the likelihood less :math:`\lambda (\theta^2 + \phi^2) / 2`, lambda being RIDGE.
-    Successes may be fractions, as half wins are.
+    It maximises the log-likelihood minus :math:`\lambda (\theta^2 + \phi^2) / 2`, with lambda =
+    RIDGE. Successes may be fractional, such as half wins.
 
     Args:
         x: the covariate of each column.
         trials: weight of the trials, rows x columns.
-        successes: how much of it succeeded, rows x columns.
+        successes: weight of the successful trials, rows x columns.
 
     Returns:
         theta and phi of every row.

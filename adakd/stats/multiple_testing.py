@@ -1,4 +1,4 @@
-"""Words for differences, and what many of them at once may claim."""
+"""Conclusions about differences, adjusted for multiple comparisons."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,14 +14,19 @@ Conclusion = Literal["better", "worse", "not separable"]
 def conclusion(
     difference: Difference, adjusted_p: float, higher_is_better: bool = True
 ) -> Conclusion:
-    """Return the verdict on a difference, by its Holm-adjusted p-value."""
+    """Return the conclusion about a difference from its Holm-adjusted p-value."""
     if not adjusted_p < LEVEL:
         return "not separable"
     return "better" if (difference.estimate > 0) == higher_is_better else "worse"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust the p-values of a family of comparisons by Holm's step-down method."""
+    """Adjust the p-values of a family of comparisons by Holm's step-down method.
+
+    References:
+        Holm, `A Simple Sequentially Rejective Multiple Test Procedure
+        <https://www.jstor.org/stable/4615733>`_, 1979.
+    """
     p = np.asarray(p_values, float)
     order = np.argsort(p)
     steps = np.maximum.accumulate(np.arange(len(p), 0, -1) * p[order])
@@ -31,5 +36,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def sign_flip_floor(pairs: int) -> float:
-    """Return the least p-value that a sign-flip test on so many paired values can give."""
+    r"""Return the smallest p-value of a two-sided sign-flip test on n pairs, :math:`2^{1 - n}`."""
     return min(1.0, 2.0 ** (1 - pairs))

@@ -1,4 +1,4 @@
-"""Whether two lists of scores put the same things in the same order."""
+"""Agreement of the orders in two lists of scores."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,22 +11,22 @@ from scipy.stats import kendalltau
 
 @dataclass(frozen=True)
 class OrderAgreement:
-    """How far two orders of the same things agree."""
+    """Agreement of two orders of the same items."""
 
     tau: float | None
-    """Kendall's tau-b, from -1 to 1; None where one of the lists has no order at all."""
+    """Kendall's tau-b, from -1 to 1; None if all scores of a list are tied."""
     pairs: int
-    """Pairs that neither list ties."""
+    """Number of pairs tied in neither list."""
     differing: tuple[tuple[int, int], ...]
-    """The positions of those that the lists order differently; the second list's better first."""
+    """Positions of the pairs ordered differently, the second list's better item first."""
 
 
 def order_agreement(ours: Sequence[float], theirs: Sequence[float]) -> OrderAgreement:
-    r"""Compare the orders of two lists of scores of the same things.
+    r"""Compare the orders of two lists of scores of the same items.
 
     .. math:: \tau_b = \frac{C - D}{\sqrt{(P - T_1)(P - T_2)}}
 
-    over the P pairs, C of which both lists order alike, D differently, and T of which a list ties.
+    over P pairs: C concordant, D discordant, and T1 and T2 tied in the first and the second list.
 
     References:
         Kendall, `The treatment of ties in ranking problems

@@ -1,4 +1,4 @@
-"""Bradley-Terry strengths of all players that met, with the groups that the games can separate."""
+"""Rank players by Bradley-Terry strength, with groups that the games cannot separate."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Game:
     first: str
     second: str
     points: float
-    """Of the first: 1 for a win, 0.5 for a tie, 0 for a loss, or anything between."""
+    """Points of the first: 1 for a win, 0.5 for a tie, 0 for a loss, or a value between."""
 
 
 @dataclass(frozen=True)
@@ -47,19 +47,19 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The players that games link, the strongest first."""
+    """The players linked by games, the strongest first."""
 
     players: tuple[Ranked, ...]
     games: int
-    """Games between these players."""
+    """Number of games between these players."""
     left_out: tuple[str, ...]
     """Players that no chain of games links to the others."""
     dropped: int
-    """Replicates whose games did not link all players, so that they tell no strengths."""
+    """Number of replicates without strengths, because their games did not link all players."""
     intransitive: int
-    """Triples in which, by the majority of points, a beats b, b beats c and c beats a."""
+    """Number of triples in which, by the majority of points, a beats b, b beats c and c beats a."""
     triples: int
-    """Triples of players that all met each other."""
+    """Number of triples of players that all met each other."""
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,17 @@ class _Table:
 
 
 def bradley_terry(games: Sequence[Game], replicates: int = REPLICATES) -> Ranking:
-    r"""Rank players by the strengths that make their games likeliest.
+    r"""Rank players by their maximum-likelihood strengths.
 
     .. math:: P(i \text{ beats } j) = 1 / (1 + e^{s_j - s_i})
 
-    A tie is half a win. Strengths maximise the likelihood less :math:`\lambda |s|^2 / 2`, lambda
-    being ``RIDGE`` of :mod:`adakd.stats.bradley_terry`, which puts their mean at 0. They are
-    refitted to resampled prompts, with all games of a prompt together. Only the ridge limits the
+    A tie is half a win. Strengths maximise the log-likelihood minus :math:`\lambda |s|^2 / 2`, with
+    lambda = ``RIDGE`` of :mod:`adakd.stats.bradley_terry`, which puts their mean at 0. They are
+    refitted to resampled prompts, keeping all games of a prompt together. Only the ridge limits the
     strength of a player that won, or lost, every game: its interval is then too narrow.
 
-    Two players are separable where their gap leaves a band that holds the gaps of all pairs in
-    95 % of the replicates together, and where a sign-flip test on so many prompts could tell.
+    Two players are separable if their gap lies outside a simultaneous band, which contains the gaps
+    of all pairs in 95 % of the replicates, and if a sign-flip test on as many prompts could reject.
 
     Raises:
         ValueError: a game has the same player twice; fewer than three players are linked by
@@ -126,7 +126,7 @@ def bradley_terry(games: Sequence[Game], replicates: int = REPLICATES) -> Rankin
 
 
 def _linked(games: Sequence[Game]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the players of the largest set that games link, and the other players."""
+    """Return the players of the largest set linked by games, and the other players."""
     if any(game.first == game.second for game in games):
         raise ValueError("a game needs two players")
     names = sorted({name for game in games for name in (game.first, game.second)})
@@ -142,7 +142,7 @@ def _linked(games: Sequence[Game]) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _refits(table: _Table, replicates: int) -> Array:
-    """Fit the strengths to resampled prompts, but not where these leave a player unlinked."""
+    """Fit strengths to resampled prompts, skipping replicates that do not link all players."""
     prompts = int(table.prompts.max()) + 1
     if prompts < 2:
         raise ValueError("a ranking needs games on at least two prompts")
@@ -170,7 +170,7 @@ def _ranked(
 
 
 def _separable(strengths: Array, replicates: Array, prompts: int) -> NDArray[np.bool_]:
-    """Tell which gaps leave the band that holds all gaps of 95 % of the replicates at once."""
+    """Return which gaps lie outside the simultaneous band of 95 % of the replicates."""
     gaps = strengths[:, None] - strengths
     if sign_flip_floor(prompts) >= LEVEL:
         return np.zeros(gaps.shape, bool)

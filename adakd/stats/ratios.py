@@ -1,4 +1,4 @@
-"""Ratios and shares with their intervals."""
+"""Ratios and proportions with their intervals."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from adakd.stats.bootstrap import LEVEL, REPLICATES, interval, new_generator
 
 @dataclass(frozen=True)
 class Ratio:
-    """A ratio or share with its 95 % interval and the number of units behind it."""
+    """A ratio or proportion with its 95 % interval and sample size."""
 
     estimate: float
     low: float
@@ -22,8 +22,8 @@ def ratio_of_medians(on: ArrayLike, off: ArrayLike) -> Ratio:
     """Return median(on) / median(off) with an interval from resampled pairs.
 
     Args:
-        on: one value for each pair, such as seconds.
-        off: the values that they are paired with.
+        on: one value per pair, such as seconds.
+        off: the other value of each pair.
     """
     numerator, denominator = np.asarray(on, float), np.asarray(off, float)
     draws = new_generator().integers(len(numerator), size=(REPLICATES, len(numerator)))
@@ -33,11 +33,11 @@ def ratio_of_medians(on: ArrayLike, off: ArrayLike) -> Ratio:
 
 
 def wilson(successes: int, n: int) -> Ratio:
-    """Return a share of independent trials with Wilson's score interval.
+    """Return the proportion of successful independent trials with Wilson's score interval.
 
     Args:
-        successes: how many trials succeeded, such as vetting pairs that a judge got right.
-        n: how many there were.
+        successes: number of successful trials, such as vetting pairs that a judge got right.
+        n: number of trials.
 
     Raises:
         ValueError: there are no trials, or more successes than trials.
@@ -46,7 +46,7 @@ def wilson(successes: int, n: int) -> Ratio:
         Wilson, `Probable Inference, the Law of Succession, and Statistical Inference
         <https://doi.org/10.1080/01621459.1927.10502953>`_, 1927.
     """
-    from scipy.stats import binomtest  # takes most of a second, and few need it
+    from scipy.stats import binomtest  # slow to import and rarely needed
 
     if not 0 <= successes <= n or n == 0:
         raise ValueError(f"{successes} of {n} is no share")

@@ -1,4 +1,4 @@
-"""Win rates: how often a judge preferred the candidate, as is, graded, and at equal length."""
+"""Win rates of a candidate under a judge: plain, graded, and length-controlled."""
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -26,17 +26,17 @@ from adakd.stats.multiple_testing import sign_flip_floor
 from adakd.stats.ratios import Ratio, wilson
 
 POINTS: Mapping[Outcome, float] = {"win": 1, "tie": 0.5, "flip": 0.5, "identical": 0.5, "loss": 0}
-"""What an outcome counts; a failure has no points."""
+"""Points of each outcome; a failure has none."""
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """What became of one pair of answers, both orders together."""
+    """Outcome of one pair of answers over both orders."""
 
     prompt: Hashable
     """Task and item."""
     seed: Hashable
-    """The training seed. Answers sampled again from one training are further pairs of it."""
+    """The training seed. Several samples from one training are separate pairs of it."""
     outcome: Outcome
     points: float | None
     """P(candidate) + P(tie) / 2 over both orders, 0 to 1; None without probabilities."""
@@ -46,32 +46,32 @@ class PairResult:
 
 @dataclass(frozen=True)
 class WinRate:
-    """How often the candidate's answer was preferred, in shares of 1."""
+    """How often the candidate's answer was preferred, as proportions."""
 
     counts: Mapping[Outcome, int]
     overall: Ratio | None
-    """Wins and half of the undecided over all pairs that were judged; None without any."""
+    """Wins plus half of the undecided pairs, over all judged pairs; None without any."""
     decisive: Ratio | None
-    """Wins over wins and losses; None without either."""
+    """Wins over wins plus losses; None without either."""
     soft: Ratio | None
-    """Mean of the judge's own graded points; None without any."""
+    """Mean of the judge's graded points; None without any."""
     controlled: Ratio | None
-    """The rate at equal length; None where the pairs cannot tell it."""
+    """The length-controlled rate; None if it cannot be estimated from the pairs."""
     length_gap: float | None
-    """How many words longer the candidate's answers are on average."""
+    """Mean length of the candidate's answers minus that of the opponent's, in words."""
     bounds: tuple[float, float]
-    """The overall rate if every failure were a loss, and if every one were a win."""
+    """The overall rate if all failures were losses, and if all were wins."""
     p_value: float
     """Two-sided, of the overall rate against one half."""
     prompts: int
-    """Prompts with a pair that was judged."""
+    """Number of prompts with a judged pair."""
     seeds: int
-    """Training seeds with a pair that was judged."""
+    """Number of training seeds with a judged pair."""
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """Pairs that did not fail, as columns; NaN where a pair lacks a value."""
+    """Judged pairs as columns; NaN where a pair lacks a value."""
 
     points: Array
     decisive: Array
@@ -98,18 +98,18 @@ class _Judged:
 def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> WinRate:
     """Summarise the pairs of one candidate and one opponent under one judge.
 
-    All intervals come from the same crossed resampling: prompts with all their pairs together,
-    and the training seeds, where there are two or more, independently and studentised (see
-    :func:`adakd.stats.bootstrap.draw_seeds`). A single seed leaves an interval that says
-    nothing about training again.
+    All intervals come from the same crossed bootstrap: prompts are resampled with all their pairs
+    and, if there are two or more, training seeds independently and studentised (see
+    :func:`adakd.stats.bootstrap.draw_seeds`). With a single seed the interval does not cover
+    variation between trainings.
 
-    The p-value is never below that of a sign-flip test on so many prompts. Where all prompts
-    came out the same, which resampling cannot move, the interval allows for as many others as
-    Wilson's interval does for none seen among so many prompts.
+    The p-value is never below that of a sign-flip test on as many prompts. If all prompts have the
+    same result, so that resampling gives no variation, the interval allows for the share of other
+    results that Wilson's interval gives for none among as many prompts.
 
     Args:
-        results: every pair, those that failed too.
-        replicates: how often to resample.
+        results: all pairs, failed ones included.
+        replicates: number of replicates.
     """
     pairs = list(results)
     counted = Counter(pair.outcome for pair in pairs)
@@ -136,7 +136,7 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
 
 
 def _resample(table: _Judged, replicates: int) -> dict[str, Resampled]:
-    """Resample all rates in the same draws; one that the pairs cannot tell is NaN or missing."""
+    """Resample all rates with the same draws; an undefined rate is NaN or missing."""
     columns = {"overall": table.points, "decisive": table.decisive, "soft": table.soft}
     rates = {name: weighted_mean(values) for name, values in columns.items()}
     if controlled := length_controlled(table.points, table.lengths):
@@ -147,7 +147,7 @@ def _resample(table: _Judged, replicates: int) -> dict[str, Resampled]:
 
 
 def _ratio(resampled: Resampled | None, column: Array, table: _Judged) -> Ratio | None:
-    """Return a rate with its interval; one prompt alone leaves everything open."""
+    """Return a rate with its interval, which is [0, 1] for a single prompt."""
     if resampled is None or np.isnan(resampled.estimate):
         return None
     known = np.isfinite(column)

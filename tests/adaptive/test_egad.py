@@ -221,7 +221,7 @@ def test_matching_needs_hidden_states_and_their_widths() -> None:
     student, teacher = models.logits()
     objective = Objective("reverse_kl", "egad", 4, widths=models.widths)
     for pair in ((student, teacher), (models.student, teacher), (student, models.teacher)):
-        with pytest.raises(AdakdError, match=r"hidden states.*not as logits"):
+        with pytest.raises(AdakdError, match=r"hidden states.*instead of logits"):
             objective(*pair, models.labels)
     with pytest.raises(AdakdError, match=r"egad.*`widths`"):
         Objective("reverse_kl", "egad", 4)(models.student, models.teacher, models.labels)

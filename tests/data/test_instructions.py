@@ -66,7 +66,7 @@ def test_without_outputs_the_output_is_the_reference(rows_file, suite: Suite, no
         ({**GOOD, "outputs": ["x", 3]}, "field 'outputs' is not a list of texts"),
         ({**GOOD, "outputs": {"x": "y"}}, "field 'outputs' is not a list of texts"),
         ({**GOOD, "outputs": 3}, "field 'outputs' is not a list of texts"),
-        ({**GOOD, "id": "1"}, "id '1' stands twice"),
+        ({**GOOD, "id": "1"}, "duplicate id '1'"),
     ],
 )
 def test_a_bad_line_is_named_with_its_number(rows_file, suite: Suite, bad: Any, why: str) -> None:

@@ -258,7 +258,7 @@ def test_a_gradient_is_given_away_once() -> None:
     case = Case()
     loss = Objective("reverse_kl")(case.hidden(case.parts()), case.teacher, case.labels).loss
     loss.backward(retain_graph=True)
-    with pytest.raises(RuntimeError, match="compute it once more"):
+    with pytest.raises(RuntimeError, match="compute the loss again"):
         loss.backward()
 
 

@@ -545,7 +545,7 @@ def test_a_missing_plugin_is_named(make_suite) -> None:
         ("def f(:", "SyntaxError"),
         (
             "from adakd import divergence\ndivergence('reverse_kl')(print)",
-            "'reverse_kl' is registered already",
+            "'reverse_kl' is already registered",
         ),
     ],
 )
