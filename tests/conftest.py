@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, settings
 
 if not torch.cuda.is_available():
     # Read where Triton is first imported, which peft does: so before every import of adakd.
@@ -42,6 +43,10 @@ from adakd.models.loading import train_tokenizer
 from adakd.planning import Cell, plan
 from adakd.policies import policy
 from adakd.training.context import Workshop
+
+# A machine with other work is slow for reasons that no test is about.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 GONE: Any = ...
 """As the value of a change: take the field out."""
