@@ -1,4 +1,4 @@
-"""Judging on demand: the answers of a run, or of two files, before judges. Imports no torch."""
+"""Judge the answers of a run, or of two files. Imports no torch."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,26 +28,26 @@ def judge(
     files: tuple[Path, Path] | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """Add verdicts to a finished run, or judge two files of answers, and make the report again.
+    """Judge a finished run, or two files of answers, and rewrite the report.
 
     Args:
-        folder: of the run; with `files`, where records and report go.
-        *judges: shipped judges' names or paths of judge files; several are a jury.
-        against: ``plain`` compares every adaptive arm with its plain twin; ``reference``, a role
-            or a method compares every student with that; ``all`` every method with every other;
-            ``again`` each plain method's first training seed with its second.
-        limit: judge this many items of each set, a seeded choice; all if not given.
-        until: stop asking about a method once its win rate's interval has this half-width.
-        overrides: ``field=value`` settings of the judge, where there is one.
-        files: candidate and opponent, JSONL files of answers that were made elsewhere.
-        progress: is told of every stage; silent by default.
+        folder: of the run; with `files`, the output folder of records and report.
+        *judges: names of shipped judges or paths of judge files; several form a jury.
+        against: ``plain`` compares each adaptive arm with the plain arm; ``reference``, a role or
+            a method compares each student with it; ``all`` each method with every other;
+            ``again`` the first training seed of each plain method with its second.
+        limit: judge this many items of each set, a fixed random sample; all if None.
+        until: stop asking about a method once the interval of its win rate has this half-width.
+        overrides: ``field=value`` settings of the judge, if there is only one.
+        files: candidate and opponent, JSON Lines files of answers made elsewhere.
+        progress: receives every stage; silent by default.
 
     Returns:
         The path of ``report.html``.
 
     Raises:
-        AdakdError: no finished run there, a bad file, an unknown judge, or one that cannot be
-            reached.
+        AdakdError: no finished run in the folder, an invalid file, or a judge that is unknown or
+            cannot be reached.
     """
     panel, progress = load_panel(judges, overrides), progress or Silent()
     subject = subject_of(folder, against, files)
@@ -69,20 +69,20 @@ def judging_costs(
     overrides: Sequence[str] = (),
     files: tuple[Path, Path] | None = None,
 ) -> list[Cost]:
-    """Return what :func:`judge` would ask each judge, and what that costs; asks nothing.
+    """Estimate the queries and cost of :func:`judge` for each judge; asks nothing.
 
     Raises:
-        AdakdError: as :func:`judge`, but for judges that cannot be reached.
+        AdakdError: as :func:`judge`, except for judges that cannot be reached.
     """
     panel, subject = load_panel(judges, overrides), subject_of(folder, against, files)
     return costs(Store(folder), panel, subject, limit)
 
 
 def _keep_files(subject: Subject, store: Store) -> None:
-    """Record the answers of two files.
+    """Store the answers of two files.
 
     Raises:
-        AdakdError: the folder holds other answers than these.
+        AdakdError: the folder holds other answers.
     """
     keys = {record.key for record in subject.scores}
     if any(record.key not in keys for record in store.of(ScoreRecord)):
@@ -92,7 +92,7 @@ def _keep_files(subject: Subject, store: Store) -> None:
 
 
 def cost_table(costs: Sequence[Cost]) -> Table:
-    """Return a column for each judge: what it would be asked, and what that takes."""
+    """Return the table of costs, one column for each judge."""
     table = Table("", *(row.judge for row in costs))
     rows: dict[str, list[str]] = {
         "questions about the answers": [f"{row.questions:,}" for row in costs],

@@ -1,4 +1,4 @@
-"""Settings of judges that every kind of judge has: what it asks, its price, its vetting."""
+"""Settings common to all kinds of judges: task, prices and vetting."""
 
 from typing import Literal
 
@@ -11,29 +11,29 @@ Outcome = Literal["win", "loss", "tie", "flip", "failed", "identical"]
 
 
 Asks = Literal["pair", "rating"]
-"""Which of two answers is better, or how good is one of them."""
+"""Compare two answers, or rate one."""
 
 
 class Prices(Config):
-    """What a judge charges, in any one currency."""
+    """Prices of a judge, in any one currency."""
 
     prompt: NonNegativeFloat
-    """For a million tokens."""
+    """Per million tokens."""
     completion: NonNegativeFloat
-    """For a million tokens."""
+    """Per million tokens."""
     currency: str = "USD"
 
 
 class Vetting(Config):
-    """How a judge is tried on pairs whose answer is known, and the bar that it must pass."""
+    """Size of the test on pairs with a known answer, and the thresholds to pass it."""
 
     items: NonNegativeInt = 10
-    """Pairs of each kind, both orders asked; 0 asks none."""
+    """Pairs of each case, asked in both orders; 0 for no vetting."""
     accuracy: Share = 0.8
-    """The least share of pairs decided rightly in both orders."""
+    """Smallest share of pairs decided correctly in both orders."""
     flips: Share = 0.25
-    """The largest share of verdicts that change with the order."""
+    """Largest share of verdicts that change with the order."""
     self_ties: Share = 0.5
-    """The least share of ties between an answer and itself."""
+    """Smallest share of ties between an answer and itself."""
     length_pull: Share = 0.25
-    """How far the accuracy may differ between longer and shorter right answers."""
+    """Largest difference in accuracy between longer and shorter right answers."""

@@ -1,4 +1,4 @@
-"""Win rates: which of two answers a judge prefers, asked in both orders.
+"""Judging: which of two answers a judge prefers, asked in both orders.
 
 A judge is a file in ``judges/``; its ``kind`` names a backend. Importing this package imports
 neither torch nor an HTTP client.

@@ -1,4 +1,4 @@
-"""Two JSON Lines files of answers, made by whatever tool -> scores and items to judge."""
+"""Read two JSON Lines files of answers, made by any tool, as scores and items to judge."""
 
 import json
 import math
@@ -29,9 +29,9 @@ from adakd.planning import PLAIN, Cell, Role
 from adakd.store.records import Item, ScoreRecord
 
 TASK = "answers"
-"""The set of the lines that name none."""
+"""The set of lines that do not name one."""
 _TAKEN = {PLAIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
-"""Names of opponents that mean something else than a file."""
+"""Opponents' names with another meaning than a file."""
 _FORMS = {
     "reference": "a text or a list of texts",
     "references": "a text or a list of texts",
@@ -41,20 +41,20 @@ _SYNONYMS = {
     "answer": ("output", "text", "response", "generation", "prediction", "completion"),
     "instruction": ("prompt", "question", "query"),
 }
-"""What other tools call a field: told in the error, never guessed."""
+"""Other tools' names for a field: suggested in the error, never guessed."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Two files side by side; their items are those that both answered."""
+    """The answers of two files to the items that both contain."""
 
     candidate: tuple[ScoreRecord, ...]
-    """One for each set."""
+    """One score for each set."""
     opponent: tuple[ScoreRecord, ...]
-    """Of the same sets, in the same order."""
+    """Scores of the same sets in the same order."""
     items: Items
     unmatched: tuple[int, int]
-    """Lines of the candidate's and of the opponent's file without a counterpart."""
+    """The number of lines in each file that the other one lacks."""
 
     @property
     def scores(self) -> tuple[ScoreRecord, ...]:
@@ -63,19 +63,19 @@ class Answers:
 
     @property
     def subject(self) -> Subject:
-        """What is to judge: the candidate's answers against the opponent's."""
+        """The candidate's answers against the opponent's, as input of a judging."""
         mine, theirs = self.candidate[0].cell.method, self.opponent[0].cell.method
         alone = [
             f"{count} of {name}"
             for count, name in zip(self.unmatched, (mine, theirs), strict=True)
             if count
         ]
-        note = f"left out, as the other file lacks them: {' and '.join(alone)}" if alone else ""
+        note = f"skipped, missing in the other file: {' and '.join(alone)}" if alone else ""
         return Subject(self.scores, self.items, against=theirs, note=note)
 
 
 def _texts(value: Any) -> Any:
-    """Return a reference or several as a list, the blank ones left out."""
+    """Return one or more references as a list, without blank ones."""
     several = [value] if isinstance(value, str) else value or []
     if not isinstance(several, list):
         return value
@@ -83,7 +83,7 @@ def _texts(value: Any) -> Any:
 
 
 def _whole(text: str) -> str:
-    """Return a text that can be written: JSON's escapes can hold half of a surrogate pair."""
+    """Return a text unless it has a lone surrogate, which JSON's escapes allow."""
     text.encode("utf-8")
     return text
 
@@ -92,7 +92,7 @@ _Text = Annotated[str, AfterValidator(_whole)]
 
 
 class _Line(BaseModel):
-    """One answer; fields of other tools are passed over, and null is none given."""
+    """One answer; unknown fields are ignored, and null means not given."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -106,34 +106,34 @@ class _Line(BaseModel):
     set: _Text | None = None
 
     def place(self, by_id: bool) -> "_Place":
-        """Return the set, and the id within it: the given one or a hash of the question."""
+        """Return the set and the id within it: the given id or a hash of the question."""
         name = f"{self.id}" if by_id else digest(_plain(self.instruction), _plain(self.input))
         return self.set or TASK, name
 
 
 _Place = tuple[str, str]
 _Lines = Mapping[int, _Line]
-"""Lines by their number in the file."""
+"""Lines by line number."""
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """An answer and where it was read."""
+    """An answer and its location in a file."""
 
     where: str
     line: _Line
 
 
 def read_answers(candidate: Path, opponent: Path) -> Answers:
-    """Read two files of answers, one JSON object a line, and set them side by side.
+    """Read two files of answers, one JSON object per line, and match their items.
 
     A line has ``instruction`` and ``answer``, and may have ``input``, ``reference`` (one or a
-    list), ``id`` and ``set``. Items are matched by set and ``id`` where all lines of both files
-    have one, and otherwise by set, ``instruction`` and ``input``.
+    list), ``id`` and ``set``. Items are matched by set and ``id`` if all lines of both files
+    have an ``id``, and otherwise by set, ``instruction`` and ``input``.
 
     Raises:
-        AdakdError: a line that cannot be read, an item that stands twice in a file, one id for
-            two questions, or no item that stands in both files.
+        AdakdError: an invalid line, a duplicate item in a file, one id for two questions, or no
+            item in common.
     """
     mine, theirs = _read(candidate), _read(opponent)
     by_id = all(line.id is not None for lines in (mine, theirs) for line in lines.values())
@@ -163,7 +163,9 @@ def _read(file: Path) -> _Lines:
     try:
         raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
     except OSError as error:
-        raise AdakdError(f"{file}: {error.strerror}; name a JSON Lines file of answers") from None
+        raise AdakdError(
+            f"{file}: {error.strerror}; expected a JSON Lines file of answers"
+        ) from None
     lines = {
         number: _parsed(line, f"{file}, line {number}")
         for number, line in enumerate(raw, start=1)
@@ -193,35 +195,35 @@ def _explain(error: Mapping[str, Any], content: Mapping[str, Any]) -> str:
     field = str(error["loc"][0])
     if error["type"] == "missing":
         near = [name for name in _SYNONYMS[field] if name in content]
-        mend = f"rename {near[0]!r} to {field!r}" if near else "add it"
-        return f"field {field!r} is missing (there: {', '.join(content) or 'none'}); {mend}"
+        fix = f"rename {near[0]!r} to {field!r}" if near else "add it"
+        return f"field {field!r} is missing (found: {', '.join(content) or 'none'}); {fix}"
     form = _FORMS.get(field, "a text")
     if error["type"] == "value_error":
-        return f"field {field!r} holds half of a surrogate pair; write it as {form} in UTF-8"
+        return f"field {field!r} has half of a surrogate pair; write it as {form} in UTF-8"
     return f"field {field!r} is {json.dumps(content[field])[:60]}; make it {form}"
 
 
 def _placed(file: Path, lines: _Lines, by_id: bool) -> dict[_Place, _Answer]:
-    """Return the answers by their place.
+    """Return the answers by set and id.
 
     Raises:
-        AdakdError: two of them have the same one.
+        AdakdError: two answers have the same set and id.
     """
     found: dict[_Place, _Answer] = {}
     for number, line in lines.items():
         answer = _Answer(f"{file}, line {number}", line)
         if (first := found.setdefault(line.place(by_id), answer)) is not answer:
-            what = f"id {line.id!r}" if by_id else "the same instruction and input"
-            mend = "rename one" if by_id else "leave one out, or give every line an `id`"
-            raise AdakdError(f"{first.where} and line {number}: {what} stands twice; {mend}")
+            what = f"id {line.id!r}" if by_id else "instruction and input"
+            fix = "rename one" if by_id else "remove one, or give every line an `id`"
+            raise AdakdError(f"{first.where} and line {number}: duplicate {what}; {fix}")
     return found
 
 
 def _text(mine: _Answer, theirs: _Answer) -> ItemText:
-    """Return the words of an item that both files have.
+    """Return the texts of an item in both files.
 
     Raises:
-        AdakdError: the files do not mean the same item.
+        AdakdError: the files disagree about the item.
     """
     one, other = mine.line, theirs.line
     same = {
@@ -233,14 +235,14 @@ def _text(mine: _Answer, theirs: _Answer) -> ItemText:
     for field, agrees in same.items():
         if not agrees:
             raise AdakdError(
-                f"{mine.where} and {theirs.where}: the same item, but field {field!r} differs; "
-                "mend it, or the ids"
+                f"{mine.where} and {theirs.where}: field {field!r} of the same item differs; "
+                "fix it, or the ids"
             )
     return ItemText(one.instruction, one.input or "", one.reference or other.reference)
 
 
 def _plain(text: str | None) -> str:
-    """Return a text without its layout, which differs from tool to tool."""
+    """Return a text with normalized whitespace, which differs from tool to tool."""
     return " ".join((text or "").split())
 
 
@@ -248,22 +250,22 @@ def _plain(text: str | None) -> str:
 
 
 def _names(candidate: Path, opponent: Path) -> tuple[str, str]:
-    """Return what the files are called in the report: apart by their folders if need be.
+    """Return the names of the files in the report, with their folders if the stems are equal.
 
     Raises:
-        AdakdError: that does not tell them apart.
+        AdakdError: the names are equal even so.
     """
     files = candidate.resolve(), opponent.resolve()
     one, other = (file.name if file.stem in _TAKEN else file.stem for file in files)
     if one == other:
         one, other = (f"{file.parent.name}/{file.stem}" for file in files)
     if one == other:
-        raise AdakdError(f"{candidate} and {opponent}: nothing tells them apart; rename one")
+        raise AdakdError(f"{candidate} and {opponent}: they have the same name; rename one")
     return one, other
 
 
 def _cell(name: str, lines: _Lines) -> Cell:
-    """Return the cell that stands for a file: an edited file is another one."""
+    """Return the cell of a file, keyed by the file's content."""
     key = digest("file", name, list(lines.values()))
     return Cell(role="file", seed=0, divergence=name, key=key)
 

@@ -1,4 +1,4 @@
-"""What a judge is: a question, a verdict and a backend that answers."""
+"""The interface of judges: questions, verdicts and backends."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -14,12 +14,12 @@ Preference = Literal["first", "second", "tie", "rated", "failed"]
 
 
 class JudgeError(AdakdError):
-    """What a backend cannot go on from; the judging puts the judge's file in front of it."""
+    """Unrecoverable backend error; the judging prefixes its message with the judge's file."""
 
 
 @dataclass(frozen=True)
 class ItemText:
-    """The words of an evaluated item; results hold the answers alone."""
+    """The texts of an evaluated item; stored scores hold only the answers."""
 
     instruction: str
     input: str
@@ -28,92 +28,92 @@ class ItemText:
 
 @dataclass(frozen=True)
 class Question:
-    """Which of two answers is better? In one order: the swapped one is another question."""
+    """A comparison of two answers in one order; the swapped order is another question."""
 
     item: ItemText
     first: str
     second: str | None
-    """None for a judge that rates: how good is the first answer?"""
+    """None for a rating judge, which rates the first answer."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge said to one question."""
+    """The answer of a judge to one question."""
 
     choice: Preference
     reason: str = ""
-    """The judge's words, or why it failed."""
+    """The judge's text, or why it failed."""
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     probabilities: tuple[float, float, float] | None = None
-    """Of first, second and tie, where the judge gives them; they add up to 1."""
+    """Of first, second and tie, if the judge gives them; they sum to 1."""
     score: float | None = None
-    """Where the answer was rated; higher is better."""
+    """The rating of an answer; higher is better."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """About how much one question takes."""
+    """Estimated tokens of one question."""
 
     prompt: int
     completion: int
-    """At most."""
+    """Upper bound."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What the asking must know of a backend."""
+    """The properties of a backend that a judging depends on."""
 
     concurrency: int = 1
-    """How many questions may be under way at once."""
+    """The number of concurrent questions."""
     asks: Asks = "pair"
     by_reference: bool = False
-    """Whether it only compares with the reference; it is vetted with the reference shown, which
+    """Whether it only compares answers with the reference. Such a judge sees it when vetted; it
     is hidden from all others."""
     model: str | None = None
 
 
 Ask = Callable[[Question], Awaitable[Verdict]]
-"""Answers one question; a call that fails for good is a failed verdict, never a tie."""
+"""Answers one question; a call that fails all attempts is a failed verdict, never a tie."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """An open backend, good for one event loop."""
+    """An open backend, for use in one event loop."""
 
     ask: Ask
     mode: str
-    """How verdicts are read, such as ``decision`` or ``text``: part of the report."""
+    """How verdicts are read, such as ``decision`` or ``text``; shown in the report."""
 
 
 class Backend(Protocol):
-    """A way to get verdicts, registered with ``@judge_backend("name")``.
+    """A source of verdicts, registered with ``@judge_backend("name")``.
 
-    Its keyword-only parameters are its settings: the fields of a judge file.
+    Its keyword-only parameters are its settings, the fields of a judge file.
     """
 
     def traits(self) -> Traits:
-        """Return what the asking must know."""
+        """Return the properties that a judging depends on."""
         ...
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return all that a verdict depends on: no key, no timeout, texts instead of paths."""
+        """Return everything a verdict depends on: no key or timeout, and texts instead of paths."""
         ...
 
     def tokens(self, question: Question) -> Tokens | None:
-        """Return about what a question takes, for a plan; None where nothing is counted."""
+        """Estimate the tokens of a question, for a plan; None if tokens are not counted."""
         ...
 
     def open(self, mode: str | None) -> AbstractAsyncContextManager[Session]:
-        """Return a session within one event loop, after a check that the judge answers.
+        """Return a session for one event loop, after checking that the judge answers.
 
         Args:
-            mode: in which an earlier session of the same run read the verdicts; None to find out.
+            mode: the mode of an earlier session of the same run; None to find one.
 
         Raises:
-            JudgeError: on entering, or from a question: no later question could be answered.
-                The message starts with the field to mend.
+            JudgeError: on entering or from a question, if no further question can be answered.
+                The message starts with the field to fix.
         """
         ...
 
@@ -123,7 +123,7 @@ judge_backend: Registry[Callable[..., Backend]] = Registry("judge backend")
 
 @dataclass(frozen=True)
 class Judge:
-    """A judge file that was read and checked."""
+    """A validated judge file."""
 
     name: str
     description: str
@@ -133,6 +133,6 @@ class Judge:
     id: str
     """``name@digest``: verdicts under one id are comparable."""
     family: str | None
-    """Of its model, such as ``qwen``: from the judge file or from the model's name."""
+    """The model family, such as ``qwen``, from the judge file or from the model's name."""
     vetting: Vetting
     prices: Prices | None

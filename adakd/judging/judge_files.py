@@ -1,4 +1,4 @@
-"""Judge files -> judges, and several judges -> a panel."""
+"""Load judge files, and combine several judges into a panel."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -17,42 +17,42 @@ from adakd.judging.base import Judge, judge_backend
 from adakd.registry import Spec, load_plugins
 
 JUDGING_VERSION = 2
-"""Rises when the same judge file would no longer mean the same verdicts."""
+"""To be raised when the same judge file would give other verdicts."""
 JURY = "jury"
-"""The kind of a file that names judges instead of being one."""
+"""The kind of a file that lists judges."""
 
 
 class JudgeConfig(Config):
-    """The content of a judge file; all other fields are settings of its backend."""
+    """The common fields of a judge file; all others are settings of its backend."""
 
     model_config = ConfigDict(extra="allow")
 
     name: str
-    """From the file's name."""
+    """Taken from the file's name."""
     description: str = ""
     kind: str
     """The backend."""
     family: str | None = None
-    """Of the model; told from the model's name if not given."""
+    """The model family; derived from the model's name if not given."""
     plugins: tuple[Path, ...] = ()
-    """Python files, relative to this one, that register a backend."""
+    """Python files that register a backend, relative to this file."""
     vetting: Vetting = Vetting()
     prices: Prices | None = None
 
 
 class JuryConfig(Config):
-    """The content of a jury's file."""
+    """The fields of a jury file."""
 
     name: str
     description: str = ""
     kind: str
     members: tuple[str, ...] = Field(min_length=2)
-    """Shipped judges, or paths of judge files relative to this one."""
+    """Names of shipped judges, or paths of judge files relative to this file."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """The judges that are asked together; more than one are a jury."""
+    """Judges that are asked together; several form a jury."""
 
     name: str
     description: str
@@ -60,27 +60,27 @@ class Panel:
 
     @property
     def id(self) -> str:
-        """Return the only judge's id, or the jury's: that of its members together."""
+        """Return the id of the only judge, or that of the jury, derived from its members."""
         if len(self.judges) == 1:
             return self.judges[0].id
         return f"{self.name}@{digest(sorted(judge.id for judge in self.judges))[:8]}"
 
 
 def load_panel(names: Sequence[str], overrides: Sequence[str] = ()) -> Panel:
-    """Read judges by shipped name or path; several, or a jury's file, make a jury.
+    """Load judges by shipped name or path; several, or a jury file, form a jury.
 
     Args:
         names: at least one.
-        overrides: ``field=value`` settings of the judge, where there is only one.
+        overrides: ``field=value`` settings of the judge, if there is only one.
 
     Raises:
-        AdakdError: no such judge, a judge named twice, or a field that is wrong, with its file.
+        AdakdError: an unknown judge, a judge named twice, or an invalid field, with its file.
     """
     juries = [_jury(resources.find("judges", name)) for name in names]
     judges = list(_members(names, juries, overrides))
     ids = [judge.id for judge in judges]
     if twice := [judge.name for judge in judges if ids.count(judge.id) > 1]:
-        raise AdakdError(f"judge {twice[0]!r} is asked for twice")
+        raise AdakdError(f"judge {twice[0]!r} is given twice; name each judge once")
     if len(juries) == 1 and juries[0] is not None:
         return Panel(juries[0].name, juries[0].description, tuple(judges))
     if len(judges) == 1:
@@ -90,10 +90,10 @@ def load_panel(names: Sequence[str], overrides: Sequence[str] = ()) -> Panel:
 
 
 def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
-    """Read a judge by shipped name or path, with ``field=value`` overrides; asks nothing yet.
+    """Load a judge by shipped name or path, with ``field=value`` overrides; asks nothing.
 
     Raises:
-        AdakdError: no such judge, or a field that is wrong, named with its file.
+        AdakdError: an unknown judge, or an invalid field, with its file.
     """
     file = resources.find("judges", name)
     content = read_yaml(file)
@@ -107,7 +107,7 @@ def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
         backend = judge_backend.build(Spec(name=config.kind, **_settings(config, file)))
     except AdakdError as error:
         raise AdakdError(f"{file}: {error}") from None
-    decides = digest(
+    fingerprint = digest(
         JUDGING_VERSION, config.kind, backend.fingerprint(), [file_digest(path) for path in code]
     )
     model = backend.traits().model
@@ -117,7 +117,7 @@ def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
         file=file,
         kind=config.kind,
         backend=backend,
-        id=f"{config.name}@{decides[:8]}",
+        id=f"{config.name}@{fingerprint[:8]}",
         family=config.family or (family(model) if model else None),
         vetting=config.vetting,
         prices=config.prices,
@@ -125,9 +125,9 @@ def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
 
 
 def family(model: str) -> str | None:
-    """Return the family that a model's name tells, such as ``qwen`` for ``Qwen/Qwen3-32B``.
+    """Return the family in a model's name, such as ``qwen`` for ``Qwen/Qwen3-32B``.
 
-    The letters that the name starts with; None for a name without any.
+    It is the leading letters of the name; None for a name without any.
     """
     name = model.rstrip("/").rpartition("/")[2].lower().removeprefix("meta-")
     found = re.match(r"[a-z]+", name)
@@ -145,7 +145,7 @@ def _members(
     names: Sequence[str], juries: Sequence[JuryConfig | None], overrides: Sequence[str]
 ) -> Iterator[Judge]:
     if overrides and (len(names) > 1 or juries[0]):
-        raise AdakdError("--set changes one judge; put the settings of a jury into its files")
+        raise AdakdError("--set changes a single judge; for a jury, edit the files of its members")
     for name, jury in zip(names, juries, strict=True):
         if jury is None:
             yield load_judge(name, overrides)
@@ -157,12 +157,14 @@ def _members(
 
 
 def _settings(config: JudgeConfig, file: Path) -> dict[str, Any]:
-    """Return the backend's settings, a prompt as the file beside the judge or the shipped one."""
+    """Return the backend's settings, with the prompt resolved to a path."""
     settings = dict(config.model_extra or {})
     if isinstance(prompt := settings.get("prompt"), str):
         places = [file.parent / prompt, resources.ROOT / "templates" / "judge" / prompt]
         found = [place for place in places if place.is_file()]
         if not found:
-            raise AdakdError(f"{file}: prompt: {prompt} is neither beside it nor a shipped prompt")
+            raise AdakdError(
+                f"{file}: prompt: {prompt} is neither in the same folder nor a shipped prompt"
+            )
         settings["prompt"] = found[0]
     return settings

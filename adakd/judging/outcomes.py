@@ -1,4 +1,4 @@
-"""Verdicts of both orders -> what became of a pair, for one judge and for a jury of several."""
+"""Combine the verdicts of both orders into the outcome of a match, for a judge or a jury."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,29 +8,28 @@ from adakd.store.records import VerdictRecord
 
 
 def outcome(orders: Sequence[VerdictRecord]) -> Outcome:
-    """Combine the verdicts of both orders of a pair into one outcome.
+    """Combine the verdicts of both orders of a match into one outcome.
 
-    Only orders that agree decide; a failed or missing order is a failure and never a tie. Of
-    two ratings the higher one wins.
+    Only orders that agree decide; a failed or missing order is a failure and never a tie. Of two
+    ratings the higher one wins.
     """
-    said = [record.verdict for record in orders]
-    if "identical" in said:
+    verdicts = [record.verdict for record in orders]
+    if "identical" in verdicts:
         return "identical"
-    if len(said) < 2 or "failed" in said:
+    if len(verdicts) < 2 or "failed" in verdicts:
         return "failed"
-    if "rated" in said:
+    if "rated" in verdicts:
         return _by_score(orders)
-    if len(set(said)) > 1:
+    if len(set(verdicts)) > 1:
         return "flip"
     agreed: dict[str, Outcome] = {"candidate": "win", "opponent": "loss", "tie": "tie"}
-    return agreed[said[0]]
+    return agreed[verdicts[0]]
 
 
 def soft_points(orders: Sequence[VerdictRecord]) -> float | None:
-    """Return P(candidate) + P(tie) / 2, the mean of both orders; None without probabilities.
+    """Return the mean of P(candidate) + P(tie) / 2 over both orders; None without probabilities.
 
-    A judge's liking for a place cancels out in this mean, which a change of mind between two
-    hard verdicts cannot do.
+    Position bias cancels out in this mean, but not between two hard verdicts.
     """
     if len(orders) == 1 and orders[0].verdict == "identical":
         return 0.5
@@ -41,13 +40,13 @@ def soft_points(orders: Sequence[VerdictRecord]) -> float | None:
 
 
 def combined(members: Sequence[Sequence[VerdictRecord]], judge: str) -> list[VerdictRecord]:
-    """Return what a jury said of one pair: in each order, what most of its members said.
+    """Return the verdicts of a jury on one match: the majority of its members in each order.
 
-    A member whose verdict failed has no vote; a jury needs the votes of more than half.
-    Where no side has more than half of the votes the jury has no preference: a tie.
+    A member whose verdict failed has no vote, and more than half of the members must vote. If no
+    side has more than half of the votes, the jury has no preference: a tie.
 
     Args:
-        members: of each member of the jury, its records of the pair.
+        members: the records of the match by each member of the jury.
         judge: the jury's key.
     """
     voting = [_as_preferences(orders) for orders in members]
@@ -70,7 +69,7 @@ def _by_score(orders: Sequence[VerdictRecord]) -> Outcome:
 
 
 def _as_preferences(orders: Sequence[VerdictRecord]) -> Sequence[VerdictRecord]:
-    """Return two ratings as two verdicts that agree, and verdicts as they are."""
+    """Turn two ratings into two verdicts that agree; return other verdicts unchanged."""
     if not any(record.verdict == "rated" for record in orders):
         return orders
     votes = {"win": "candidate", "loss": "opponent", "tie": "tie", "failed": "failed"}
@@ -78,8 +77,10 @@ def _as_preferences(orders: Sequence[VerdictRecord]) -> Sequence[VerdictRecord]:
     return [record.model_copy(update={"verdict": vote, "score": None}) for record in orders]
 
 
-def _majority(said: Sequence[VerdictRecord], jury: Sequence[object], judge: str) -> VerdictRecord:
-    votes = Counter[str](record.verdict for record in said if record.verdict != "failed")
+def _majority(
+    records: Sequence[VerdictRecord], jury: Sequence[object], judge: str
+) -> VerdictRecord:
+    votes = Counter[str](record.verdict for record in records if record.verdict != "failed")
     counted = ", ".join(f"{count} {name}" for name, count in votes.most_common())
     if 2 * votes.total() <= len(jury):
         counted = f"only {votes.total()} of {len(jury)} members have a vote"
@@ -89,11 +90,11 @@ def _majority(said: Sequence[VerdictRecord], jury: Sequence[object], judge: str)
         "reason": counted,
         "score": None,
         "probabilities": None,
-        "seconds": sum(record.seconds for record in said),
+        "seconds": sum(record.seconds for record in records),
         "prompt_tokens": None,
         "completion_tokens": None,
     }
-    return said[0].model_copy(update=update)
+    return records[0].model_copy(update=update)
 
 
 def _winner(votes: Counter[str], jury: int) -> str:

@@ -1,4 +1,4 @@
-"""Pairs whose answer is known, made of the references: can this judge be believed?"""
+"""Make pairs with a known answer from the references, to test a judge's reliability."""
 
 import random
 import re
@@ -16,22 +16,22 @@ from adakd.judging.comparisons import Items
 from adakd.store.records import Case
 
 TRUNCATED = 8
-"""Shorter references (in words) may be as good as their first half."""
+"""Fewest words of a reference to truncate: half of a shorter one may be just as good."""
 SHUFFLED = 5
-"""Shorter references (in words) may be as good in another order."""
+"""Fewest words of a reference to shuffle: a shorter one may be just as good in another order."""
 _SHUFFLES = 8
 _WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
 class KnownPair:
-    """An item's reference, and what is surely worse or, in the case ``same``, just as good."""
+    """An item's reference and a text that is surely worse or, in the case ``same``, identical."""
 
     task: str
     item: str
     case: Case
     text: ItemText
-    """As it is shown: without the reference that is the right answer, but to rules."""
+    """As shown: without the reference that is the right answer, except to rules."""
     right: str
     wrong: str
 
@@ -41,23 +41,23 @@ class KnownPair:
         return _words(self.right) - _words(self.wrong)
 
     def question(self, right_first: bool, asks: Asks) -> Question:
-        """Return the question in one order; a judge that rates is shown the first answer alone."""
+        """Return the question in one order; a rating judge sees only the first answer."""
         first, second = (self.right, self.wrong) if right_first else (self.wrong, self.right)
         return Question(self.text, first, second if asks == "pair" else None)
 
 
 def known_pairs(items: Items, count: int, by_reference: bool) -> list[KnownPair]:
-    """Return `count` pairs of each case, fewer where there are not as many; the same every time.
+    """Return `count` pairs of each case, or as many as there are; deterministic.
 
-    Each case takes from the tasks in turn and draws its items by hash. The first pair of each
-    case comes first, then the second of each: the pairs of a smaller count are where a larger
-    one begins.
+    Each case takes the tasks in turn and draws their items by hash. The first pair of each case
+    comes first, then the second of each: the pairs of a smaller count are a prefix of those of a
+    larger one.
 
     Args:
-        items: the words of the items; those without a reference give nothing.
+        items: the item texts; those without a reference give no pair.
         count: pairs of each case.
-        by_reference: whether the judge only compares with the reference and must be shown it.
-            To any other judge it would give the right answer away.
+        by_reference: whether the judge only compares with the reference and must see it. To any
+            other judge it would give away the right answer.
     """
     cases: tuple[Case, ...] = get_args(Case)
     drawn = [islice(_in_turn(items, case, by_reference), count) for case in cases]
@@ -65,7 +65,7 @@ def known_pairs(items: Items, count: int, by_reference: bool) -> list[KnownPair]
 
 
 def _in_turn(items: Items, case: Case, by_reference: bool) -> Iterator[KnownPair]:
-    """Yield one pair of each task, then the next of each, until none has any left."""
+    """Yield one pair of each task, then the next of each, until all are used up."""
     tasks = [
         _of_task(task, case, items[task], by_reference, longer_first=number % 2 == 0)
         for number, task in enumerate(sorted(items))
@@ -91,7 +91,7 @@ def _of_task(
 
 
 def _hidden(text: ItemText) -> ItemText:
-    """Return the item without the reference that is the right answer, however often it stands."""
+    """Return the item without the right answer, however often it occurs in the references."""
     right = _plain(text.references[0])
     others = tuple(other for other in text.references[1:] if _plain(other) != right)
     return ItemText(text.instruction, text.input, others)
@@ -103,10 +103,10 @@ def _hidden(text: ItemText) -> ItemText:
 def _others(
     task: str, texts: Mapping[str, ItemText], order: list[str], longer_first: bool
 ) -> Iterator[tuple[str, str]]:
-    """Yield items with another item's reference, by turns one that is longer and a shorter one.
+    """Yield items with another item's reference, alternately a longer and a shorter one.
 
-    So the right answers are as often the longer as the shorter ones, as far as the lengths of
-    the references allow: a judge that likes length is as often wrong for it as right.
+    The right answers are thus as often longer as shorter, as far as the references allow: a judge
+    that prefers length is wrong as often as right.
     """
     pool = _Pool(task, texts)
     waiting = {sign: deque(order) for sign in (1, -1, 0)}
@@ -121,9 +121,9 @@ def _others(
 def _first(
     pool: "_Pool", used: Set[str], waiting: Mapping[int, deque[str]]
 ) -> tuple[str, str] | None:
-    """Return the first item with a wrong answer of the first sign, or else of the next.
+    """Return the first item with a wrong answer of the first possible sign.
 
-    An item is taken off the queue of a sign for good: it is used, or has no such answer.
+    An item leaves the queue of a sign for good: it is used, or has no such answer.
     """
     for sign, queue in waiting.items():
         while queue:
@@ -134,7 +134,7 @@ def _first(
 
 
 class _Pool:
-    """The references of a task by their length, each of them once."""
+    """The distinct references of a task by length."""
 
     def __init__(self, task: str, texts: Mapping[str, ItemText]) -> None:
         self._task = task
@@ -144,7 +144,7 @@ class _Pool:
         self._lengths = [self._length(item) for item in self._ids]
 
     def other(self, item: str, sign: int) -> str | None:
-        """Return a reference that is wrong here: longer (1), shorter (-1) or as long (0)."""
+        """Return a reference that is wrong here and longer (1), shorter (-1) or as long (0)."""
         low = bisect_left(self._lengths, self._length(item))
         high = bisect_right(self._lengths, self._length(item))
         ids = {1: self._ids[high:], -1: self._ids[:low], 0: self._ids[low:high]}[sign]
@@ -155,7 +155,7 @@ class _Pool:
         return None
 
     def _is_wrong(self, other: str, text: ItemText) -> bool:
-        """Tell whether the other's reference answers neither this item nor one that asks alike."""
+        """Tell whether the other's reference is wrong here: another question, another answer."""
         theirs = self._texts[other]
         same_question = _plain(theirs.instruction, theirs.input) == _plain(
             text.instruction, text.input
@@ -172,7 +172,7 @@ class _Pool:
 def _spoiled(
     task: str, texts: Mapping[str, ItemText], order: list[str], case: Case
 ) -> Iterator[tuple[str, str]]:
-    """Yield items with what the case makes of their reference, where that is worse."""
+    """Yield items with their reference spoiled as the case says, if that makes it worse."""
     for item in order:
         reference = texts[item].references[0]
         if case == "same":
@@ -184,13 +184,13 @@ def _spoiled(
 
 
 def _truncated(text: str, seed: str) -> str | None:
-    """Return the first half of the words, with the layout between them."""
+    """Return the first half of the words, with the whitespace between them."""
     words = list(_WORD.finditer(text))
     return text[: words[len(words) // 2 - 1].end()] if len(words) >= TRUNCATED else None
 
 
 def _shuffled(text: str, seed: str) -> str | None:
-    """Return the words in another order and the layout as it was; None if half stay in place."""
+    """Return the words shuffled, the whitespace unchanged; None if half of them stay in place."""
     words = _WORD.findall(text)
     if len(words) < SHUFFLED:
         return None
@@ -214,12 +214,12 @@ _SPOILING: Mapping[str, Callable[[str, str], str | None]] = {
 
 
 def _is_new(answer: str, text: ItemText) -> bool:
-    """Tell whether an answer is none of the item's references."""
+    """Tell whether an answer differs from all of the item's references."""
     return _plain(answer) not in {_plain(reference) for reference in text.references}
 
 
 def _plain(*texts: str) -> tuple[str, ...]:
-    """Return the words without case, layout and punctuation: "Paris." is as right as "paris"."""
+    """Return the words without case, whitespace and punctuation: "Paris." equals "paris"."""
     return tuple(" ".join(re.findall(r"\w+", text.casefold())) for text in texts)
 
 

@@ -1,4 +1,4 @@
-"""How fast a chat judge is asked: 10,000 pairs in both orders, against a server of 50 ms."""
+"""Throughput of a chat judge: 10,000 pairs in both orders, with a server of 50 ms latency."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ _REPLY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 
 
 
 class Slow(asyncio.Protocol):
-    """Answers every request after the latency, whatever it says."""
+    """Answers every request after the latency, whatever its content."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -112,18 +112,18 @@ def test_a_chat_judge(benchmark: Callable, port: int, subject: Subject, tmp_path
     )
     assert judged.asked == 2 * PAIRS
     assert judged.summaries[0].outcomes == {"flip": PAIRS}
-    asking = (times[-1] - times[1]) / (1 - 1000 / (2 * PAIRS))
+    calls = (times[-1] - times[1]) / (1 - 1000 / (2 * PAIRS))
     what = (
         f"{2 * PAIRS:,} questions to a chat judge of {1000 * LATENCY:.0f} ms, {CONCURRENCY} at once"
     )
     note(
         benchmark,
-        row(f"{what}: asking", "no time but the judge's own", "times the ideal", asking / IDEAL),
+        row(f"{what}: calls", "no time but the judge's own", "times the ideal", calls / IDEAL),
         row(
-            f"{what}: in all",
+            f"{what}: in total",
             "no time but the judge's own",
             "times the ideal",
             judged.seconds / IDEAL,
         ),
-        mib_grown_while_asking=(memory[-1] - memory[1]) / 2**20,
+        mib_grown=(memory[-1] - memory[1]) / 2**20,
     )

@@ -38,7 +38,7 @@ class Reply:
 class Server(ThreadingHTTPServer):
     """Answers `script` to questions and `hello` to what is asked before and between them.
 
-    It offers no typed decisions and minds no schema, unless a test scripts `decide` or `hello`.
+    It offers no typed decisions and enforces no schema, unless a test scripts `decide` or `hello`.
     """
 
     daemon_threads = True

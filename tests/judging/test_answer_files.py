@@ -126,7 +126,7 @@ def test_either_file_may_give_the_references(write, field) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ({"instruction": "q"}, r"'answer' is missing \(there: instruction\); add it"),
+        ({"instruction": "q"}, r"'answer' is missing \(found: instruction\); add it"),
         ({"instruction": "q", "response": "x"}, "rename 'response' to 'answer'"),
         ({"prompt": "q", "answer": "x"}, "rename 'prompt' to 'instruction'"),
         (_line(7), "field 'answer' is 7; make it a text"),
@@ -137,8 +137,8 @@ def test_either_file_may_give_the_references(write, field) -> None:
         (_line(id=1.5), "field 'id' is 1.5; make it a text or a whole number"),
         (_line(id=True), "field 'id' is true; make it a text or a whole number"),
         (_line(set=3), "field 'set' is 3; make it a text"),
-        (_line(id="\ud800"), "field 'id' holds half of a surrogate pair"),
-        (_line("\ud800"), "field 'answer' holds half of a surrogate pair"),
+        (_line(id="\ud800"), "field 'id' has half of a surrogate pair"),
+        (_line("\ud800"), "field 'answer' has half of a surrogate pair"),
         ([_line()], "expected a JSON object, found list"),
         (b"{'answer': 1}", "not JSON"),
         (b'{"answer": "\xff"}', "not UTF-8"),
@@ -153,7 +153,7 @@ def test_a_bad_line_is_named_with_its_file_number_field_and_fix(write, line, mes
 
 def test_a_file_that_cannot_be_read_or_is_empty_is_an_error(write, tmp_path) -> None:
     good = write("good.jsonl", _line())
-    with pytest.raises(AdakdError, match=r"gone\.jsonl: No such file.*; name a JSON Lines file"):
+    with pytest.raises(AdakdError, match=r"gone\.jsonl: No such file.*; expected a JSON Lines"):
         read_answers(good, tmp_path / "gone.jsonl")
     with pytest.raises(AdakdError, match="Is a directory"):
         read_answers(tmp_path, good)
@@ -164,10 +164,12 @@ def test_a_file_that_cannot_be_read_or_is_empty_is_an_error(write, tmp_path) -> 
 def test_an_item_that_stands_twice_is_an_error(write) -> None:
     good = write("good.jsonl", _line(id=1))
     twice = write("twice.jsonl", _line("a"), _line("b", id=1))
-    with pytest.raises(AdakdError, match=r"twice\.jsonl, line 1 and line 2: the same instruction"):
+    with pytest.raises(
+        AdakdError, match=r"twice\.jsonl, line 1 and line 2: duplicate instruction and input"
+    ):
         read_answers(good, twice)
     twice = write("twice.jsonl", _line("a", id=1), _line("b", "other", id="1"))
-    with pytest.raises(AdakdError, match=r"twice\.jsonl, line 1 and line 2: id '1' stands twice"):
+    with pytest.raises(AdakdError, match=r"twice\.jsonl, line 1 and line 2: duplicate id '1'"):
         read_answers(twice, good)
 
 
@@ -177,7 +179,8 @@ def test_one_id_for_two_questions_is_an_error_that_names_both_lines(write, field
     mine = write("mine.jsonl", same)
     theirs = write("theirs.jsonl", {**same, "id": 2}, {**same, field: "another"})
     with pytest.raises(
-        AdakdError, match=rf"mine\.jsonl, line 1 and .*theirs\.jsonl, line 2: .*'{field}' differs"
+        AdakdError,
+        match=rf"mine\.jsonl, line 1 and .*theirs\.jsonl, line 2: .*'{field}' of .* differs",
     ):
         read_answers(mine, theirs)
 
@@ -199,7 +202,7 @@ def test_files_are_called_by_what_tells_them_apart(write) -> None:
     assert names("mine.jsonl", "theirs.json") == ["mine", "theirs"]
     assert names("a/answers.jsonl", "b/answers.jsonl") == ["a/answers", "b/answers"]
     assert names("mine.jsonl", "reference.jsonl") == ["mine", "reference.jsonl"]
-    with pytest.raises(AdakdError, match="nothing tells them apart; rename one"):
+    with pytest.raises(AdakdError, match="they have the same name; rename one"):
         names("same.jsonl", "same.json")
 
 

@@ -281,15 +281,15 @@ def test_an_unknown_member_is_met_with_the_nearest(write: WriteFile) -> None:
 
 
 def test_no_judge_sits_twice(write: WriteFile) -> None:
-    with pytest.raises(AdakdError, match="'rule' is asked for twice"):
+    with pytest.raises(AdakdError, match="'rule' is given twice"):
         load_panel(["rule", "rule"])
     jury = write("jury", kind=JURY, members=["rule", "local"])
-    with pytest.raises(AdakdError, match="'rule' is asked for twice"):
+    with pytest.raises(AdakdError, match="'rule' is given twice"):
         load_panel([jury, "rule"])
 
 
 def test_settings_from_the_command_line_are_for_one_judge(write: WriteFile) -> None:
     jury = write("jury", kind=JURY, members=["rule", "local"])
     for names in ([jury], ["rule", "local"]):
-        with pytest.raises(AdakdError, match="--set changes one judge"):
+        with pytest.raises(AdakdError, match="--set changes a single judge"):
             load_panel(names, ["tie_margin=0.1"])

@@ -1,4 +1,4 @@
-"""The asking: both orders, nothing twice, nothing lost, and a stop that may be peeked at."""
+"""A judging: both orders, nothing asked twice, nothing lost, and a stop valid at any time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -303,7 +303,7 @@ def test_a_judge_that_cannot_go_on_ends_the_judging_and_names_its_file(ask, stor
     assert len([r for r in store.of(VerdictRecord) if r.verdict != "identical"]) == 3
 
 
-def test_no_more_questions_are_under_way_than_a_judge_bears(ask) -> None:
+def test_no_more_questions_are_under_way_than_the_concurrency_limit(ask) -> None:
     judge = a_judge(concurrency=4)
     ask(judge)
     assert judge.backend.most_at_once == 4

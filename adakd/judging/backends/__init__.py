@@ -1,1 +1,1 @@
-"""Ways to get verdicts: one file a kind of judge, and what the kinds share."""
+"""Judge backends: one module for each kind of judge, and their shared parts."""

@@ -1,4 +1,4 @@
-"""The key of a judge's server: from the environment, and never in anything that is kept."""
+"""The API key of a judge's server: read from the environment and never stored."""
 
 import os
 import re
@@ -7,25 +7,25 @@ from adakd.judging.base import JudgeError
 
 
 class ApiKey:
-    """A key, or none, and what hides it.
+    """An API key, or none, and its redaction.
 
     Args:
-        variable: of the environment; None for a server that wants no key.
+        variable: the environment variable; None for a server without a key.
 
     Raises:
-        JudgeError: the variable is not set, or holds no key.
+        JudgeError: the variable is not set, or its value is not a key.
     """
 
     def __init__(self, variable: str | None) -> None:
         self.value = _read(variable) if variable else None
-        # servers repeat keys in addresses and JSON, where some of the characters are escaped
+        # servers repeat keys in URLs and JSON, where some characters are escaped
         self._spellings = re.compile("".join(map(_spelled, self.value or "")))
 
     def __repr__(self) -> str:
         return "ApiKey(***)"
 
     def hidden(self, text: str) -> str:
-        """Return a text of the server without the key, should it repeat it."""
+        """Redact the key in a text from the server."""
         if not self.value:
             return text
         text = text.replace(self.value, "***")
@@ -40,12 +40,12 @@ def _read(variable: str) -> str:
             "export the key under that name"
         )
     if not (key.isascii() and key.isprintable()):
-        raise JudgeError(f"api_key_env: the value of {variable} cannot be a key; mend it")
+        raise JudgeError(f"api_key_env: the value of {variable} is not a valid key; fix it")
     return key
 
 
 def _spelled(character: str) -> str:
-    """Return a pattern of all that a character may have become in a URL, in JSON or in HTML."""
+    """Return a pattern for the escaped forms of a character in a URL, in JSON or in HTML."""
     code = ord(character)
     spellings = [
         rf"\\?{re.escape(character)}",

@@ -1,4 +1,4 @@
-"""A judge in this process: a model gives the probability of each verdict and writes no text."""
+"""Judges in this process: a model gives the probability of each verdict and writes no text."""
 
 import asyncio
 import hashlib
@@ -44,42 +44,42 @@ _HELLO = Question(ItemText("Say yes.", "", ()), "yes", "no")
 class InProcess:
     """Asks any chat model that transformers loads, in float32, on the accelerator or the CPU.
 
-    The probabilities are those of the letters that the options are listed under, read where the
-    model's reply would begin. Lower precisions round them to a few values.
+    The probabilities are those of the letters that label the options, at the first token of the
+    reply. Lower precisions round them to a few values.
     """
 
     model: ModelName
-    """A folder, or a hub id where there is a network."""
+    """A folder, or a hub id if there is a network."""
     revision: str | None = None
-    """Of the hub id."""
+    """The revision of the hub id."""
     gguf_file: FileName | None = None
-    """The file in the folder, for a model in that format."""
+    """The GGUF file in the folder, for a model in that format."""
     asks: Asks = "pair"
     scale: RatingScale = (1, 10)
-    """The lowest and the highest level, for a judge that rates."""
+    """The lowest and the highest level of a rating judge."""
     references: bool = True
     """Whether the judge sees the reference answers."""
     prompt: Path | None = None
-    """A Jinja2 template of what stands before the question; the shipped one if not given."""
+    """A Jinja2 template of the text before the question; the shipped one if not given."""
     verdicts: Labels = ("A", "B", "C")
 
     def __post_init__(self) -> None:
         self._prompt.check()
         if "decision" not in self._prompt.forms:
             raise AdakdError(
-                f"prompt: {self._prompt.file} asks for a text: let its end depend on `form`, as in "
-                "the shipped prompts"
+                f"prompt: {self._prompt.file} supports only replies in text: let its end depend on "
+                "`form`, as in the shipped prompts"
             )
 
     def traits(self) -> Traits:
         """Return that it answers one question at a time."""
         model = self.model
-        if (folder := Path(model)).is_dir():  # its name, without where it lies on this machine
+        if (folder := Path(model)).is_dir():  # its name, without its location on this machine
             model = Path(self.gguf_file).stem if self.gguf_file else folder.resolve().name
         return Traits(asks=self.asks, model=model)
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return the settings with the model's and the prompt's content instead of their place."""
+        """Return the settings, with the content of model and prompt instead of their paths."""
         return {
             "model": self._content,
             "revision": self.revision,
@@ -92,18 +92,18 @@ class InProcess:
         }
 
     def tokens(self, question: Question) -> Tokens | None:
-        """Return a token for every four bytes; nothing is written."""
+        """Estimate one token for every four bytes; nothing is generated."""
         return Tokens(prompt=ceil(len(self.render(question).encode()) / 4), completion=0)
 
     @asynccontextmanager
     async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
-        """Load the model and ask it something; events go on while it loads and answers.
+        """Load the model and check that it answers; the event loop is not blocked.
 
         Raises:
-            JudgeError: it cannot be loaded, or answers no typed question.
+            JudgeError: it cannot be loaded, or does not answer typed questions.
         """
         loop = asyncio.get_running_loop()
-        # one thread for all: a tokenizer must not be used by two, even after a cancelled question
+        # a single thread: a tokenizer must not be shared, not even after a cancelled question
         with ThreadPoolExecutor(1, "judge") as thread:
             model = await loop.run_in_executor(thread, _Model, self)
 
@@ -113,7 +113,7 @@ class InProcess:
             yield Session(ask, mode="decision")
 
     def render(self, question: Question) -> str:
-        """Return what the model is shown before the typed question."""
+        """Return the text shown to the model before the typed question."""
         if not self.references:
             question = replace(question, item=replace(question.item, references=()))
         return self._prompt.render(question, "decision")
@@ -128,7 +128,7 @@ class InProcess:
 
     @cached_property
     def _content(self) -> Any:
-        """Return what tells the model from others: of a folder its files, so that it may move."""
+        """Return the identity of the model: for a folder its files, so that it may be moved."""
         folder = Path(self.model)
         if not folder.is_dir():
             return self.model
@@ -137,7 +137,7 @@ class InProcess:
 
 
 class _Model:
-    """A loaded model; used by one thread."""
+    """A loaded model, for use in one thread."""
 
     def __init__(self, settings: InProcess) -> None:
         self._settings = settings
@@ -148,36 +148,36 @@ class _Model:
         self._check()
 
     def ask(self, question: Question) -> Verdict:
-        """Return the verdict; whatever one question fails with is its own, if others can be asked.
+        """Return the verdict; an error fails only its own question if others can be answered.
 
         Raises:
-            JudgeError: no other question could be answered.
+            JudgeError: no other question can be answered.
         """
         start = perf_counter()
-        verdict = self._tried(question)
+        verdict = self._attempt(question)
         if isinstance(verdict, str):
             verdict = Verdict("failed", verdict)
             self._check()
         return replace(verdict, seconds=perf_counter() - start)
 
     def _check(self) -> None:
-        verdict = self._tried(_HELLO)
+        verdict = self._attempt(_HELLO)
         why = verdict if isinstance(verdict, str) else verdict.reason
         if isinstance(verdict, str) or verdict.choice == "failed":
             raise JudgeError(
-                f"model: {self._settings.model!r} answers no typed question: {why} (choose an "
-                "instruct model, with a chat template and single letters among its tokens)"
+                f"model: {self._settings.model!r} does not answer typed questions: {why} (choose "
+                "an instruct model with a chat template and tokens of single letters)"
             )
 
-    def _tried(self, question: Question) -> Verdict | str:
-        """Return the verdict, or what was raised instead."""
+    def _attempt(self, question: Question) -> Verdict | str:
+        """Return the verdict, or the message of an error."""
         import torch  # loaded already
 
         try:
             return self._decide(question)
-        except Exception as error:  # a model's own code, or memory: it may raise anything
+        except Exception as error:  # custom model code or lack of memory: anything can be raised
             why = _short(error)
-        torch.cuda.empty_cache()  # only now has the error let go of the tensors that it tells of
+        torch.cuda.empty_cache()  # only now are the tensors that the error refers to released
         return why
 
     def _decide(self, question: Question) -> Verdict:
@@ -186,7 +186,7 @@ class _Model:
         inputs = pipeline.preprocess(request)
         tokens = sum(prompt["input_ids"].shape[-1] for prompt, _ in inputs["prompts"])
         if self._context is not None and tokens > self._context:
-            why = f"the prompt has {tokens} tokens, the model takes {self._context}"
+            why = f"the prompt has {tokens} tokens, but the context has {self._context}"
             return Verdict("failed", why)
         answers = pipeline.postprocess(pipeline.forward(inputs))
         verdict = read_verdict(answers, settings.asks, settings.verdicts, settings.scale)
@@ -194,12 +194,12 @@ class _Model:
 
 
 def _load(settings: InProcess) -> Any:
-    """Return the model behind a pipeline.
+    """Load the model into a pipeline.
 
     Raises:
         JudgeError: it cannot be loaded.
     """
-    # torch and transformers take seconds to import, and loading a judge needs neither
+    # torch and transformers take seconds to import, and loading a judge file needs neither
     from transformers.pipelines.decision import DecisionPipeline
 
     from adakd.models.loading import load_model, load_tokenizer, place
@@ -217,21 +217,21 @@ def _load(settings: InProcess) -> Any:
         raise JudgeError(f"model: {str(error).removeprefix('model ')}") from None
     except Exception as error:  # damaged files and exotic models raise anything
         raise JudgeError(
-            f"model: {settings.model!r} cannot be loaded: {_short(error)} (choose a smaller or "
-            "another one, or ask it through a server: judges/local.yaml)"
+            f"model: {settings.model!r} cannot be loaded: {_short(error)} (choose a smaller "
+            "or another one, or use a server: judges/local.yaml)"
         ) from None
 
 
 def _short(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said[:300]}"
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}"
 
 
 def _sampled(file: Path) -> tuple[int, str]:
-    """Return a file's size and a hash of samples from all over it; of a small one, of all of it.
+    """Return a file's size and a hash of evenly spaced samples; small files are hashed whole.
 
-    Weights are many gigabytes, and two trainings of a model differ in nearly every layer: their
-    first bytes alone can be the same.
+    Weights are many gigabytes, and two trainings of a model differ in nearly every layer; only
+    their first bytes may be equal.
     """
     size = file.stat().st_size
     step = max(_SAMPLE, ceil((size - _SAMPLE) / (_SAMPLES - 1)))

@@ -1,7 +1,7 @@
-"""Typed decisions: a verdict as the probabilities of its labels, with no text to parse.
+"""Typed decisions: a verdict as label probabilities, without a text to parse.
 
-The questions and answers of the System One API, the same in process (``DecisionPipeline`` of
-transformers) and over the wire (``POST /v1/systemone`` of ``transformers serve``).
+The questions and answers of the System One API are the same in process (``DecisionPipeline`` of
+transformers) and over HTTP (``POST /v1/systemone`` of ``transformers serve``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,15 +14,15 @@ from adakd.config.judge import Asks
 from adakd.judging.base import Preference, Verdict
 
 NAME = "verdict"
-"""Of the one question of a request."""
+"""The name of the only question of a request."""
 LETTERS = 26
-"""Options that a question can have: a model without a decision head answers with a letter."""
+"""The most options of a question: a model without a decision head answers with a letter."""
 _CHOICES: tuple[Preference, ...] = ("first", "second", "tie")
 
 
 def _distinct(labels: tuple[str, str, str]) -> tuple[str, str, str]:
     if len(set(labels)) < len(labels) or not all(labels):
-        raise ValueError("three different labels are needed: first better, second better, tie")
+        raise ValueError("needs three distinct labels, for: first better, second better, tie")
     return labels
 
 
@@ -34,13 +34,13 @@ def _rising(scale: tuple[int, int]) -> tuple[int, int]:
 
 
 Labels = Annotated[tuple[str, str, str], AfterValidator(_distinct)]
-"""Of: first answer better, second answer better, tie."""
+"""The labels for: first answer better, second answer better, tie."""
 RatingScale = Annotated[tuple[int, int], AfterValidator(_rising)]
 """The lowest and the highest level of a rating."""
 
 
 class _Answer(BaseModel):
-    """What is read of an answer: of a choice by option, of a score by level, counted from 0."""
+    """The probabilities of an answer: of a choice by option, of a score by level from 0."""
 
     model_config = ConfigDict(strict=True)
 
@@ -49,16 +49,16 @@ class _Answer(BaseModel):
 
 class _Answers(BaseModel):
     verdict: _Answer
-    """Named as :data:`NAME` says."""
+    """The field is named :data:`NAME`."""
 
 
 def typed_questions(asks: Asks, labels: Sequence[str], scale: tuple[int, int]) -> dict[str, Any]:
     """Return the ``questions`` of a request: a choice for a pair, a score for one answer.
 
     Args:
-        asks: what is asked.
-        labels: of a pair: first answer better, second answer better, tie.
-        scale: of a rating: its lowest and highest level, all between them being levels too.
+        asks: whether to compare or rate.
+        labels: for a pair: first answer better, second answer better, tie.
+        scale: for a rating: the lowest and the highest level.
     """
     if asks == "rating":
         levels = [str(level) for level in _levels(scale)]
@@ -84,9 +84,9 @@ def read_verdict(
 ) -> Verdict:
     """Read the verdict from the ``answers`` to :func:`typed_questions`; malformed ones fail.
 
-    Of a pair the likeliest label is the choice, a tie if two are the likeliest. A rating is the
-    level to be expected, so that the whole distribution counts and two answers are seldom equal;
-    it is rounded to hundredths, since what differs less is the noise of the arithmetic.
+    The most likely label of a pair is the choice, or a tie if two are equally likely. A rating is
+    the expected level, so that the whole distribution counts and two answers are rarely equal; it
+    is rounded to hundredths, since smaller differences are numerical noise.
     """
     options = [str(i) for i in range(len(_levels(scale)))] if asks == "rating" else labels
     found = _probabilities(answers, options)
@@ -106,7 +106,7 @@ def _levels(scale: tuple[int, int]) -> range:
 
 
 def _probabilities(answers: Mapping[str, Any], options: Sequence[str]) -> list[float] | str:
-    """Return the options' probabilities, which add up to 1, or what is wrong with them."""
+    """Return the options' probabilities, normalized to sum to 1, or an error message."""
     try:
         shares = _Answers.model_validate(answers).verdict.probabilities
     except ValidationError as error:

@@ -1,7 +1,13 @@
 """The HTTP client of an OpenAI-compatible judge.
 
 Imported only when a judging starts, since importing openai takes a second. The client is openai's
-own, on aiohttp: MEASURED
+own on aiohttp. With 64 concurrent calls of 50 ms each, at most 1 ms of CPU per call keeps a judging
+within 1.3 times the ideal time; measured on a busy machine, the least of several runs:
+
+- openai's client on aiohttp, with the headers below: 0.81 ms
+- the same with openai's headers: 0.99 ms
+- openai's default, on httpx: 1.43 ms
+- a transport of our own on a bare aiohttp session: 0.83 ms
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The settings of a judge behind an OpenAI-compatible server, and the requests that they make."""
+"""Settings of a judge behind an OpenAI-compatible server, and the requests made from them."""
 
 import re
 from collections.abc import Mapping
@@ -27,10 +27,10 @@ Mode = Literal[
     "json_object",
     "text",
 ]
-"""How verdicts are given: as probabilities, as JSON by a schema, or at the end of a text."""
-_NOT_DECIDING = {"api_key_env", "timeout", "retries", "concurrency", "prompt"}
+"""How verdicts are given: as label probabilities, as JSON, or at the end of a text."""
+_NOT_IN_FINGERPRINT = {"api_key_env", "timeout", "retries", "concurrency", "prompt"}
 _TOP = 8
-"""Likeliest tokens that are asked for: the labels, and some ways to write them."""
+"""Most likely tokens to request: the labels, and some spellings of them."""
 _HELLO = "Reply with the word yes and nothing else, and not as JSON."
 
 
@@ -39,9 +39,9 @@ def _endpoint(url: str) -> str:
     plain = url.isprintable() and " " not in url
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError("expected an address such as http://127.0.0.1:8000/v1")
-    parts.hostname.encode("idna")  # this and the port raise ValueError themselves
+    parts.hostname.encode("idna")  # this and the port raise ValueError
     if parts.port == 0:
-        raise ValueError("0 is no port")
+        raise ValueError("port 0 is invalid")
     if parts.username or parts.password or parts.query:
         raise ValueError("an address holds no password or key: name its variable in api_key_env")
     return url
@@ -53,13 +53,13 @@ def _one_group(pattern: str) -> str:
     except re.error as error:
         raise ValueError(f"not a regular expression: {error}") from None
     if groups != 1:
-        raise ValueError("needs exactly one (group), around the label")
+        raise ValueError("expected exactly one (group), around the label")
     return pattern
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is sent to a server."""
+    """A request to a server."""
 
     path: str
     body: Mapping[str, Any]
@@ -67,39 +67,39 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAISettings:
-    """The fields of a judge file of the kind ``openai``, and the requests that they make."""
+    """The fields of a judge file of the kind ``openai``, and its requests."""
 
     base_url: Annotated[str, AfterValidator(_endpoint)]
     model: str
-    """As the server calls it."""
+    """Its name on the server."""
     api_key_env: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | None = None
-    """The environment variable that holds the key; none for most local servers."""
+    """The environment variable that holds the key; not needed by most local servers."""
     asks: Asks = "pair"
     mode: Mode | Literal["auto"] = "auto"
-    """How verdicts are given; ``auto`` takes the first of all modes that the server shows."""
+    """How verdicts are given; ``auto`` takes the best mode that the server supports."""
     scale: RatingScale = (1, 10)
-    """The lowest and the highest score, for a judge that rates."""
+    """The lowest and the highest score of a rating judge."""
     references: bool = True
     """Whether the judge sees the reference answers."""
     temperature: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = 0.0
-    """None leaves it to the server, for models that take no temperature."""
+    """None leaves it to the server, for models without a temperature."""
     max_tokens: PositiveInt = 1024
-    """Always sent: a local server may write for ever without it."""
+    """Always sent: without it a local server may generate forever."""
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """How the server calls ``max_tokens``."""
+    """The server's name for ``max_tokens``."""
     timeout: PositiveFloat = 120.0
-    """Seconds a try, from sending it to the last byte of the reply."""
+    """Seconds for each attempt, from sending it to the last byte of the reply."""
     retries: NonNegativeInt = 2
-    """Further tries of a call that failed."""
+    """Further attempts of a failed call."""
     concurrency: PositiveInt = 8
     prompt: Path | None = None
     """A Jinja2 template; the shipped one if not given."""
     verdicts: Labels = ("A", "B", "C")
     """The labels of: first answer better, second answer better, tie."""
     pattern: Annotated[str, AfterValidator(_one_group)] = r"\[\[([^\[\]]*)\]\]"
-    """What a verdict looks like in a text; the group is its label, or the score."""
+    """The regular expression of a verdict in a text; the group is its label or the score."""
     extra: dict[str, JsonValue] | None = None
-    """More fields of a chat request, such as ``chat_template_kwargs``."""
+    """Additional fields of a chat request, such as ``chat_template_kwargs``."""
 
     def __post_init__(self) -> None:
         self._prompt.check()
@@ -108,43 +108,43 @@ class OpenAISettings:
         except TemplateError as error:
             raise AdakdError(f"prompt: {self._prompt.file} with empty texts: {error}") from None
         if self.mode != "auto" and form(self.mode) not in self._prompt.forms:
-            raise AdakdError(f"mode: {self._prompt.file} asks for a text whatever `form` is")
+            raise AdakdError(f"mode: {self._prompt.file} ignores `form`; choose the mode text")
         if self.asks == "rating" and self.mode.endswith("+logprobs"):
-            raise AdakdError("mode: a rating makes no use of logprobs; leave them out")
+            raise AdakdError("mode: a rating does not use logprobs; choose a mode without them")
 
     def traits(self) -> Traits:
-        """Return how many questions may be under way, and the model."""
+        """Return the concurrency limit and the model."""
         return Traits(concurrency=self.concurrency, asks=self.asks, model=self.model)
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return the settings but for key, patience and concurrency, with the prompt's text."""
-        names = [field.name for field in fields(self) if field.name not in _NOT_DECIDING]
+        """Return the settings that affect verdicts, with the prompt's text for its path."""
+        names = [field.name for field in fields(self) if field.name not in _NOT_IN_FINGERPRINT]
         return {name: getattr(self, name) for name in names} | {"prompt": self._prompt.source}
 
     def tokens(self, question: Question) -> Tokens | None:
-        """Return a token for every four bytes, and the longest reply."""
+        """Estimate one token for every four bytes, and the longest reply."""
         longest = 0 if self.mode == "decision" else self.max_tokens
         how: Mode = "text" if self.mode == "auto" else self.mode
         return Tokens(ceil(len(self.render(question, form(how)).encode()) / 4), longest)
 
     def render(self, question: Question, form: Form = "text") -> str:
         """Return the prompt."""
-        # half of a surrogate pair, as JSON may hold, cannot be sent
+        # a lone surrogate, which JSON may contain, cannot be sent
         return self._prompt.render(self._shown(question), form).encode(errors="replace").decode()
 
     def request(self, question: Question, mode: Mode) -> Request:
-        """Return what asks a question."""
+        """Return the request for a question."""
         return self._request(self.render(question, form(mode)), mode)
 
     def hello(self, mode: Mode) -> Request:
-        """Return what asks for next to nothing, with the very settings of a question.
+        """Return a trivial request with the settings of a question.
 
-        Only a server that is bound to a schema replies to it with what fits that schema.
+        Only a server that enforces a schema answers it in that schema.
         """
         return self._request(_HELLO, mode)
 
     def texts(self, question: Question) -> tuple[str, ...]:
-        """Return what others wrote of what the judge is shown."""
+        """Return the texts in the prompt that are not the judge's own."""
         shown = self._shown(question)
         item = shown.item
         texts = (item.instruction, item.input, *item.references, shown.first, shown.second)
@@ -152,14 +152,14 @@ class OpenAISettings:
 
     @cached_property
     def modes(self) -> tuple[Mode, ...]:
-        """The modes that may be taken, the best first."""
+        """The possible modes, the best first."""
         if self.mode != "auto":
             return (self.mode,)
         if self._prompt.forms == ("text",):
             return ("text",)
         if self.asks == "rating":
             return ("decision", "json_schema", "json_object", "text")
-        # without logprobs beside its twin: the same request shows both
+        # each with its variant without logprobs: one request tests both
         return (
             "decision",
             "json_schema+logprobs",
@@ -171,7 +171,7 @@ class OpenAISettings:
 
     @cached_property
     def reader(self) -> ReplyParser:
-        """What understands the replies."""
+        """The parser of the replies."""
         blank = Question(ItemText("", "", ("",)), "", "" if self.asks == "pair" else None)
         prompt = self._prompt.render(blank, "text")
         return ReplyParser(self.asks, self.verdicts, self.scale, self.pattern, prompt)
@@ -203,13 +203,13 @@ class OpenAISettings:
         return Request("/chat/completions", body)
 
     def _reply_as(self, mode: Mode) -> dict[str, Any]:
-        """Return the fields of a request that bind the reply."""
+        """Return the fields of a request that constrain the reply."""
         kind, _, logprobs = mode.partition("+")
         schema = self.reader.schema
         formats: dict[str, dict[str, Any]] = {
             "text": {},
             "json_schema": {"json_schema": {"name": "verdict", "strict": True, "schema": schema}},
-            # the way of llama_cpp.server
+            # as llama_cpp.server expects it
             "json_object": {"schema": schema},
         }
         bound = {"response_format": {"type": kind, **formats[kind]}} if formats[kind] else {}

@@ -1,4 +1,4 @@
-"""What a chat judge's reply decides: read strictly, so that what is unclear is a failure."""
+"""Parse the replies of chat judges, strictly: an unclear reply is a failure."""
 
 import json
 import math
@@ -15,13 +15,13 @@ from adakd.judging.base import Preference, Verdict
 
 CHOICES: tuple[Preference, ...] = ("first", "second", "tie")
 _LEAST_MASS = 0.5
-"""What the labels must have of the probability; with less the model was not about to choose."""
+"""The least total probability of the labels; with less, the model was not about to choose."""
 _LONGEST = 20_000
-"""Characters of a reason that are kept; a server may ignore the limit of a reply."""
+"""The most characters stored of a reason; a server may ignore the length limit."""
 _AROUND = " \t\r\n\"'`:{},"
-"""What may be glued to a label in one token."""
+"""Characters that may share a token with a label."""
 _GAP = r"[\s*_`\"']*"
-"""What may stand between the words of a quote, or around them."""
+"""Characters that may occur between the words of a quoted example, or around them."""
 
 
 class _Likely(BaseModel):
@@ -31,25 +31,25 @@ class _Likely(BaseModel):
 
 class _Token(_Likely):
     top_logprobs: Any = None
-    """Checked of one token only; a reply may have hundreds."""
+    """Validated for one token only; a reply may have hundreds."""
 
 
 class _Logprobs(BaseModel):
     content: list[_Token]
 
 
-_LIKELIEST = TypeAdapter(list[_Likely])
+_TOP_TOKENS = TypeAdapter(list[_Likely])
 
 
 class ReplyParser:
-    """Reads the replies of one judge.
+    """Parser of one judge's replies.
 
     Args:
-        asks: what is asked.
-        labels: of a pair: first answer better, second answer better, tie.
-        scale: of a rating: the lowest and the highest score.
-        pattern: what a verdict looks like in a text; the group is its label or the score.
-        prompt: the prompt around empty texts: its own examples are no verdicts.
+        asks: whether the judge compares or rates.
+        labels: for a pair: first answer better, second answer better, tie.
+        scale: for a rating: the lowest and the highest score.
+        pattern: of a verdict in a text; the group is its label or the score.
+        prompt: rendered with empty texts; its own examples of verdicts do not count.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class ReplyParser:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON schema of a reply; the reason comes first, to be thought of first."""
+        """The JSON schema of a reply; the reason comes first, so that it is written first."""
         low, high = self._scale
         value: dict[str, Any] = {"type": "string", "enum": list(self._labels)}
         if self._asks == "rating":
@@ -83,22 +83,22 @@ class ReplyParser:
         }
 
     def from_text(self, reply: str, cut: str | None = None, texts: Iterable[str] = ()) -> Verdict:
-        """Return what a text decides: its last verdict counts, and only one from the menu.
+        """Return the verdict of a text: its last one, which must be a known label.
 
-        Where the reply was cut off, or where the item's own texts speak verdicts that the judge
-        may be repeating, the reply must end in its verdict.
+        If the reply was cut off, or if the item's texts contain verdicts that the judge may be
+        repeating, the reply must end in its verdict.
 
         Args:
-            reply: all of it.
+            reply: the whole reply.
             cut: why it was cut off; None if it is complete.
-            texts: what others wrote of what the judge was shown.
+            texts: the texts in the prompt that are not the judge's own.
         """
         words = _without_thoughts(reply)
         if not words:
             return Verdict("failed", f"{cut} while thinking" if cut else "an empty reply")
-        spoken = self._quotes.sub(" ", words) if self._quotes else words
-        found = deque(self._pattern.finditer(spoken), maxlen=1)
-        ends = bool(found) and not re.search(r"\w", spoken[found[-1].end() :])
+        stripped = self._quotes.sub(" ", words) if self._quotes else words
+        found = deque(self._pattern.finditer(stripped), maxlen=1)
+        ends = bool(found) and not re.search(r"\w", stripped[found[-1].end() :])
         if cut and not ends:
             return Verdict("failed", f"{cut} before the verdict: {words}")
         if not found:
@@ -109,12 +109,12 @@ class ReplyParser:
         return self._meant(found[-1].group(1) or "", words)
 
     def from_json(self, reply: str, cut: str | None = None, logprobs: object = None) -> Verdict:
-        """Return what a JSON object of reason and verdict decides, and nothing else does.
+        """Return the verdict of a JSON object with a reason and a verdict; all else fails.
 
         Args:
-            reply: all of it.
+            reply: the whole reply.
             cut: why it was cut off; None if it is complete.
-            logprobs: of the reply's tokens, as the server gives them.
+            logprobs: of the reply's tokens, as sent by the server.
         """
         words = _without_thoughts(reply)
         if cut or not words:
@@ -122,12 +122,12 @@ class ReplyParser:
                 "failed", f"{cut} before the verdict: {words}" if cut else "an empty reply"
             )
         try:
-            said = json.loads(words, object_pairs_hook=_once)
+            content = json.loads(words, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             return Verdict("failed", f"no JSON object: {words}")
-        if not isinstance(said, dict) or said.keys() != {"reason", self._field}:
+        if not isinstance(content, dict) or content.keys() != {"reason", self._field}:
             return Verdict("failed", f"no object of reason and {self._field} alone: {words}")
-        reason, value = said["reason"], said[self._field]
+        reason, value = content["reason"], content[self._field]
         if not isinstance(reason, str) or type(value) is not (int if self._rates else str):
             return Verdict("failed", f"reason or {self._field} is of the wrong type: {words}")
         verdict = self._meant(str(value), reason)
@@ -136,14 +136,14 @@ class ReplyParser:
         return Verdict(verdict.choice, reason, probabilities=self._probabilities(logprobs))
 
     def likely(self, logprobs: object) -> dict[str, float]:
-        """Return the likeliest tokens where the verdict begins; none where that is not told."""
+        """Return the most likely tokens at the start of the verdict; none if they are not given."""
         try:
             tokens = _Logprobs.model_validate(logprobs).content
             at = _value_at(tokens, self._field)
-            top = _LIKELIEST.validate_python(at.top_logprobs or []) if at else []
+            top = _TOP_TOKENS.validate_python(at.top_logprobs or []) if at else []
         except ValidationError:
             return {}
-        # the one that was chosen may be none of the likeliest
+        # the sampled token may not be among them
         return {each.token: min(each.logprob, 0) for each in [*([at] if at and top else []), *top]}
 
     @property
@@ -176,7 +176,7 @@ class ReplyParser:
 
 
 def kept(text: str) -> str:
-    """Return a text that can be stored: not endless, no half of a surrogate pair."""
+    """Return a text that can be stored: of limited length, without lone surrogates."""
     if len(text) > _LONGEST:
         half = _LONGEST // 2
         text = f"{text[:half]} [... {len(text) - _LONGEST} characters ...] {text[-half:]}"
@@ -184,15 +184,15 @@ def kept(text: str) -> str:
 
 
 def _without_thoughts(reply: str) -> str:
-    """Leave out what a reasoning model thought, where the server does not."""
+    """Remove the reasoning of a model, if the server does not."""
     after = reply.rpartition("</think>")[2]
     return after.partition("<think>")[0].strip()
 
 
 def _examples(pattern: re.Pattern[str], prompt: str) -> Iterator[str]:
-    """Yield how a prompt speaks of verdicts: ``[[C]] if it is a tie``, ``[[A]], [[B]] or [[C]]``.
+    """Yield a prompt's examples of verdicts: ``[[C]] if it is a tie``, ``[[A]], [[B]] or [[C]]``.
 
-    One with nothing behind it is no example: so does an honest reply end.
+    A verdict followed by nothing is no example: a genuine reply ends like that.
     """
     for sentence in re.split(r"[.;!?\n]", prompt):
         found = list(pattern.finditer(sentence))
@@ -206,12 +206,12 @@ def _examples(pattern: re.Pattern[str], prompt: str) -> Iterator[str]:
 
 
 def _loosely(quote: str) -> str:
-    """Return a pattern of a quote that bears other spaces and emphasis."""
+    """Return a pattern for a quoted example that tolerates other whitespace and emphasis."""
     return _GAP.join(map(re.escape, re.findall(r"\w+|[^\w\s*_`\"']+", quote)))
 
 
 def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object whose fields are given once: of two verdicts none counts."""
+    """Return an object, rejecting duplicate fields: of two verdicts neither counts."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a field is given twice")
@@ -221,10 +221,10 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 def _value_at(tokens: Sequence[_Token], field: str) -> _Token | None:
     """Return the token in which the value of the object's last field begins.
 
-    No string inside the object can hold the key in this form: its quotes would be escaped.
+    No string inside the object can contain the key in this form: its quotes would be escaped.
     """
-    spoken = "".join(token.token for token in tokens)
-    keys = deque(re.finditer(rf'"{field}"\s*:\s*"', spoken), maxlen=1)
+    joined = "".join(token.token for token in tokens)
+    keys = deque(re.finditer(rf'"{field}"\s*:\s*"', joined), maxlen=1)
     if not keys:
         return None
     ends = accumulate(len(token.token) for token in tokens)
@@ -232,7 +232,7 @@ def _value_at(tokens: Sequence[_Token], field: str) -> _Token | None:
 
 
 def _begun(token: str, labels: Sequence[str]) -> str | None:
-    """Return the label that a token is or begins, if that is one label alone."""
+    """Return the label that a token equals or begins, if it is unambiguous."""
     word = token.strip(_AROUND)
     if word in labels:
         return word

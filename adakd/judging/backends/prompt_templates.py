@@ -1,4 +1,4 @@
-"""What a model is shown: a question, put into a Jinja2 template in the form of its reply."""
+"""Render a question into a Jinja2 prompt template, for a form of reply."""
 
 from functools import cached_property
 from pathlib import Path
@@ -14,18 +14,18 @@ from adakd.errors import AdakdError
 from adakd.judging.base import ItemText, Question
 
 Form = Literal["text", "json", "decision"]
-"""How the verdict is given: at the end of a text, as JSON, or as probabilities of the labels."""
+"""The form of the reply: a text ending in the verdict, JSON, or label probabilities."""
 FOLDER = resources.ROOT / "templates" / "judge"
 DEFAULTS: dict[Asks, Path] = {"pair": FOLDER / "pairwise.j2", "rating": FOLDER / "rubric.j2"}
-"""The shipped prompts by what they ask."""
+"""The shipped templates for comparing and for rating."""
 _ITEM = ItemText("instruction", "input", ("reference",))
 
 
 class PromptTemplate:
-    """A template of a judge; it is given these names.
+    """A judge's template, rendered with these variables.
 
     ``instruction``, ``input``, ``references``, ``first``, ``second`` (not when rating),
-    ``mark`` (a line that no text of the item can hold), ``labels`` (the judge file's
+    ``mark`` (a line that no text of the item contains), ``labels`` (the judge file's
     ``verdicts``, or the ends of its ``scale``) and ``form``.
     """
 
@@ -35,10 +35,10 @@ class PromptTemplate:
         self._labels = labels
 
     def check(self) -> None:
-        """Fill the template once.
+        """Render the template once in each form.
 
         Raises:
-            AdakdError: it cannot be read, or names something that it is not given.
+            AdakdError: it cannot be read or rendered, or uses an unknown variable.
         """
         try:
             for form in self.forms:
@@ -48,17 +48,17 @@ class PromptTemplate:
 
     @cached_property
     def source(self) -> str:
-        """The template's text."""
+        """The template's source."""
         return self.file.read_text(encoding="utf-8")
 
     @cached_property
     def forms(self) -> tuple[Form, ...]:
-        """What the template can ask for: one that does not look at ``form`` asks for a text."""
+        """The forms that the template supports: text only, unless it uses ``form``."""
         names = meta.find_undeclared_variables(Environment().parse(self.source))
         return ("text", "json", "decision") if "form" in names else ("text",)
 
     def render(self, question: Question, form: Form) -> str:
-        """Return the prompt; its mark hashes the texts, so that none of them can contain it."""
+        """Return the prompt; its mark is a hash of the texts, so none of them can contain it."""
         item = question.item
         answers = sorted([question.first, question.second or ""])  # one mark for both orders
         return self._template.render(

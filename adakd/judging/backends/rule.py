@@ -1,4 +1,4 @@
-"""A judge without a model: the answer nearer to the references is the better one."""
+"""A judge without a model: the answer closer to the references is better."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -29,30 +29,30 @@ class Rule:
     """Prefers the better value of the default metric; deterministic."""
 
     tie_margin: Annotated[float, Field(ge=0, le=1)] = 0.02
-    """Scores (0..1) this near to each other, or nearer, are a tie."""
+    """Scores (0..1) at most this far apart are a tie."""
 
     def traits(self) -> Traits:
-        """Return that it goes by the reference."""
+        """Return that it compares with the reference."""
         return Traits(by_reference=True)
 
     def fingerprint(self) -> Mapping[str, Any]:
-        """Return the margin."""
+        """Return the tie margin."""
         return {"tie_margin": self.tie_margin}
 
     def tokens(self, question: Question) -> Tokens | None:
-        """Return nothing: no model reads the question."""
+        """Return None: no model reads the question."""
         return None
 
     @asynccontextmanager
     async def open(self, mode: str | None = None) -> AsyncIterator[Session]:
-        """Yield the comparison; nothing can be missing."""
+        """Yield the comparison; there is nothing to connect to."""
         yield Session(self._ask, mode="rule")
 
     async def _ask(self, question: Question) -> Verdict:
         start = perf_counter()
         if not question.item.references:
             raise JudgeError(
-                "kind: a rule goes by the reference and cannot judge against it; ask a model"
+                "kind: a rule compares with the reference and cannot judge against it; use a model"
             )
         first = _score(question.first, question.item.references)
         second = _score(question.second or "", question.item.references)

@@ -14,7 +14,7 @@ def test_a_missing_key_is_told_before_any_call(server, ask, monkeypatch) -> None
     with pytest.raises(JudgeError, match=r"^api_key_env: .* JUDGE_KEY is not set"):
         ask(GOOD_FIRST, api_key_env="JUDGE_KEY")
     monkeypatch.setenv("JUDGE_KEY", "clé")
-    with pytest.raises(JudgeError, match=r"^api_key_env: the value of JUDGE_KEY cannot be a key"):
+    with pytest.raises(JudgeError, match=r"^api_key_env: .* JUDGE_KEY is not a valid key"):
         ask(GOOD_FIRST, api_key_env="JUDGE_KEY")
     assert not server.bodies
 

@@ -163,7 +163,7 @@ def test_the_shipped_prompts_ask_for_a_decision(folder: Path, asks: Any) -> None
 
 def test_a_prompt_that_asks_for_a_text_is_refused(folder: Path, prompt: Path) -> None:
     prompt.write_text("{{ first }} or {{ second }}? End with [[A]] or [[B]].", encoding="utf-8")
-    with pytest.raises(AdakdError, match=r"^prompt: .*short\.j2 asks for a text"):
+    with pytest.raises(AdakdError, match=r"^prompt: .*short\.j2 supports only replies in text"):
         InProcess(model=str(folder), prompt=prompt)
 
 
@@ -183,7 +183,7 @@ def test_a_prompt_beyond_the_context_fails_with_its_length_and_the_next_is_asked
 ) -> None:
     long, after = ask(judge, Question(ITEM, "word " * 400, "Blue"), QUESTION)
     assert (long.choice, long.probabilities) == ("failed", None)
-    assert "the model takes 512" in long.reason
+    assert "but the context has 512" in long.reason
     assert after.choice != "failed"
 
 
@@ -203,7 +203,7 @@ def test_a_model_that_is_broken_for_good_ends_the_judging(
     judge: InProcess, break_down: Break
 ) -> None:
     break_down(lambda call: call >= 1, RuntimeError("device lost"))
-    with pytest.raises(JudgeError, match=r"^model: .* answers no typed question: .*device lost"):
+    with pytest.raises(JudgeError, match=r"^model: .* not answer typed questions: .*device lost"):
         ask(judge, QUESTION)
 
 

@@ -126,7 +126,7 @@ def test_a_prompt_that_knows_texts_only_is_asked_for_texts(
     own.write_text("{{ first }} or {{ second }}? Say [[A]] or [[B]].", encoding="utf-8")
     assert mode_of(prompt=own) == "text"
     assert len(server.bodies) == 1
-    with pytest.raises(AdakdError, match=r"mode: .*own.j2 asks for a text"):
+    with pytest.raises(AdakdError, match=r"mode: .*own.j2 ignores `form`"):
         mode_of(prompt=own, mode="json_schema")
 
 
@@ -136,7 +136,7 @@ def test_a_rating_needs_no_logprobs(server, serves, mode_of, ask) -> None:
     assert not any("logprobs" in body for body in server.bodies)
     rated = ask(Question(QUESTION.item, "good", None), asks="rating", mode="json_schema")[0]
     assert (rated.choice, rated.score, rated.reason) == ("rated", 7, "none")
-    with pytest.raises(AdakdError, match="mode: a rating makes no use of logprobs"):
+    with pytest.raises(AdakdError, match="mode: a rating does not use logprobs"):
         mode_of(asks="rating", mode="json_schema+logprobs")
 
 

@@ -45,5 +45,5 @@ def test_it_judges_a_run_without_flips(store, items) -> None:
 
 def test_it_cannot_judge_against_what_it_goes_by(store, items) -> None:
     subject = Subject(tuple(store.current(ScoreRecord)), items, "reference")
-    with pytest.raises(AdakdError, match=r"rule.yaml: kind: .*ask a model"):
+    with pytest.raises(AdakdError, match=r"rule.yaml: kind: .*use a model"):
         judge_answers(store, load_panel(["rule"]), subject)
