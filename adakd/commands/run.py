@@ -5,6 +5,7 @@ from pathlib import Path
 from adakd.config import Suite
 from adakd.execution.serial import run_plan
 from adakd.judging import check, load_panel
+from adakd.losses.dispatch import row_functions
 from adakd.planning import plan
 from adakd.progress import Progress, Silent
 
@@ -26,6 +27,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         AdakdError: bad input, or another process at work in `folder`.
     """
     planned = plan(suite)
+    row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
     panel = load_panel(suite.judges) if suite.judges else None
     if panel:
         check(panel)  # before hours of training, not after

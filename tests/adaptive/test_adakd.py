@@ -1,4 +1,4 @@
-"""AdaKD's choice of tokens, and the checks of its nested settings."""
+"""AdaKD's token selection, and the validation of its nested settings."""
 
 from typing import Any
 
@@ -15,30 +15,30 @@ def method(**settings: Any) -> AdaKD:
     return built
 
 
-def choose(scores: list[float], ratio: float) -> TokenSelection:
-    """Return the choice for given scores."""
+def selection_of(scores: list[float], ratio: float) -> TokenSelection:
+    """Return the selection for given scores."""
     return method(focus={"name": "fixed", "ratio": ratio}).select(torch.tensor(scores))
 
 
 @pytest.mark.parametrize(
-    ("ratio", "kept"),
+    ("ratio", "positions"),
     [(1.0, [0, 1, 2, 3, 4]), (0.5, [1, 3]), (0.61, [1, 3, 4]), (0.01, [3])],
 )
-def test_the_hardest_are_kept_in_order(ratio: float, kept: list[int]) -> None:
-    selection = choose([1, 4, 2, 5, 3], ratio)
-    assert selection.positions.tolist() == kept
+def test_the_hardest_are_selected_in_order(ratio: float, positions: list[int]) -> None:
+    selection = selection_of([1, 4, 2, 5, 3], ratio)
+    assert selection.positions.tolist() == positions
     assert selection.score.tolist() == [1, 4, 2, 5, 3]
     assert selection.weight is None
 
 
-def test_of_equals_the_first_are_kept() -> None:
-    assert choose([1, 1, 2, 1, 1, 1], 0.5).positions.tolist() == [0, 1, 2]
+def test_among_equals_the_first_are_selected() -> None:
+    assert selection_of([1, 1, 2, 1, 1, 1], 0.5).positions.tolist() == [0, 1, 2]
 
 
-def test_temperatures_come_from_the_kept_tokens_alone() -> None:
-    tau = choose([1, 4, 2, 8, 0], 0.6).temperature
+def test_temperatures_depend_on_the_selected_tokens_only() -> None:
+    tau = selection_of([1, 4, 2, 8, 0], 0.6).temperature
     assert tau is not None
-    # Kept are 4, 2 and 8: the median is 4.
+    # Selected are 4, 2 and 8: the median is 4.
     torch.testing.assert_close(tau, torch.tensor([0.0, 0.3, -0.3]).exp())
 
 

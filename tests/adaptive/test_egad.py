@@ -1,4 +1,4 @@
-"""EGAD's three parts by hand, each alone and off, around every divergence."""
+"""EGAD's three parts by hand, each alone and switched off, around every divergence."""
 
 from math import cos, exp, log, pi, sqrt
 from typing import Any
@@ -21,7 +21,7 @@ PLACE = 0.6
 
 
 def method(steps: int = 0, **settings: Any) -> EGAD:
-    """Return EGAD with everything off but what is set, after some of 4 steps."""
+    """Return EGAD with all parts off except those set, after some of 4 steps."""
     built: EGAD = adaptive.build(Spec(name="egad", **{**OFF, **settings}))
     built.begin(4)
     for _ in range(steps):
@@ -29,7 +29,7 @@ def method(steps: int = 0, **settings: Any) -> EGAD:
     return built
 
 
-def choose(entropies: list[float], **settings: Any) -> TokenSelection:
+def selection_of(entropies: list[float], **settings: Any) -> TokenSelection:
     return method(**settings).select(torch.tensor(entropies, dtype=torch.float32))
 
 
@@ -39,7 +39,7 @@ def close(got: Tensor | None, wanted: list[float]) -> None:
 
 
 class Models:
-    """Hidden states of 5 words' worth for both models; of 9 tokens, one does not count."""
+    """Hidden states of both models over 5 entries; one of the 9 tokens is ignored."""
 
     def __init__(self, seed: int = 0, widths: tuple[int, int] = (3, 4)) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -75,7 +75,7 @@ def test_the_score_is_the_teachers_entropy() -> None:
 @pytest.mark.parametrize(("steps", "lean"), [(0, -1), (1, -0.5), (2, 0), (4, 1), (9, 1)])
 def test_the_curriculum_goes_from_low_to_high_entropy(steps: int, lean: float) -> None:
     raw = [exp(-lean * 2 * PLACE), 1, exp(lean * 2 * PLACE)]
-    selection = choose([1, 2, 4], curriculum=True, strength=2, steps=steps)
+    selection = selection_of([1, 2, 4], curriculum=True, strength=2, steps=steps)
     close(selection.weight, [3 * of / sum(raw) for of in raw])
     assert (selection.temperature, selection.match, selection.positions.tolist()) == (
         None,
@@ -86,7 +86,7 @@ def test_the_curriculum_goes_from_low_to_high_entropy(steps: int, lean: float) -
 
 @pytest.mark.parametrize("c", [0.5, -1.0, 0.0])
 def test_the_temperature_is_monotone_in_the_entropy(c: float) -> None:
-    selection = choose([4, 1, 2], temperature=True, c=c, base=2)
+    selection = selection_of([4, 1, 2], temperature=True, c=c, base=2)
     close(selection.temperature, [2 * exp(PLACE * c), 2 * exp(-PLACE * c), 2])
     assert (selection.weight, selection.match) == (None, None)
 
@@ -117,7 +117,7 @@ def test_tokens_of_one_entropy_are_all_alike(entropies: list[float]) -> None:
 
 
 def test_all_parts_at_once_are_the_definition() -> None:
-    """Values and gradients by student and projection, against a restatement left to autograd."""
+    """Values and gradients by student and projection against a plain autograd implementation."""
     models, settings = Models(), {"strength": 0.7, "c": 0.4, "base": 1.5, "feature_weight": 2}
     objective = Objective(
         "reverse_kl", Spec(name="egad", **settings), total_steps=4, widths=models.widths
@@ -162,7 +162,7 @@ def test_with_all_off_it_is_the_plain_arm_bit_by_bit(name: str) -> None:
 @pytest.mark.parametrize("part", OFF)
 @pytest.mark.parametrize("name", divergence)
 def test_each_part_wraps_every_divergence(name: str, part: str) -> None:
-    """Each alone changes the loss, keeps it finite, and is 0 where the models agree."""
+    """Each alone changes the loss, keeps it finite, and is 0 for equal models."""
     models, spec = Models(), Spec(name="egad", **{**OFF, part: True})
     objective, plain = (
         Objective(name, arm, total_steps=4, widths=models.widths) for arm in (spec, None)
@@ -197,7 +197,7 @@ def test_prompt_and_padding_play_no_part() -> None:
 
 
 def test_states_in_half_precision_are_matched_in_full() -> None:
-    """As a cache in 16 bit gives them, and a student under autocast."""
+    """As read from a 16-bit cache, with a student under autocast."""
     models, losses = Models(), []
     for dtype in (torch.float32, torch.bfloat16):
         objective = Objective("reverse_kl", "egad", 4, widths=models.widths)

@@ -1,4 +1,4 @@
-"""The share of tokens kept, step by step."""
+"""The share of selected tokens, step by step."""
 
 import json
 

@@ -42,13 +42,13 @@ def test_by_hand(name: str, expected: float) -> None:
 
 
 def test_ranking_by_hand() -> None:
-    # The teacher's favourites are words 0 and 1, the student's 2 and 1.
+    # The teacher's top entries are 0 and 1, the student's 2 and 1.
     first = 0.3 - 0.2
     others = (0.5 - 0.2) + (0.3 - 0.2) + (0.5 - 0.3)
     assert score("nmtkd", k=2).tolist() == pytest.approx([first + others])
 
 
-def test_ranking_takes_no_more_words_than_there_are() -> None:
+def test_ranking_takes_no_more_entries_than_there_are() -> None:
     assert torch.equal(score("nmtkd", k=3), score("nmtkd", k=99))
 
 

@@ -1,4 +1,4 @@
-"""What a suite may say, and what is said of a mistake in one."""
+"""Valid suites, and the messages for mistakes in them."""
 
 import os
 import subprocess
@@ -292,7 +292,7 @@ def test_an_override_is_relative_to_the_working_directory(
 def test_a_path_below_the_working_directory_is_stored_without_it(
     tmp_path: Path, suite_file, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that records and reports do not tell where somebody works."""
+    """So that records and reports contain no local paths."""
     file = suite_file({"data.train": {"kind": "jsonl", "path": "data/rows.jsonl"}})
     monkeypatch.chdir(tmp_path)
     assert load_suite(str(file)).data.train.path == Path("data/rows.jsonl")

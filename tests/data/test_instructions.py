@@ -1,4 +1,4 @@
-"""Sources -> rows; a bad line is named."""
+"""Reading sources: rows, selections, and errors that name the line."""
 
 import json
 from pathlib import Path
@@ -109,7 +109,7 @@ def test_a_limit_is_the_same_sample_every_time_in_source_order(rows_file, suite:
     assert len(read(file, suite, limit=40)) == len(read(file, suite, limit=99)) == 40
 
 
-def test_short_references_are_left_out_before_the_limit(rows_file, suite: Suite) -> None:
+def test_short_references_are_dropped_before_the_limit(rows_file, suite: Suite) -> None:
     file = rows_file(*numbered(40))
     rows = read(file, suite, min_response_words=3, limit=15)
     assert len(rows) == 15

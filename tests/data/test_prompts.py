@@ -1,4 +1,4 @@
-"""The words around an instruction."""
+"""Prompt templates."""
 
 from adakd.data import prompt_of
 

@@ -1,4 +1,4 @@
-"""Rows -> token sequences: what is learned is the response, to its end."""
+"""Tokenizing rows: labels cover the response up to its end token."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def test_no_sequence_is_longer_than_it_may_be(make_suite, tokenizer: Any) -> Non
         assert all(e.labels[-1] != IGNORED for e in encoded.examples)
 
 
-def test_what_cannot_be_learned_is_left_out_and_counted(tokenizer: Any) -> None:
+def test_rows_without_trainable_tokens_are_dropped_and_counted(tokenizer: Any) -> None:
     long_prompt, empty = row("cat", "Copy! " * 200), row("")
     encoded = encode([row("cat"), long_prompt, empty, row("dog")], tokenizer, data())
     assert encoded.left_out == 2
@@ -90,7 +90,7 @@ def test_a_batch_is_padded_on_the_right() -> None:
 
 
 def test_padding_is_told_by_place_not_by_token() -> None:
-    """Where the end token pads too, the end of a response still counts."""
+    """If the end token is also the padding token, the end of a response is still a label."""
     examples = [Example(0, [5, 0], [5, 0]), Example(1, [5], [5])]
     batch = Collator(pad=0)(examples)
     assert batch["attention_mask"].tolist() == [[1, 1], [1, 0]]

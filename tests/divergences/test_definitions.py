@@ -1,4 +1,4 @@
-"""Definitions by hand, limits, bounds of settings, and what importing them costs."""
+"""Definitions by hand, limits, bounds of settings, and the cost of the import."""
 
 import subprocess
 import sys
@@ -48,7 +48,7 @@ REVERSE = 0.25 * log(1 / 2) + 0.75 * log(3 / 2)
         ),
         (Spec(name="skew_forward_kl", lam=0.5), 0.5 * log(4 / 3) + 0.5 * log(4 / 5)),
         (Spec(name="skew_reverse_kl", lam=0.5), 0.25 * log(2 / 3) + 0.75 * log(6 / 5)),
-        # The head is the first word; both words are 1/4 off.
+        # The head is the first entry; both entries differ by 1/4.
         (Spec(name="adaptive_kl"), 0.5 * FORWARD + 0.5 * REVERSE),
         (Spec(name="adaptive_kl", mu=1.0), FORWARD),
         # p q = (1/8, 3/8), p^2 = (1/4, 1/4), q^2 = (1/16, 9/16): half the squared distance.

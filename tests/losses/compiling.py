@@ -1,4 +1,4 @@
-"""Compiles the kernels as calls would, for GPUs that need not be there, and runs none."""
+"""Compile the kernels as calls do, for GPUs that need not be present, without running them."""
 
 import torch
 from triton.backends.compiler import GPUTarget
@@ -11,7 +11,7 @@ from adakd.losses.blocks import UNSCALED, LogitRows, LogitScaling
 
 
 class Absent:
-    """The driver of a GPU that is not there, as far as compiling asks it."""
+    """A stub driver of a GPU that is not present, sufficient for compilation."""
 
     def __init__(self, number: int, target: GPUTarget) -> None:
         self._number, self._target = number, target

@@ -1,4 +1,4 @@
-"""The laws for everything registered, and for each law functions that break it."""
+"""The laws for everything registered, and for each law functions that violate it."""
 
 import math
 from typing import Any
@@ -47,7 +47,7 @@ SETTINGS: list[tuple[str, dict[str, float]]] = [
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
 def test_a_declared_derivative_goes_by_the_settings(name: str, settings: dict[str, Any]) -> None:
-    """At all limits; in finite differences too, all that is detached held still."""
+    """At all limits, and by finite differences with detached values held constant."""
     function = divergence.build(Spec(name=name, **settings))
     generator = torch.Generator().manual_seed(0)
     student, teacher = (torch.randn(3, 300, generator=generator).double() for _ in range(2))
@@ -69,7 +69,7 @@ def test_a_declared_derivative_goes_by_the_settings(name: str, settings: dict[st
 
 
 @pytest.mark.parametrize("name", sorted(set(divergence) - {"adaptive_kl"}))
-def test_what_is_a_sum_over_words_declares_its_summand(name: str) -> None:
+def test_a_sum_over_entries_declares_its_summand(name: str) -> None:
     assert declared_entry_form(divergence[name])
 
 

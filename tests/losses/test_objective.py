@@ -1,4 +1,4 @@
-"""From logits and labels to the loss: what is the same for every divergence."""
+"""From logits and labels to the loss: the steps shared by all divergences."""
 
 from collections.abc import Mapping
 from math import exp, log, sqrt
@@ -25,7 +25,7 @@ NEUTRAL = {
 
 
 def batch(*shape: int, seed: int = 0, extra: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return student logits, teacher logits and labels, a third of them not counted."""
+    """Return student logits, teacher logits and labels, a third of them ignored."""
     generator = torch.Generator().manual_seed(seed)
     student = 2 * torch.randn(*shape, 13, generator=generator)
     teacher = 2 * torch.randn(*shape, 13 + extra, generator=generator)
@@ -61,7 +61,7 @@ def test_a_neutral_method_is_the_plain_arm_bit_by_bit(
 
 
 def test_adakd_by_hand() -> None:
-    """Three tokens over two words, the easiest left out."""
+    """Three tokens over a vocabulary of two; the easiest is not selected."""
     p, q = [0.9, 0.8, 0.6], [0.5, 0.2, 0.6]
     logits = [torch.tensor([[log(x), log(1 - x)] for x in given]) for given in (q, p)]
     spec = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.7})
@@ -74,7 +74,7 @@ def test_adakd_by_hand() -> None:
         return x ** (1 / tau) / (x ** (1 / tau) + (1 - x) ** (1 / tau))
 
     scores = [hellinger(x, y) for x, y in zip(p, q, strict=True)]
-    ratio = scores[1] / scores[0]  # the lower median of the two kept is the first's
+    ratio = scores[1] / scores[0]  # the lower median of the two selected is the first's
     tau = [1.0, exp(-0.5 * (ratio**2 - 1) / (ratio**2 + 1))]
     expected = 0.0
     for i in range(2):
@@ -86,7 +86,7 @@ def test_adakd_by_hand() -> None:
 
 
 class Weighs:
-    """An adaptive method of another kind: weights, and nothing left out."""
+    """An adaptive method with weights that selects all tokens."""
 
     def score(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         assert not student.requires_grad
@@ -130,7 +130,7 @@ def test_the_loss_drives_the_focus_and_the_state_goes_round() -> None:
 
 @pytest.mark.parametrize("adaptive", [None, "adakd"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_nothing_counted_is_nothing_learned(adaptive: str | None, dtype: torch.dtype) -> None:
+def test_without_valid_tokens_nothing_is_learned(adaptive: str | None, dtype: torch.dtype) -> None:
     student, teacher, labels = batch(2, 5)
     objective = Objective("forward_kl", adaptive, total_steps=1)
     nothing = labels.fill_(IGNORED)
@@ -161,7 +161,7 @@ def test_prompt_and_padding_play_no_part(adaptive: str | None) -> None:
     name=st.sampled_from(sorted(divergence)),
 )
 def test_one_loss_for_any_split_of_a_batch(counted: list[bool], cut: int, name: str) -> None:
-    """GradientBuffer accumulation, each part weighed by the tokens that it counts."""
+    """Gradient accumulation, each part weighted by its valid tokens."""
     student, teacher, _ = batch(len(counted))
     labels = torch.tensor(counted).long() - 1
     labels = labels.where(labels == 0, IGNORED)
@@ -221,7 +221,7 @@ def test_double_precision_stays() -> None:
 
 @pytest.mark.parametrize("adaptive", [None, "adakd"])
 @pytest.mark.parametrize("name", divergence)
-def test_words_that_both_models_rule_out_do_not_matter(name: str, adaptive: str | None) -> None:
+def test_entries_that_both_models_rule_out_do_not_matter(name: str, adaptive: str | None) -> None:
     student, teacher, labels = batch(2, 5)
     objective = Objective(name, adaptive, total_steps=1)
     without = differentiate(objective, student[..., :11], teacher[..., :11], labels)
@@ -243,7 +243,7 @@ def test_supervised_is_cross_entropy() -> None:
     assert result.tokens == int((labels != IGNORED).sum())
 
 
-def test_supervised_with_nothing_counted() -> None:
+def test_supervised_without_valid_tokens() -> None:
     student, _, labels = batch(3)
     loss, gradient = differentiate(SupervisedObjective(), student, student, labels.fill_(IGNORED))
     assert float(loss) == 0

@@ -1,4 +1,4 @@
-"""Learned temperatures and changed logits against a plain restatement left to autograd."""
+"""Learned temperatures and transformed logits against a plain autograd implementation."""
 
 import math
 from typing import Any
@@ -16,7 +16,7 @@ from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective
 from adakd.registry import Spec
 
-WORDS, TOKENS = 17, 9
+VOCABULARY, TOKENS = 17, 9
 ZSCORE = {"name": "zscore", "value": 2}
 CURRICULUM = {"name": "ctkd", "low": 0.5, "span": 3, "start": 0.3}
 
@@ -26,12 +26,13 @@ def wrapped(temperature: dict[str, Any], ratio: float = 1.0) -> Spec:
 
 
 def batch(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logits of both models in float64, and labels of which one does not count."""
+    """Return logits of both models in float64, and labels, one of them ignored."""
     generator = torch.Generator().manual_seed(seed)
+    shape = TOKENS, VOCABULARY
     student, teacher = (
-        2 * torch.randn(TOKENS, WORDS, generator=generator, dtype=torch.float64) for _ in range(2)
+        2 * torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(2)
     )
-    labels = torch.randint(WORDS, (TOKENS,), generator=generator)
+    labels = torch.randint(VOCABULARY, (TOKENS,), generator=generator)
     labels[3] = IGNORED
     return student, teacher, labels
 
@@ -88,8 +89,8 @@ def test_mean_and_scale_of_logits_do_not_matter() -> None:
     assert not torch.allclose(Objective("reverse_kl")(student, teacher, labels).loss, loss)
 
 
-def test_a_student_that_finds_all_words_alike_has_a_gradient() -> None:
-    student = torch.zeros(2, WORDS, requires_grad=True)
+def test_a_uniform_student_has_a_gradient() -> None:
+    student = torch.zeros(2, VOCABULARY, requires_grad=True)
     objective = Objective("reverse_kl", wrapped({"name": "zscore"}), total_steps=1)
     loss = objective(student, batch()[1][:2].float(), torch.tensor([0, 1])).loss
     (gradient,) = torch.autograd.grad(loss, student)
@@ -106,7 +107,7 @@ def weight_of(objective: Objective) -> Tensor:
 
 @pytest.mark.parametrize("name", divergence)
 def test_a_learned_temperature_gets_the_reversed_gradient(name: str) -> None:
-    """By autograd through the whole definition, and the student its own as ever."""
+    """By autograd through the whole definition; the student's gradient is the usual one."""
     student, teacher, labels = batch()
     counted = labels != IGNORED
     student.requires_grad_()
@@ -178,7 +179,7 @@ def test_a_learned_temperature_climbs_the_loss() -> None:
 
 
 class PerToken(Adaptive):
-    """A learned temperature for each token, weights, and standardised logits, all at once."""
+    """A learned temperature for each token, weights, and standardised logits at once."""
 
     def __init__(self, tau: Tensor) -> None:
         self.tau = tau
@@ -197,12 +198,12 @@ class PerToken(Adaptive):
 def test_any_block_any_group_and_a_temperature_a_token(
     rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From a head that bounds its output, a few tokens at a time."""
-    monkeypatch.setattr(blocks, "CACHED_BYTES", rows * 8 * WORDS)
+    """From an LM head with a soft cap, a few tokens at a time."""
+    monkeypatch.setattr(blocks, "CACHED_BYTES", rows * 8 * VOCABULARY)
     generator = torch.Generator().manual_seed(1)
     states, head, theirs = (
         torch.randn(*shape, generator=generator, dtype=torch.float64)
-        for shape in ((TOKENS, 4), (WORDS, 4), (TOKENS, WORDS))
+        for shape in ((TOKENS, 4), (VOCABULARY, 4), (TOKENS, VOCABULARY))
     )
     labels, scaling = torch.arange(TOKENS), LogitScaling(softcap=3.0)
     results = []
@@ -213,7 +214,7 @@ def test_any_block_any_group_and_a_temperature_a_token(
             torch.linspace(0.5, 2, TOKENS, dtype=torch.float64).requires_grad_(),
         ]
         if fused:
-            objective = Objective("todi", PerToken(given[2]), 1, budget=3 * rows * 8 * WORDS)
+            objective = Objective("todi", PerToken(given[2]), 1, budget=3 * rows * 8 * VOCABULARY)
             loss = objective(
                 HiddenStates(given[0], LMHead(given[1], scaling=scaling)), theirs, labels
             ).loss
@@ -231,7 +232,7 @@ def test_any_block_any_group_and_a_temperature_a_token(
 
 @pytest.mark.parametrize("temperature", [ZSCORE, CURRICULUM], ids=["zscore", "ctkd"])
 @pytest.mark.parametrize("name", divergence)
-def test_words_that_both_models_rule_out_do_not_matter(
+def test_entries_that_both_models_rule_out_do_not_matter(
     name: str, temperature: dict[str, Any]
 ) -> None:
     student, teacher, labels = batch()
@@ -262,7 +263,7 @@ def test_without_gradient_none_is_made(temperature: dict[str, Any]) -> None:
 
 
 def test_float16_keeps_the_temperatures_gradient() -> None:
-    """That by 16-bit logits waits for the factor of a scaler; the temperature's is as ever."""
+    """That of 16-bit logits waits for the scaler's factor; the temperature's is the usual one."""
     student, teacher, labels = batch()
     grads = []
     for dtype in (torch.float16, torch.float32):

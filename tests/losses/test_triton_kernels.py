@@ -1,4 +1,4 @@
-"""The kernels against blocks: on a GPU where there is one, else in Triton's interpreter."""
+"""The kernels against blocks: on a GPU if there is one, else in Triton's interpreter."""
 
 import logging
 import math
@@ -41,7 +41,7 @@ from adakd.losses import triton_kernels
 
 GPU = torch.cuda.is_available()
 DEVICE = "cuda" if GPU else "cpu"
-WORDS, TOKENS = (9001, 30) if GPU else (45, 3)
+VOCABULARY, TOKENS = (9001, 30) if GPU else (45, 3)
 CLOSE = {
     torch.float32: {"rtol": 1e-5, "atol": 1e-6},
     torch.float16: {"rtol": 2e-3, "atol": 1e-6},
@@ -55,7 +55,7 @@ VECTORS = np.load(Path(__file__).parents[1] / "golden" / "vectors.npz")
 
 @pytest.fixture(autouse=True)
 def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Run them wherever the tests run, in several blocks a row."""
+    """Run the kernels wherever the tests run, with several blocks per row."""
     monkeypatch.setattr(dispatch, "DEVICES", {DEVICE})
     monkeypatch.setattr(dispatch, "_agreed", {})
     dispatch._why_not_triton.cache_clear()
@@ -64,7 +64,7 @@ def _kernels(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
         return
     monkeypatch.setattr(triton_kernels, "ENTRIES_AT_A_TIME", 32)
-    for name in ("abs", "exp", "log", "sqrt"):  # which the interpreter knows as functions alone
+    for name in ("abs", "exp", "log", "sqrt"):  # the interpreter has them only as functions
         monkeypatch.setattr(tl.tensor, name, as_method(name))
     with np.errstate(all="ignore"):  # as on a GPU
         yield
@@ -81,13 +81,13 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 def example(
     dtype: torch.dtype, gathered: bool, tempered: bool, scaling: LogitScaling
 ) -> SelectedTokens:
-    """Tokens of two models; gathered are they every other row, and the teacher's words a part."""
+    """Tokens of two models; if gathered, every other row and a part of the teacher's vocabulary."""
     count = 2 * TOKENS if gathered else TOKENS
-    student, teacher = (3 * random(count, WORDS + seed, seed=seed) for seed in (0, 7))
+    student, teacher = (3 * random(count, VOCABULARY + seed, seed=seed) for seed in (0, 7))
     index = torch.arange(1, count, 2, device=DEVICE) if gathered else None
     return SelectedTokens(
         student=LogitRows(student.to(dtype), index, scaling),
-        teacher=LogitRows(teacher.to(dtype)[:, :WORDS], index, replace(scaling, scale=0.7)),
+        teacher=LogitRows(teacher.to(dtype)[:, :VOCABULARY], index, replace(scaling, scale=0.7)),
         labels=torch.zeros(TOKENS, dtype=torch.long, device=DEVICE),
         temperature=0.5 + random(TOKENS).abs() if tempered else None,
         factor=random(TOKENS, seed=1),
@@ -97,7 +97,7 @@ def example(
 def compare(
     name: str | Divergence, tokens: SelectedTokens, form: triton_kernels.BoundForm | None = None
 ) -> None:
-    """Hold a kernel's values, alone and with the gradient, and its gradient to those of blocks."""
+    """Compare a kernel's values, with and without the gradient, and its gradient with blocks."""
     function = divergence[name] if isinstance(name, str) else name
     form = form or triton_kernels.BoundForm(*declared_entry_form(function))
     dtype, close = tokens.student.logits.dtype, CLOSE[torch.float32]
@@ -134,7 +134,7 @@ def test_what_a_model_does_after_its_head_is_part_of_the_gradient(
 
 @pytest.mark.parametrize("scaling", [UNSCALED, LogitScaling(softcap=2.0)], ids=str)
 @pytest.mark.parametrize("name", HAVE)
-def test_words_that_are_ruled_out(name: str, scaling: LogitScaling) -> None:
+def test_entries_that_are_ruled_out(name: str, scaling: LogitScaling) -> None:
     tokens = example(torch.float32, gathered=False, tempered=True, scaling=scaling)
     tokens.student.logits[:, 3:20] = -math.inf
     tokens.teacher.logits[:, 15:30] = -math.inf
@@ -220,8 +220,8 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
     count, width = 8, 6
     labels = torch.zeros(count, dtype=torch.long, device=DEVICE)
     labels[2] = IGNORED
-    parts = [random(count, width), random(WORDS, width, seed=1), random(WORDS, seed=2)]
-    theirs = random(count, width, seed=3), random(WORDS + 5, width, seed=4)
+    parts = [random(count, width), random(VOCABULARY, width, seed=1), random(VOCABULARY, seed=2)]
+    theirs = random(count, width, seed=3), random(VOCABULARY + 5, width, seed=4)
     for part in parts:
         part.requires_grad_()
     student, teacher = (
@@ -236,23 +236,23 @@ def losses(objective: Objective, hidden: bool) -> Iterator[Tensor]:
 
 
 def in_any_order(form: triton_kernels.BoundForm, student: LogitRows, *rest: Any) -> Tensor:
-    """Run a kernel whose tokens may be taken in any order: none writes what another reads."""
+    """Run a kernel after checking that no token overwrites the logits of another."""
     gradient = rest[-1] if len(rest) > 1 else None
     if gradient is not None and gradient.logits.data_ptr() == student.logits.data_ptr():
         assert gradient.index is student.index
     return REDUCE_ROWS(form, student, *rest)
 
 
-@pytest.mark.parametrize("whole", [True, False], ids=["kept logits", "groups"])
+@pytest.mark.parametrize("whole", [True, False], ids=["held logits", "groups"])
 @pytest.mark.parametrize("hidden", [False, True], ids=["logits", "hidden"])
 @pytest.mark.parametrize("adaptive", [None, HALF], ids=["plain", "half"])
 def test_a_loss_is_the_same_on_both_paths(
     adaptive: Any, hidden: bool, whole: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With rows at once, or so few at a time that a gradient moves to other rows in parts."""
-    monkeypatch.setattr(dispatch, "DEVICE_BYTES", 2 * 4 * WORDS)
+    """With all rows at once, or so few at a time that gradients move to other rows in parts."""
+    monkeypatch.setattr(dispatch, "DEVICE_BYTES", 2 * 4 * VOCABULARY)
     monkeypatch.setattr(triton_kernels, "reduce_rows", in_any_order)
-    budget = 2**30 if whole else 3 * 2 * 4 * WORDS
+    budget = 2**30 if whole else 3 * 2 * 4 * VOCABULARY
     objective, torch_only = (
         Objective("reverse_kl", adaptive, total_steps=1, budget=budget, kernels=kernels)
         for kernels in ("triton", "torch")
@@ -303,12 +303,12 @@ def squared(student: Tensor, teacher: Tensor) -> Tensor:
         (cross_entropy, torch.float32),
         (DivergenceTerm(divergence["reverse_kl"]), torch.float64),
     ],
-    ids=["no sum over words", "plug-in", "cross-entropy", "float64"],
+    ids=["no sum over entries", "plug-in", "cross-entropy", "float64"],
 )
 def test_losses_without_a_kernel(
     term: Any, dtype: torch.dtype, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """They are computed by blocks; one warning says so of each that could have had a kernel."""
+    """They are computed by blocks, with one warning for each that could have had a kernel."""
     tokens = example(dtype, gathered=False, tempered=False, scaling=UNSCALED)
     got, wanted = (LogitRows(torch.zeros_like(tokens.student.logits)) for _ in "12")
     for _ in range(2):
@@ -344,7 +344,7 @@ def _(log_q: Tensor, log_p: Tensor, q: Tensor, p: Tensor) -> tuple[Tensor, Tenso
 def test_a_kernel_that_fails_its_sample_is_not_used(
     function: Divergence, why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Neither now nor later, which one warning says."""
+    """Neither now nor later, with one warning."""
     tokens = example(torch.float32, gathered=False, tempered=False, scaling=UNSCALED)
     wanted = LogitRows(torch.zeros_like(tokens.student.logits))
     values = blocks.loss_rows(DivergenceTerm(function), tokens, wanted)
@@ -362,7 +362,7 @@ def test_a_kernel_that_fails_its_sample_is_not_used(
 def test_a_graph_from_the_logits_has_no_kernel(
     piece: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It is followed by autograd all through, whatever computes the scores."""
+    """Autograd differentiates it, whatever computes the scores."""
     spec = Spec(name="adakd", temperature={"name": piece})
     objectives = (
         Objective("reverse_kl", spec, total_steps=4, kernels=kernels)
@@ -408,7 +408,7 @@ def test_logits_elsewhere_than_on_a_gpu_are_an_error(
     objective = Objective("reverse_kl", adaptive, total_steps=1, kernels="triton")
     monkeypatch.setattr(dispatch, "DEVICES", {"xpu"})
     with pytest.raises(AdakdError, match=f"these are on {DEVICE}"):
-        objective(random(3, WORDS), random(3, WORDS), torch.zeros(3, dtype=torch.long))
+        objective(random(3, VOCABULARY), random(3, VOCABULARY), torch.zeros(3, dtype=torch.long))
 
 
 def test_unknown_kernels_are_an_error() -> None:
@@ -439,7 +439,7 @@ print({"triton", "adakd.losses.triton_kernels"} & set(sys.modules))
 
 
 def test_every_kernel_compiles(tmp_path: Path) -> None:
-    """For GPUs that need not be there: the interpreter takes what no compiler would."""
+    """For GPUs that need not be present: the interpreter accepts code that does not compile."""
     script = Path(__file__).with_name("compiling.py")
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)

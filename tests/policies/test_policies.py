@@ -1,4 +1,4 @@
-"""Data policies by themselves: what they draw, hand out and remember."""
+"""Data policies in isolation: their draws, examples and state."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ ROWS = [Example(number, [1, 2, number], [-100, -100, number]) for number in rang
 
 
 class Chance(Random):
-    """Random numbers of which the first is known."""
+    """Random numbers with a known first one."""
 
     getrandbits = Random.getrandbits  # or `sample` would take what `random` returns
 
@@ -32,7 +32,7 @@ class Chance(Random):
 
 
 class Student:
-    """Counts what it is asked; what it writes tells when."""
+    """Counts its calls; each response contains the count."""
 
     def __init__(self, losses: Sequence[float] = ()) -> None:
         self.losses, self.written = list(losses), 0

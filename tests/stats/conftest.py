@@ -1,4 +1,4 @@
-"""A made-up judge whose true preferences are known."""
+"""A simulated judge with known true preferences."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -12,22 +12,22 @@ from adakd.stats import PairResult
 
 @dataclass(frozen=True)
 class Judge:
-    """How answers differ, and what a judge makes of it; all in log-odds but for the lengths."""
+    """A model of answers and of a judge, in log-odds except for lengths."""
 
     better: float = 0.3
-    """Of the candidate, for prompts and trainings on average."""
+    """Mean advantage of the candidate over prompts and trainings."""
     of_prompts: float = 0.8
     of_seeds: float = 0.0
     rest: float = 0.5
     place: float = 0.6
-    """For the answer that is shown first."""
+    """Advantage of the answer shown first."""
     length: float = 0.6
-    """For a candidate longer by one standard deviation or so."""
+    """Advantage of a candidate that is longer by about one standard deviation."""
     longer: float = 15.0
-    """Words of the candidate's answer beyond the opponent's, on average."""
+    """Mean length difference between candidate and opponent, in words."""
 
     def pairs(self, rng: np.random.Generator, prompts: int, seeds: int = 1) -> list[PairResult]:
-        """Judge so many prompts for so many trainings, crossed; three calls in 100 fail."""
+        """Judge prompts crossed with trainings; 3 % of the calls fail."""
         shape = (prompts, seeds)
         of_prompt = rng.normal(0, 1, (prompts, 1))
         words = np.rint(self.longer + 20 * of_prompt + rng.normal(0, 35, shape))
@@ -48,13 +48,13 @@ class Judge:
             for place in np.ndindex(shape)
         ]
 
-    def population(self, rng: np.random.Generator, size: int = 300_000) -> list[PairResult]:
-        """Judge every prompt for a training of its own: means are those of the population."""
+    def population(self, rng: np.random.Generator, size: int = 100_000) -> list[PairResult]:
+        """Judge every prompt for its own training: means are those of the population."""
         spread = float(np.hypot(self.of_prompts, self.of_seeds))
         return replace(self, of_prompts=spread, of_seeds=0.0).pairs(rng, size)
 
 
 @pytest.fixture(scope="session")
 def judge() -> Callable[..., Judge]:
-    """Return what makes a judge; the fields of `Judge` are its arguments."""
+    """Return a factory of judges; its arguments are the fields of `Judge`."""
     return Judge

@@ -1,4 +1,4 @@
-"""Published and hand-worked numbers of agreement, and where there is none to tell."""
+"""Published and hand-worked numbers of agreement, and cases where it is undefined."""
 
 import subprocess
 import sys

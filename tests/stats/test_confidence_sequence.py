@@ -1,4 +1,4 @@
-"""The confidence sequence: as its source defines it, and right however often one looks."""
+"""The confidence sequence: its definition, and its coverage under continuous monitoring."""
 
 import time
 
@@ -50,7 +50,7 @@ def test_bounds_never_widen_and_hold_the_mean():
     assert found.high - found.low < 0.05
 
 
-def test_looking_early_gives_what_looking_later_remembers():
+def test_early_bounds_are_those_of_the_whole_sequence():
     points = np.random.default_rng(2).random(1300)
     lower, upper = confidence_sequence(points)
     early = confidence_sequence(points[:700])
@@ -85,7 +85,7 @@ def test_points_must_be_bounded(point):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["votes", "graded"])
-def test_a_look_after_every_point_still_covers(kind):
+def test_bounds_cover_at_all_points_together(kind):
     """The 95 % interval of a fixed sample would have excluded the truth four times in ten."""
     rng = np.random.default_rng(4)
     truth, sequences = 0.35, 300

@@ -1,4 +1,4 @@
-"""Hand-worked numbers, and the promises that intervals make on made-up data."""
+"""Hand-worked numbers, and the coverage of intervals on simulated data."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ RNG = np.random.default_rng(7)
 
 
 def made_up(rng, items=60, seeds=3, of_items=0.3, of_seeds=0.3, rest=0.3):
-    """Return differences without a true effect: items, seeds and the rest vary."""
+    """Return differences without a true effect, varying by item, seed and residual."""
     return (
         rng.normal(0, of_items, (items, 1))
         + rng.normal(0, of_seeds, (1, seeds))
@@ -71,7 +71,7 @@ def test_pooling_weighs_sets_equally_and_needs_their_common_seeds():
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5])
 @pytest.mark.parametrize("rest", [0.1, 1.0])
 def test_intervals_cover(seeds, rest):
-    """Also where seeds disagree more than items do: resampled as they are, 2 seeds cover 63 %."""
+    """Also if seeds vary more than items: plain resampling of 2 seeds covers 63 %."""
     rng = np.random.default_rng(seeds)
     of_seeds = 0.3 if seeds > 1 else 0.0
     data = [made_up(rng, seeds=seeds, of_seeds=of_seeds, rest=rest) for _ in range(120)]

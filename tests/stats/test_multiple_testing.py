@@ -1,4 +1,4 @@
-"""Words for differences, and p-values of many at once."""
+"""Conclusions about differences, and adjusted p-values."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import pytest
 from adakd.stats import conclusion, holm, paired_difference, sign_flip_floor
 
 
-def test_word_follows_the_direction_of_the_metric():
+def test_conclusion_follows_the_direction_of_the_metric():
     difference = paired_difference(np.full((30, 3), 1.0), np.zeros((30, 3)))
     assert conclusion(difference, 0.01) == "better"
     assert conclusion(difference, 0.01, higher_is_better=False) == "worse"

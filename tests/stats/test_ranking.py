@@ -1,4 +1,4 @@
-"""Rankings: known strengths, parity with scikit-learn, letters, cycles and what is left out."""
+"""Rankings: known strengths, parity with scikit-learn, letters, cycles and unlinked players."""
 
 from itertools import combinations
 
@@ -69,7 +69,7 @@ def test_strengths_match_scikit_learn():
     assert [found[name] for name in names] == pytest.approx(model.coef_[0].tolist(), abs=1e-6)
 
 
-def test_who_is_first_makes_no_difference():
+def test_the_order_of_players_makes_no_difference():
     games = played(np.random.default_rng(3), 30)
     turned = [Game(g.prompt, g.second, g.first, 1 - g.points) for g in games]
     one, other = bradley_terry(games, 200), bradley_terry(turned, 200)
@@ -111,7 +111,7 @@ def test_players_that_nothing_links_are_left_out():
     assert (ranking.left_out, ranking.games, ranking.triples) == (("x", "y"), 20, 0)
 
 
-def test_refits_that_link_not_all_players_are_dropped_and_counted():
+def test_refits_that_do_not_link_all_players_are_dropped_and_counted():
     rare = [
         Game(0, "c", "a", 1.0),
         *always(("a", "b"), prompts=20),

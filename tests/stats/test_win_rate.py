@@ -1,4 +1,4 @@
-"""Win rates: hand-worked numbers, the laws they keep, and that their intervals cover."""
+"""Win rates: hand-worked numbers, laws, and the coverage of their intervals."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ RATES = ("overall", "decisive", "soft", "controlled")
 
 
 def results(outcomes, seeds=1):
-    """Return a prompt for each outcome, the same for every seed."""
+    """Return one prompt per outcome, the same for every seed."""
     return [
         PairResult(prompt, seed, what, None, None)
         for prompt, what in enumerate(outcomes)
@@ -20,7 +20,7 @@ def results(outcomes, seeds=1):
 
 
 def swapped(pair):
-    """Return the pair as its opponent sees it."""
+    """Return the pair with candidate and opponent swapped."""
     return replace(
         pair,
         outcome={"win": "loss", "loss": "win"}.get(pair.outcome, pair.outcome),
@@ -30,7 +30,7 @@ def swapped(pair):
 
 
 def coverage(judge, truth, samples):
-    """Return how often each interval holds the rate of the population."""
+    """Return how often each interval contains the population rate."""
     found = [win_rate(pairs, replicates=400) for pairs in samples]
     return {
         name: np.mean([getattr(f, name).low <= truth[name] <= getattr(f, name).high for f in found])
@@ -186,7 +186,7 @@ def test_length_control_leaves_a_judge_alone_that_has_no_eye_for_length(judge):
 
 @pytest.mark.slow
 def test_intervals_of_one_training_cover(judge):
-    """Raw, decisive, averaged over orders and at equal length: the rate of all prompts."""
+    """The overall, decisive, soft and length-controlled rates of the population."""
     biased, rng = judge(), np.random.default_rng(7)
     samples = (biased.pairs(rng, prompts=150) for _ in range(600))
     for name, share in coverage(biased, true_rates(biased), samples).items():
@@ -204,7 +204,7 @@ def test_intervals_of_crossed_trainings_cover(judge):
 
 @pytest.mark.slow
 def test_pairs_resampled_as_if_they_were_independent_would_not_cover(judge):
-    """Each prompt is answered ten times: what such an interval leaves out is most of it."""
+    """With ten answers per prompt such an interval misses most of the variance."""
     biased, rng = judge(of_prompts=1.5), np.random.default_rng(9)
     truth = true_rates(biased)["soft"]
     hits = []

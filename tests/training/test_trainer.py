@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from adakd.commands.run import run
 from adakd.errors import AdakdError
 from adakd.store.records import Phase, Step
 from adakd.training import trainer
@@ -354,3 +355,18 @@ def test_epochs_are_as_many_steps_as_planned(make_suite, workshop, of) -> None:
     shop.train(of(shop, "teacher"))
     record = shop.train(of(shop))
     assert len(record.steps) == shop.plan.length(of(shop))[0] == 5
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_the_kernels_of_a_suite_are_those_of_its_losses(make_suite, workshop, of) -> None:
+    shop = workshop(make_suite({"training.kernels": "triton"}))
+    shop.train(of(shop, "teacher"))
+    with pytest.raises(AdakdError, match="triton"):
+        shop.train(of(shop))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_triton_that_cannot_run_is_an_error_before_any_training(make_suite, tmp_path: Path) -> None:
+    with pytest.raises(AdakdError, match="triton"):
+        run(make_suite({"training.kernels": "triton"}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
