@@ -201,15 +201,15 @@ def display(sort: str, metric: str) -> dict[str, Any]:
 
 
 def task_records(made: Made) -> Iterator[TaskRecord]:
-    """Yield the columns, those of the first metric first; an lm-eval task's is not known yet."""
-    places = dict.fromkeys((task, sort, metric) for task, sort, metric, _ in jobs(made))
-    for task, sort, metric in sorted(
-        places, key=lambda one: made.metrics.index(one[2]) if one[1] == "answers" else 9
-    ):
-        if sort == "task":
-            yield TaskRecord(name=task, sort=sort, metric="", title="")
-        else:
+    """Yield the columns; the metric of an lm-eval task is known once it is scored."""
+    for metric in made.metrics:
+        for name in made.sets:
+            yield TaskRecord(name=name, sort="answers", metric=metric, **display("answers", metric))
+    for task, sort, metric, _ in jobs(made):
+        if sort == "choice":
             yield TaskRecord(name=task, sort=sort, metric=metric, **display(sort, metric))
+        elif sort == "task":
+            yield TaskRecord(name=task, sort=sort, metric="", title="")
 
 
 def jobs(made: Made) -> list[tuple[str, str, str, int | None]]:
