@@ -54,7 +54,7 @@ def test_a_metric_is_registered_with_its_display_and_settings() -> None:
     assert registry.build(Spec(name="errors", weight=3))("a", ["b"]) == 3
     with pytest.raises(AdakdError, match=r"metric 'errors', weight"):
         registry.resolve(Spec(name="errors", weight="much"))
-    with pytest.raises(AdakdError, match="'errors' is registered already"):
+    with pytest.raises(AdakdError, match="'errors' is already registered"):
         registry("errors")(errors)
 
 
