@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adakd.adaptive import adaptive, focus, indicator, temperature
+    from adakd.adaptive import focus, indicator, temperature
     from adakd.benchmarks import bench
     from adakd.commands.check import check_divergence
     from adakd.commands.judge import judge
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adakd.store import Store
 
 _HOMES = {
-    "adakd.adaptive": ("adaptive", "focus", "indicator", "temperature"),
+    "adakd.adaptive": ("focus", "indicator", "temperature"),
     "adakd.benchmarks": ("bench",),
     "adakd.commands.check": ("check_divergence",),
     "adakd.config": ("Suite",),
@@ -64,7 +64,6 @@ __all__ = [
     "Store",
     "Suite",
     "SupervisedObjective",
-    "adaptive",
     "bench",
     "check_divergence",
     "divergence",

@@ -47,7 +47,7 @@ def derivative(of: Divergence) -> Callable[[D], D]:
 
     Without one a divergence is differentiated by autograd, a block at a time. What is declared
     is what autograd would give, :math:`\partial D / \partial z_v` with :math:`q = softmax(z)`; a
-    law compares the two.
+    law compares the two::
 
         @derivative(reverse_kl)
         def _(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -76,7 +76,7 @@ def entry_form(of: Divergence) -> Callable[[E], E]:
     r"""Return a decorator that declares a sum over words by its summand, for kernels on a GPU.
 
     Of :math:`D = \sum_v d_v` it returns :math:`d_v` and :math:`g_v = \partial D / \partial \log
-    q_v`, to which any multiple of :math:`q_v` may be added: the gradient by logits has none of it.
+    q_v`, to which any multiple of :math:`q_v` may be added: the gradient by logits has none of it::
 
         @entry_form(reverse_kl)
         def _(log_q, log_p, q, p):
