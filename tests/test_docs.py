@@ -65,6 +65,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Path) ->
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
     shutil.copytree(finished_run, "runs/smoke")
+    shutil.copy(ROOT / "suites" / "smoke.yaml", "smoke.yaml")
     for number, name in enumerate("abc"):
         Path(f"{name}.yaml").write_text(f"kind: rule\ntie_margin: 0.0{number}\n")
     rows = [{"id": n, "instruction": f"Say {n}.", "output": f"the word {n}"} for n in range(8)]

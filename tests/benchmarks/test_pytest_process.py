@@ -112,7 +112,7 @@ def test_the_allocator_is_set_for_the_cases(small: Path) -> None:
 
 
 def test_the_load_of_others_is_what_is_not_ours() -> None:
-    before = pytest_process._Load(there=100.0, busy=50.0, ours=10.0)
+    before = pytest_process._Load(total=100.0, busy=50.0, ours=10.0)
     assert before.others_until(pytest_process._Load(120.0, 65.0, 20.0)) == 0.25
     assert before.others_until(pytest_process._Load(120.0, 60.0, 21.0)) == 0
     assert before.others_until(before) is None
@@ -139,7 +139,7 @@ def test_an_expression_that_chooses_nothing(small: Path, expression: str, said: 
         benchmarks.run_benchmarks(expression)
 
 
-def test_a_benchmark_that_dies_is_told(small: Path) -> None:
+def test_a_benchmark_that_dies_is_reported(small: Path) -> None:
     (small / "test_small.py").write_text(
         "import os\ndef test_it(benchmark):\n    print('so far', flush=True)\n    os._exit(41)\n"
     )
