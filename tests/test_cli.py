@@ -49,16 +49,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_run(adakd: Adakd, suite_file, here: Path) -> None:
-    small = ["--set", "timing.pairs=0", "--set", "training.steps=2"]
-    done = adakd("run", suite_file(), *small)
+    small = suite_file({**QUICK, "controls": {}}), "--set", "training.steps=3"
+    done = adakd("run", *small)
     assert (done.code, done.err) == (0, "")
     assert "report: runs/micro/report.html" in done.out
     for method in ("teacher", "untrained", "sft", "reverse_kl + adakd"):
         assert method in done.out
     store = Store(here / "runs" / "micro")
-    assert store.suite().training.steps == 2
+    assert store.suite().training.steps == 3
     assert store.of(ScoreRecord)
-    again = adakd("run", suite_file(), *small)
+    again = adakd("run", *small)
     assert again.code == 0
     assert "\ntrain" in done.out
     assert "train " not in again.out
