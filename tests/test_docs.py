@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("[!_]*.md"))]
 PAGES = [page for page in PAGES if not {"_build", "_generated"} & set(page.parts)]
 BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(sh|python|yaml)\n(.*?)```", re.DOTALL)
-PART = re.compile(r'^@\w+\("(\w+)"\)$', re.MULTILINE)
+PART = re.compile(r'^@\w+\("(\w+)"[^)]*\)$', re.MULTILINE)
 MOST_NOT_RUN = 6
 ASKS_NOBODY = {"rule"}
 """Shipped judges that need neither a server nor a model."""

@@ -13,6 +13,7 @@ PACKAGES = (
     "adakd.adaptive",
     "adakd.divergences",
     "adakd.judging",
+    "adakd.metrics",
     "adakd.policies",
 )
 """Packages that others build on: all that their `__all__` names is public."""
