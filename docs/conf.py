@@ -21,17 +21,9 @@ extensions = [
     "settings_tables",
 ]
 exclude_patterns = ["_build", "_generated"]
-# Pages link to files of the repository, which are no pages.
-REPOSITORY = "https://github.com/adakd/adakd/blob/main/"
 
 myst_enable_extensions = ["attrs_block", "colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-myst_links_external_new_tab = False
-myst_url_schemes = {
-    "http": None,
-    "https": None,
-    "repo": {"url": REPOSITORY + "{{path}}", "title": "{{path}}"},
-}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
