@@ -4,15 +4,15 @@
     >>> suite = adakd.load_suite("smoke")
     >>> adakd.run(suite, Path("runs/smoke"))  # -> runs/smoke/report.html
 
-The parts serve on their own too: :class:`Objective` is the loss for anybody's training loop.
+The parts can be used on their own: :class:`Objective` is the loss for any training loop.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adakd.adaptive import adaptive, focus, indicator, temperature
-    from adakd.benchmarks import bench
+    from adakd.adaptive import focus, indicator, temperature
+    from adakd.commands.bench import bench
     from adakd.commands.check import check_divergence
     from adakd.commands.judge import judge
     from adakd.commands.run import run
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from adakd.store import Store
 
 _HOMES = {
-    "adakd.adaptive": ("adaptive", "focus", "indicator", "temperature"),
-    "adakd.benchmarks": ("bench",),
+    "adakd.adaptive": ("focus", "indicator", "temperature"),
+    "adakd.commands.bench": ("bench",),
     "adakd.commands.check": ("check_divergence",),
     "adakd.config": ("Suite",),
     "adakd.config.loading": ("load_suite",),
@@ -64,7 +64,6 @@ __all__ = [
     "Store",
     "Suite",
     "SupervisedObjective",
-    "adaptive",
     "bench",
     "check_divergence",
     "divergence",

@@ -1,39 +1,42 @@
-"""The command line: parses arguments and prints; every verb is a Python function too."""
+"""The command line: parses arguments and prints. Every verb is a Python function too."""
 
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
-from adakd.planning import plan as make_plan
 from adakd.progress import Live
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
-    help="Benchmark knowledge distillation: every divergence with and without AdaKD, fairly.",
-    epilog="Start with: adakd run   (the suite `smoke`: no download, about three minutes)",
+    help="""Benchmark knowledge distillation of language models, with and without AdaKD.
+
+    Start with `adakd run`: three minutes, nothing to download. Then `adakd ls suites` shows what
+    else there is, and `adakd new suite NAME` starts a comparison of your own.
+    """,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
 )
 console = Console()
 
-SuiteName = Annotated[str, typer.Argument(help="A shipped suite or the path of a suite file.")]
+BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
+
+SuiteName = Annotated[str, typer.Argument(help="A shipped suite, or the path of a suite file.")]
 Overrides = Annotated[
     list[str],
-    typer.Option("--set", metavar="FIELD=VALUE", help="Override one field; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Override one setting, such as training.steps=100. May be repeated.",
+    ),
 ]
 RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 
@@ -49,7 +52,7 @@ def main() -> None:
 
 
 def _quiet() -> None:
-    """Keep the libraries' chatter away from a first run; errors stay."""
+    """Silence the libraries' progress bars and warnings; errors stay."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("LMEVAL_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TQDM_DISABLE", "1")
@@ -60,17 +63,23 @@ def _quiet() -> None:
         warnings.simplefilter("ignore")
 
 
-@app.command()
+def _print_report(file: Path) -> None:
+    console.print(f"report: {file}", soft_wrap=True, highlight=False)
+
+
+@app.command(rich_help_panel=BENCHMARK)
 def run(
     suite: SuiteName = "smoke",
     out: Annotated[
-        Path | None, typer.Option(help="The run folder; runs/SUITE if not given.")
+        Path | None, typer.Option(help="The run folder. [default: runs/SUITE]", show_default=False)
     ] = None,
     overrides: Overrides = [],  # noqa: B006  # Typer reads the default, nobody changes it
 ) -> None:
-    """Train, score, time, judge and report a suite; the same command continues a broken run.
+    """Train, score, time and judge all that a suite asks for, and write the report.
 
-    Example: adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50
+    Interrupt it at any time: the same command goes on where it stopped.
+
+    Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
     from adakd.commands.run import run as run_suite
     from adakd.reporting import summary_table
@@ -80,30 +89,25 @@ def run(
     folder = out or Path("runs", loaded.name.replace("/", "-"))
     report = run_suite(loaded, folder, Live(console))
     console.print(summary_table(Store(folder)))
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    _print_report(report)
 
 
-@app.command()
+@app.command(rich_help_panel=BENCHMARK)
 def plan(
     suite: SuiteName = "smoke",
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show what a run would train and score; runs nothing and answers at once."""
-    from adakd.commands.plan import plan_table
+    """Show what a run would train and score. Trains nothing and answers at once.
 
-    planned = make_plan(load_suite(suite, overrides))
-    console.print(f"[bold]{planned.suite.name}[/bold]: {escape(planned.suite.description)}")
-    console.print(plan_table(planned))
-    students = [cell for cell in planned.cells if cell.role != "teacher"]
-    tasks = dict.fromkeys(job.task for job in planned.jobs)
-    samplings = {job.sampling_seed for job in planned.jobs} - {None}
-    how = f"sampled with {len(samplings)} seeds" if samplings else "decoded greedily"
-    console.print(f"{len(students)} students, {len(planned.jobs)} scores in all")
-    console.print(f"scored on: {', '.join(tasks)} (answers {how})")
-    console.print(f"judged by: {', '.join(planned.suite.judges) or 'nobody'}")
+    Example: `adakd plan smoke --set seeds=[1,2,3]`
+    """
+    from adakd.commands.plan import plan_summary
+    from adakd.planning import plan as make_plan
+
+    console.print(plan_summary(make_plan(load_suite(suite, overrides))))
 
 
-@app.command()
+@app.command(rich_help_panel=JUDGE)
 def judge(
     paths: Annotated[
         list[Path],
@@ -116,44 +120,45 @@ def judge(
         list[str],
         typer.Option(
             "--judge",
-            help="A shipped judge or the path of a judge file; several make a jury.",
+            help="A shipped judge, or the path of a judge file. Several make a jury.",
         ),
     ],
     against: Annotated[
         str,
         typer.Option(
-            help="plain: every adaptive arm against its plain twin. Or reference, teacher, sft, "
+            help="plain: every adaptive arm against its plain arm. reference, teacher, sft, "
             "untrained, or a method such as reverse_kl: every student against that. "
             "all: every method against every other. again: a method against itself at another "
             "training seed."
         ),
     ] = "plain",
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Items of each set to judge; all if not given.")
+        int | None, typer.Option(min=1, help="Judge this many items of each set; all if not given.")
     ] = None,
     until: Annotated[
         float | None,
         typer.Option(
             min=0.005,
             max=0.5,
-            help="Ask in batches, and stop once the win rate is known to within plus or minus "
-            "this share (0.03 is 3 %). One may look at any time: the interval stays valid.",
+            help="Stop once the win rate is known to within plus or minus this share "
+            "(0.03 is 3 %). The interval stays valid however often it is looked at.",
         ),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="Show what that would ask and cost; asks nothing.")
+        bool, typer.Option("--plan", help="Show the number of requests and the cost; ask nothing.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(help="Of two files: the folder of the report.")
+        Path | None,
+        typer.Option(help="With two files of answers: the folder of the report."),
     ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Ask judges which answers are better, then make the report again.
+    """Ask judges which answers are better, and write the report again.
 
-    Every judge is first tried on pairs whose answer is known; the report opens with a warning
-    where it fails. What was answered before is not asked again.
+    Every judge is first vetted on comparisons whose answer is known; the report opens with a
+    warning where it fails. Nothing that is already answered is asked again.
 
-    Example: adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan
+    Example: `adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan`
     """
     from adakd.commands.judge import cost_table, judging_costs
     from adakd.commands.judge import judge as ask
@@ -178,11 +183,11 @@ def judge(
         progress=Live(console),
     )
     console.print(win_rate_table(Store(folder)))
-    console.print(f"report: {report}", soft_wrap=True, highlight=False)
+    _print_report(report)
 
 
 def _judged(paths: Sequence[Path], out: Path | None) -> tuple[Path, tuple[Path, Path] | None]:
-    """Return the folder of the report, and the two files of answers if that is what is judged."""
+    """Return the folder of the report and, where two files are judged, these."""
     if len(paths) == 1 and paths[0].suffix != ".jsonl":
         if out is not None:
             raise AdakdError("--out goes with two files of answers; a run's report stays in it")
@@ -193,54 +198,50 @@ def _judged(paths: Sequence[Path], out: Path | None) -> tuple[Path, tuple[Path, 
     return out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}"), (candidate, opponent)
 
 
-@app.command()
+@app.command(rich_help_panel=BENCHMARK)
 def report(folder: RunFolder) -> None:
-    """Make report.html again, from the stored records alone."""
+    """Write report.html again, from the stored records alone.
+
+    Example: `adakd report runs/smoke`
+    """
     from adakd.reporting import write_report
 
-    console.print(f"report: {write_report(folder)}", soft_wrap=True, highlight=False)
+    _print_report(write_report(folder))
 
 
-@app.command()
+@app.command(rich_help_panel=BENCHMARK)
 def bench(
     run: Annotated[
-        Path | None, typer.Argument(help="The folder of a run: its report then shows the figures.")
+        Path | None, typer.Argument(help="The folder of a run: its report then shows the results.")
     ] = None,
     expression: Annotated[
-        str | None, typer.Option("-k", help="Which cases, such as: loss and reverse_kl.")
+        str | None, typer.Option("-k", help="Choose cases, such as: loss and reverse_kl.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The file to write; ./bench.json if no run is given.")
     ] = None,
 ) -> None:
-    """Measure how fast adakd is on this machine, against the official way; all takes half an hour.
+    """Measure speed and memory on this machine, against reference implementations.
 
-    Needs the packages of the extra `bench`. What it writes replaces the file.
+    All cases take half an hour. Needs the packages of the extra `bench`. The file is replaced.
 
-    Example: adakd bench runs/smoke -k "step or rouge"
+    Example: `adakd bench runs/smoke -k "step or rouge"`
     """
-    from adakd.benchmarks import FILE, write_bench
-    from adakd.benchmarks import bench as run_benchmarks
-    from adakd.reporting import bench_table, write_report
-    from adakd.store import Store
+    from adakd.commands.bench import FILE
+    from adakd.commands.bench import bench as measure
+    from adakd.reporting import bench_table
 
-    if run is not None and out is not None:
-        raise AdakdError("--out goes without a run: what is measured for a run stays in it")
+    file = out if run is not None else out or Path(FILE)
+    measured = measure(expression, Live(console), run, file)
+    console.print(bench_table(measured))
+    console.print(f"results: {file or Path(str(run), FILE)}", soft_wrap=True, highlight=False)
     if run is not None:
-        Store(run).suite()  # before half an hour of measuring, not after
-    file = out or (run or Path()) / FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
-    found = run_benchmarks(expression, Live(console))
-    write_bench(found, file)
-    console.print(bench_table(found))
-    console.print(f"figures: {file}", soft_wrap=True, highlight=False)
-    if run is not None:
-        console.print(f"report: {write_report(run)}", soft_wrap=True, highlight=False)
-    if found.failed:
+        _print_report(run / "report.html")
+    if measured.failed:
         raise typer.Exit(1)
 
 
-@app.command("ls")
+@app.command("ls", rich_help_panel=EXTEND)
 def list_(
     kind: Annotated[
         str,
@@ -250,30 +251,37 @@ def list_(
         Path | None, typer.Option(help="tasks: a folder of lm-eval task files of your own.")
     ] = None,
 ) -> None:
-    """List what can be named in a suite, with the settings that each part takes."""
-    from adakd.commands.ls import listing
+    """List what a suite can name, with the settings that each part takes.
 
-    table = Table.grid(padding=(0, 3))
-    for row in listing(kind, include):
-        table.add_row(f"[bold]{row.name}[/bold]", escape(row.settings), escape(row.summary))
-    console.print(table)
+    Example: `adakd ls divergences`
+    """
+    from adakd.commands.ls import listing, listing_table
+
+    console.print(listing_table(listing(kind, include)))
 
 
-@app.command()
+@app.command(rich_help_panel=EXTEND)
 def new(
     kind: Annotated[
         str, typer.Argument(help="divergence, policy, metric, suite, judge or backend")
     ],
     name: Annotated[str, typer.Argument(help="The name; the file is made in this folder.")],
 ) -> None:
-    """Start a part of your own from a file that works as it is."""
+    """Write a file to start from, which works as it is.
+
+    Example: `adakd new divergence my_loss`
+    """
     from adakd.commands.new import new as make
 
     console.print(f"made {make(kind, name, Path())}")
 
 
-check = typer.Typer(help="Check a plug-in.", no_args_is_help=True)
-app.add_typer(check, name="check")
+check = typer.Typer(
+    help="Check a plug-in against the laws of its kind.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(check, name="check", rich_help_panel=EXTEND)
 
 
 @check.callback()
@@ -283,17 +291,17 @@ def _check() -> None:
 
 @check.command("divergence")
 def check_divergence(
-    name: Annotated[str, typer.Argument(help="A registered name or the path of a plug-in file.")],
+    name: Annotated[str, typer.Argument(help="A registered name, or the path of a plug-in file.")],
 ) -> None:
-    """Run the laws of a divergence: shape, sign, zero at equality, gradient, precision, masks."""
-    from adakd.commands.check import check_divergence as run_laws
+    """Run the laws of a divergence: shape, sign, zero at equality, gradient, precision, masks.
 
-    broken = 0
-    for divergence, results in run_laws(name).items():
-        console.print(f"[bold]{divergence}[/bold]")
-        for law in results:
-            broken += not law.ok
-            mark = "[green]holds [/green]" if law.ok else "[red]broken[/red]"
-            console.print(f"  {mark}  {law.name}  [dim]{law.detail}[/dim]", highlight=False)
-    if broken:
+    Example: `adakd check divergence my_loss.py`
+    """
+    from adakd.commands.check import check_divergence as run_laws
+    from adakd.commands.check import law_lines
+
+    results = run_laws(name)
+    for line in law_lines(results):
+        console.print(line, highlight=False)
+    if not all(law.ok for laws in results.values() for law in laws):
         raise typer.Exit(1)

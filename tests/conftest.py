@@ -19,7 +19,9 @@ os.environ |= {
 import copy
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +178,70 @@ def _plugins_of_one_test() -> Iterator[None]:
         registry._parts.update(parts)
     for name in [name for name in sys.modules if name.startswith("adakd_plugin_")]:
         del sys.modules[name]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command of the command line that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Run the command line in this process, as its entry point does."""
+    from adakd import cli
+
+    def run(*arguments: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["adakd", *map(str, arguments)])
+        capsys.readouterr()
+        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
+            cli.main()
+        said = capsys.readouterr()
+        return Done(int(left.value.code or 0), said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, write_suite: WriteSuite) -> Path:
+    """A small finished run without verdicts, in which nobody writes: copy it."""
+    import adakd
+
+    folder = tmp_path_factory.mktemp("finished")
+    sampling = {"max_new_tokens": 8}
+    changes = {"judges": [], "timing.pairs": 0, "evaluation.sampling": sampling}
+    changes["training.learning_rate"] = 0.2  # so that answers differ, and there is one to judge
+    adakd.run(load_suite(str(write_suite(folder, changes))), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture
+def stub_benchmarks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Let `adakd bench` measure nothing, on a made-up machine."""
+    from adakd.benchmarks import Bench
+
+    def stub(**changes: Any) -> None:
+        def run(expression: str | None, progress: object) -> Bench:
+            return Bench(
+                datetime="2026-02-03T04:05:06+00:00",
+                machine_info={"processor": "a made-up processor"},
+                versions={},
+                commit=None,
+                others=None,
+                environment={},
+                expression=expression,
+                benchmarks=(),
+                **changes,
+            )
+
+        monkeypatch.setattr("adakd.commands.bench.run_benchmarks", run)
+
+    return stub
 
 
 Command = Callable[..., subprocess.Popen[str]]

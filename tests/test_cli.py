@@ -1,18 +1,13 @@
-"""The command line: every verb works, and a mistake is one line that says what to mend."""
+"""The command line: every verb works, and a mistake is one line that names the fix."""
 
 import json
 import shutil
-import sys
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adakd import cli
-from adakd.benchmarks import Bench
 from adakd.commands.ls import listing
 from adakd.judging import load_judge
 from adakd.store import Store
@@ -21,48 +16,27 @@ from adakd.store.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRec
 KEY = "sk-planted-0123456789"
 
 
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-Adakd = Callable[..., Done]
-
-
-@pytest.fixture
-def adakd(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Adakd:
-    """Run the command line in this process, as its entry point does."""
-
-    def run(*arguments: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["adakd", *map(str, arguments)])
-        capsys.readouterr()
-        with warnings.catch_warnings(), pytest.raises(SystemExit) as left:
-            cli.main()
-        said = capsys.readouterr()
-        return Done(int(left.value.code or 0), said.out, said.err)
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
-    """A small finished run without verdicts, in which nobody writes."""
-    import adakd
-    from adakd.config.loading import load_suite
-
-    folder = tmp_path_factory.mktemp("cli")
-    sampling = {"max_new_tokens": 8}
-    changes = {"judges": [], "timing.pairs": 0, "evaluation.sampling": sampling}
-    changes["training.learning_rate"] = 0.2  # so that answers differ, and there is one to judge
-    adakd.run(load_suite(str(write_suite(folder, changes))), folder / "run")
-    return folder / "run"
+Adakd = Callable[..., Any]
+QUICK = {
+    "teacher.sft.steps": 1,
+    "training.steps": 2,
+    "controls": {"sft": False},
+    "evaluation.sets.puzzles.rows": 2,
+    "evaluation.choices": [],
+    "timing.pairs": 0,
+    "judges": [],
+}
+"""Changes that leave of a run what its tests look at."""
 
 
 @pytest.fixture
-def run_folder(made: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(made, tmp_path / "run"))
+def adakd(command_line: Adakd) -> Adakd:
+    return command_line
+
+
+@pytest.fixture
+def run_folder(finished_run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished_run, tmp_path / "run"))
 
 
 @pytest.fixture
@@ -75,16 +49,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_run(adakd: Adakd, suite_file, here: Path) -> None:
-    small = ["--set", "timing.pairs=0", "--set", "training.steps=2"]
-    done = adakd("run", suite_file(), *small)
+    small = suite_file({**QUICK, "controls": {}}), "--set", "training.steps=3"
+    done = adakd("run", *small)
     assert (done.code, done.err) == (0, "")
     assert "report: runs/micro/report.html" in done.out
     for method in ("teacher", "untrained", "sft", "reverse_kl + adakd"):
         assert method in done.out
     store = Store(here / "runs" / "micro")
-    assert store.suite().training.steps == 2
+    assert store.suite().training.steps == 3
     assert store.of(ScoreRecord)
-    again = adakd("run", suite_file(), *small)
+    again = adakd("run", *small)
     assert again.code == 0
     assert "\ntrain" in done.out
     assert "train " not in again.out
@@ -173,44 +147,27 @@ def test_a_new_backend_judges(adakd: Adakd, here: Path, run_folder: Path) -> Non
     assert {r.mode for r in Store(run_folder).of(JudgeRecord)} == {"words"}
 
 
-def test_bench_puts_its_figures_into_the_report(
-    adakd: Adakd, run_folder: Path, here: Path, monkeypatch: pytest.MonkeyPatch
+def test_bench_puts_its_results_into_the_report(
+    adakd: Adakd, run_folder: Path, here: Path, stub_benchmarks
 ) -> None:
-    monkeypatch.setattr("adakd.benchmarks.bench", lambda expression, progress: measured(expression))
+    stub_benchmarks()
     done = adakd("bench", run_folder, "-k", "loss")
     assert (done.code, done.err) == (0, "")
     assert f"report: {run_folder}/report.html" in done.out
     assert json.loads((run_folder / "bench.json").read_text())["expression"] == "loss"
     assert "on a made-up processor" in (run_folder / "report.html").read_text()
-    done = adakd("bench", "--out", "new/figures.json")
+    done = adakd("bench", "--out", "new/results.json")
     assert (done.code, done.err) == (0, "")
-    assert (here / "new" / "figures.json").is_file()
+    assert (here / "new" / "results.json").is_file()
     assert "report:" not in done.out
 
 
 def test_bench_of_a_failed_case_keeps_the_others_and_says_so(
-    adakd: Adakd, here: Path, monkeypatch: pytest.MonkeyPatch
+    adakd: Adakd, here: Path, stub_benchmarks
 ) -> None:
-    monkeypatch.setattr(
-        "adakd.benchmarks.bench",
-        lambda expression, progress: measured(expression, failed=("loss",)),
-    )
+    stub_benchmarks(failed=("loss",))
     assert adakd("bench").code == 1
     assert (here / "bench.json").is_file()
-
-
-def measured(expression: str | None, **changes: Any) -> Bench:
-    return Bench(
-        datetime="2026-02-03T04:05:06+00:00",
-        machine_info={"processor": "a made-up processor"},
-        versions={},
-        commit=None,
-        others=None,
-        environment={},
-        expression=expression,
-        benchmarks=(),
-        **changes,
-    )
 
 
 def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
@@ -291,7 +248,7 @@ def test_a_new_divergence_serves_a_suite(adakd: Adakd, here: Path, suite_file) -
 def test_a_new_policy_serves_a_suite(adakd: Adakd, here: Path, suite_file) -> None:
     assert adakd("new", "policy", "my-own").out.strip() == "made my_own.py"
     row = {"divergence": "reverse_kl", "policy": {"name": "my_own", "start": 0.3}, "label": "mine"}
-    changes = {"plugins": ["./my_own.py"], "divergences": [row], "timing.pairs": 0, "judges": []}
+    changes = {"plugins": ["./my_own.py"], "divergences": [row], **QUICK}
     done = adakd("run", suite_file(changes))
     assert (done.code, done.err) == (0, "")
     assert "mine + adakd" in done.out
@@ -329,7 +286,7 @@ def test_new_overwrites_nothing(adakd: Adakd, here: Path) -> None:
     (here / "mine.py").write_text("precious")
     done = adakd("new", "divergence", "mine")
     assert done.code == 2
-    assert "mine.py is there already" in done.err
+    assert "mine.py exists already" in done.err
     assert (here / "mine.py").read_text() == "precious"
 
 
@@ -364,7 +321,7 @@ ROW = json.dumps({"instruction": "x", "output": "y"})
 JSONL = {"kind": "jsonl", "path": "rows.jsonl"}
 
 
-def mistake(done: Done) -> str:
+def mistake(done: Any) -> str:
     """Return the one line that a mistake is answered with."""
     assert done.code == 2, done
     (line,) = done.err.splitlines()
@@ -510,8 +467,7 @@ def test_no_key_of_the_environment_lands_in_a_run(
         "kind: openai\nbase_url: http://127.0.0.1:9/v1\nmodel: m\nretries: 0\ntimeout: 2\n"
         "api_key_env: MY_KEY\n"
     )
-    small = ["--set", "training.steps=1", "--set", "timing.pairs=0"]
-    assert adakd("run", suite_file(), *small).code == 0
+    assert adakd("run", suite_file(QUICK)).code == 0
     said = adakd("judge", "runs/micro", "--judge", "keyed.yaml")
     assert KEY not in said.out + said.err
     files = [file for file in here.rglob("*") if file.is_file()]

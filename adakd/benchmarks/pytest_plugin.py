@@ -1,32 +1,32 @@
-"""Loaded into the benchmarks' pytest: tells the command line what begins and what has ended."""
+"""A pytest plug-in that reports the progress of the benchmarks to the command line."""
 
 import json
 from typing import Any
 
 MARK = "\x1eadakd-bench "
-"""Begins a line that is meant for the command line; all others are chatter."""
+"""Begins a line for the command line; all others are output of the cases."""
 
 
-def _tell(**event: object) -> None:
+def _report(**event: object) -> None:
     print(f"\n{MARK}{json.dumps(event)}", flush=True)
 
 
 def pytest_collection_finish(session: Any) -> None:
-    """Tell how many cases there are."""
-    _tell(total=len(session.items))
+    """Report the number of cases."""
+    _report(total=len(session.items))
 
 
 def pytest_runtest_logstart(nodeid: str) -> None:
-    """Tell which case begins."""
-    _tell(begins=nodeid)
+    """Report the case that begins."""
+    _report(begins=nodeid)
 
 
 def pytest_runtest_logreport(report: Any) -> None:
-    """Tell of an error, wherever in the case it is."""
+    """Report an error in setup, call or teardown."""
     if report.failed:
-        _tell(failed=report.nodeid, why=str(report.longrepr))
+        _report(failed=report.nodeid, why=str(report.longrepr))
 
 
 def pytest_runtest_logfinish(nodeid: str) -> None:
-    """Tell that a case has ended."""
-    _tell(ends=nodeid)
+    """Report the end of a case."""
+    _report(ends=nodeid)

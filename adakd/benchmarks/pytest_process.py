@@ -1,4 +1,4 @@
-"""Runs the benchmarks in a process of their own, with settings of its own."""
+"""Run the benchmarks in a process of their own, with settings of its own."""
 
 import json
 import os
@@ -27,21 +27,21 @@ NEEDED = {
     "pytest_benchmark": "pytest-benchmark",
     "rouge_score": "rouge-score",
 }
-"""Modules that only the benchmarks need, and what their packages are called."""
+"""Modules that only the benchmarks need, with the names of their packages."""
 ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4000000000", "MALLOC_TRIM_THRESHOLD_": "16000000000"}
-"""glibc: memory is used again, on both sides, instead of being asked for each time."""
+"""glibc: freed memory is reused on both sides, instead of being returned and requested again."""
 _OWN = ("PYTEST_", "GLIBC_TUNABLES")
-"""How variables begin that speak to other tests and programs."""
+"""Prefixes of environment variables that are meant for other tests and programs."""
 NOTHING_CHOSEN, SOME_FAILED = 5, 1
 """Exit codes of pytest."""
 
 
-def bench(expression: str | None = None, progress: Progress | None = None) -> Bench:
-    """Run the benchmarks, each side in turn on one thread, and return what they measured.
+def run_benchmarks(expression: str | None = None, progress: Progress | None = None) -> Bench:
+    """Run the benchmarks, both sides in turn on one thread, and return the measurements.
 
     Args:
-        expression: which cases, as pytest's ``-k`` takes it; all if not given.
-        progress: is told of every case; silent by default.
+        expression: chooses cases, as pytest's ``-k`` does; all if not given.
+        progress: receives every case; silent by default.
 
     Raises:
         AdakdError: a package is missing, no case is chosen, or pytest itself has failed.
@@ -71,26 +71,26 @@ def bench(expression: str | None = None, progress: Progress | None = None) -> Be
 
 @dataclass(frozen=True)
 class _Load:
-    """How many seconds the cores of the machine have been there, at work, and at work for us."""
+    """Seconds of the machine's cores: in all, busy, and busy for this process."""
 
-    there: float
+    total: float
     busy: float
     ours: float
 
     @classmethod
     def now(cls) -> "_Load":
         cores, own = psutil.cpu_times(), os.times()
-        # Linux counts the time of guests within that of users, too.
+        # Linux counts the time of guests within that of users too.
         guests = getattr(cores, "guest", 0.0) + getattr(cores, "guest_nice", 0.0)
-        there = sum(cores) - guests
+        total = sum(cores) - guests
         idle = cores.idle + getattr(cores, "iowait", 0.0)
-        return cls(there, there - idle, sum(own[:4]))
+        return cls(total, total - idle, sum(own[:4]))
 
     def others_until(self, later: "_Load") -> float | None:
-        """Return the share of the cores that other programs took; None without any time."""
-        there = later.there - self.there
+        """Return the share of the cores that other programs used; None if no time has passed."""
+        total = later.total - self.total
         others = (later.busy - self.busy) - (later.ours - self.ours)
-        return min(max(others / there, 0.0), 1.0) if there > 0 else None
+        return min(max(others / total, 0.0), 1.0) if total > 0 else None
 
 
 def _run(expression: str | None, file: Path, progress: Progress) -> tuple[str, ...]:
@@ -103,18 +103,18 @@ def _run(expression: str | None, file: Path, progress: Progress) -> tuple[str, .
         text=True,
         errors="replace",
     ) as child:
-        chatter: deque[str] = deque(maxlen=20)
-        failed = tuple(_follow(_events(child, chatter), progress))
+        output: deque[str] = deque(maxlen=20)
+        failed = tuple(_follow(_events(child, output), progress))
     if child.returncode == NOTHING_CHOSEN:
         raise AdakdError(f"-k {expression!r} chooses no benchmark")
     if child.returncode != (SOME_FAILED if failed else 0):
-        said = "\n".join(line for line in chatter if line.strip())
-        raise AdakdError(f"the benchmarks ended with code {child.returncode}:\n{said}")
+        shown = "\n".join(line for line in output if line.strip())
+        raise AdakdError(f"the benchmarks ended with code {child.returncode}:\n{shown}")
     return failed
 
 
 def _command(file: Path) -> list[str]:
-    """Return pytest's command: without the settings and plug-ins of whoever calls it."""
+    """Return the command of pytest, without the settings and plug-ins of the caller."""
     folder = resources.benchmarks()
     command = [sys.executable, "-P", "-m", "pytest", str(folder)]
     command += ["-c", str(folder / "bench.ini"), "--rootdir", str(folder)]
@@ -128,18 +128,18 @@ def _environment() -> dict[str, str]:
     return kept | ALLOCATOR | own
 
 
-def _events(child: subprocess.Popen[str], chatter: deque[str]) -> Iterator[dict[str, Any]]:
-    """Yield what the plug-in tells; the rest goes into `chatter`."""
+def _events(child: subprocess.Popen[str], output: deque[str]) -> Iterator[dict[str, Any]]:
+    """Yield the events of the plug-in; all other lines go into `output`."""
     assert child.stdout is not None
     for line in child.stdout:
         if line.startswith(MARK):
             yield json.loads(line.removeprefix(MARK))
         else:
-            chatter.append(line.rstrip())
+            output.append(line.rstrip())
 
 
 def _follow(events: Iterator[dict[str, Any]], progress: Progress) -> Iterator[str]:
-    """Show every case while it runs; yield those that failed."""
+    """Show each case while it runs; yield those that failed."""
     total = number = 0
     for event in events:
         total = event.get("total", total)
@@ -150,8 +150,8 @@ def _follow(events: Iterator[dict[str, Any]], progress: Progress) -> Iterator[st
                 why = _until_end(events)
                 show(1)
             if why is not None:
-                said = f"{name}: {why.strip().splitlines()[-1]}"
-                progress.note(f"[red]failed[/red] {escape(said)}")
+                reason = f"{name}: {why.strip().splitlines()[-1]}"
+                progress.note(f"[red]failed[/red] {escape(reason)}")
                 yield case
 
 
@@ -160,7 +160,7 @@ def _name(case: str) -> str:
 
 
 def _until_end(events: Iterator[dict[str, Any]]) -> str | None:
-    """Wait for the end of a case; return why it failed, if it did."""
+    """Wait for the end of a case; return why it failed, or None."""
     why = None
     for event in events:
         why = event.get("why", why)

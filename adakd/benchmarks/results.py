@@ -1,4 +1,4 @@
-"""What the benchmarks measured, as it is stored: pytest-benchmark's JSON, less what nobody reads.
+"""Results of the benchmarks as they are stored: the parts of pytest-benchmark's JSON that are used.
 
 Neither the name of the machine nor that of its user is kept.
 """
@@ -16,27 +16,27 @@ from adakd.errors import AdakdError
 from adakd.store.disk import writing
 
 FILE = "bench.json"
-"""Its name in a run folder."""
+"""Name of the results in a run folder."""
 
 
 class Line(Config):
-    """One line of the table: a ratio, and the goal that it has."""
+    """One line of the table: a ratio and its goal."""
 
     what: str
     reference: str
-    """What it is measured against."""
+    """The other side of the comparison."""
     measure: str
     """The unit of the value, such as ``times faster``."""
     value: float
     goal: float | None = None
     more_is_better: bool = True
-    """Whether the goal is the least value or the largest."""
+    """Whether the goal is a lower bound; else it is an upper one."""
     met: bool | None = None
     """None where there is no goal."""
 
 
-class Found(Config):
-    """What a case notes of itself."""
+class CaseNotes(Config):
+    """Measurements that a case adds to its times."""
 
     rows: tuple[Line, ...] = ()
     more: dict[str, float] = Field(default_factory=dict)
@@ -44,7 +44,7 @@ class Found(Config):
 
 
 class Stats(Config):
-    """Seconds of our side in a case, of the processor where the case says nothing else."""
+    """Seconds of our side: processor time, unless the case measures something else."""
 
     min: float
     median: float
@@ -58,7 +58,7 @@ class Case(Config):
     name: str
     group: str | None
     stats: Stats
-    extra_info: Found
+    extra_info: CaseNotes
 
 
 class Bench(Config):
@@ -71,32 +71,32 @@ class Bench(Config):
     versions: dict[str, str]
     commit: str | None
     others: float | None
-    """Share of the machine's cores that other programs took meanwhile; None where not known."""
+    """Share of the machine's cores that other programs used meanwhile; None if unknown."""
     environment: dict[str, str]
     """The allocator's settings."""
     expression: str | None
-    """Which cases were chosen; None for all."""
+    """The chosen cases; None for all."""
     failed: tuple[str, ...] = ()
     """Cases that ended in an error."""
     benchmarks: tuple[Case, ...]
 
 
 def slim(report: Mapping[str, Any], leave_out: Collection[str] = ()) -> tuple[Case, ...]:
-    """Return what is kept of the cases in pytest-benchmark's JSON, but for some ids."""
+    """Return the cases of pytest-benchmark's JSON, except those with the given ids."""
     return tuple(
         Case(
             name=case["name"],
             group=case["group"],
             stats=Stats(**{field: case["stats"][field] for field in Stats.model_fields}),
-            extra_info=Found.model_validate(case["extra_info"]),
+            extra_info=CaseNotes.model_validate(case["extra_info"]),
         )
         for case in report["benchmarks"]
         if case["fullname"] not in leave_out
     )
 
 
-def write_bench(found: Bench, file: Path) -> None:
-    """Write a run of the benchmarks, in one step.
+def write_bench(measured: Bench, file: Path) -> None:
+    """Write the results, atomically.
 
     Raises:
         AdakdError: the file cannot be written.
@@ -105,16 +105,16 @@ def write_bench(found: Bench, file: Path) -> None:
         with tempfile.NamedTemporaryFile(
             "w", encoding="utf-8", dir=file.parent, prefix=".bench-", delete=False
         ) as stream:
-            stream.write(found.model_dump_json(indent=1) + "\n")
+            stream.write(measured.model_dump_json(indent=1) + "\n")
         Path(stream.name).chmod(0o644)
         os.replace(stream.name, file)
 
 
 def read_bench(file: Path) -> Bench | None:
-    """Return a run of the benchmarks, or None where there is no such file.
+    """Return the stored results, or None where there is no such file.
 
     Raises:
-        AdakdError: the file is something else.
+        AdakdError: the file holds something else.
     """
     try:
         return Bench.model_validate_json(file.read_bytes())
@@ -126,6 +126,6 @@ def read_bench(file: Path) -> Bench | None:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         raise AdakdError(
-            f"{file}: not what `adakd bench` of this version writes "
+            f"{file}: not written by `adakd bench` of this version "
             f"({f'{where}: ' if where else ''}{first['msg']}); remove it or run `adakd bench` again"
         ) from None

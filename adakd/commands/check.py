@@ -1,5 +1,6 @@
-"""The laws, run on what a user names: for `adakd check`."""
+"""Run the laws of a part: for `adakd check`."""
 
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from adakd.divergences import divergence
@@ -16,10 +17,10 @@ def check_divergence(name_or_file: str) -> dict[str, list[LawResult]]:
         name_or_file: ``reverse_kl``, or ``./my_divergence.py``.
 
     Returns:
-        The verdict on every law, by the divergence's name, at its default settings.
+        The result of every law by the divergence's name, at its default settings.
 
     Raises:
-        AdakdError: an unknown name, a file that fails to import or that registers nothing.
+        AdakdError: an unknown name, or a file that fails to import or registers no divergence.
     """
     load_plugins()
     if not name_or_file.endswith(".py"):
@@ -32,3 +33,12 @@ def check_divergence(name_or_file: str) -> dict[str, list[LawResult]]:
             f'{name_or_file}: registers no divergence; decorate a function with @divergence("name")'
         )
     return {name: run_laws(divergence.build(Spec(name=name))) for name in added}
+
+
+def law_lines(results: Mapping[str, Sequence[LawResult]]) -> Iterator[str]:
+    """Yield the results for the terminal: a divergence, then a line for each law."""
+    for divergence_name, laws in results.items():
+        yield f"[bold]{divergence_name}[/bold]"
+        for law in laws:
+            mark = "[green]holds [/green]" if law.ok else "[red]broken[/red]"
+            yield f"  {mark}  {law.name}  [dim]{law.detail}[/dim]"

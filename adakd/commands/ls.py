@@ -1,11 +1,14 @@
-"""What a suite may name: for `adakd ls`."""
+"""List what a suite can name: for `adakd ls`."""
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from rich.markup import escape
+from rich.table import Table
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import resources
@@ -21,7 +24,7 @@ KINDS = ("divergences", "policies", "adaptive", "metrics", "suites", "judges", "
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that can be named."""
+    """A part, a suite, a judge or a task."""
 
     name: str
     settings: str
@@ -30,7 +33,7 @@ class Entry:
 
 
 def listing(kind: str, include: Path | None = None) -> list[Entry]:
-    """Return what can be named of a kind, plug-ins included.
+    """Return all parts or files of a kind, plug-ins included.
 
     Raises:
         UnknownName: not a kind that can be listed.
@@ -64,6 +67,14 @@ def listing(kind: str, include: Path | None = None) -> list[Entry]:
 
         return [Entry(name, "", "") for name in known_tasks(include)]
     raise UnknownName(f"cannot list {kind!r}{did_you_mean(kind, KINDS)}")
+
+
+def listing_table(entries: Iterable[Entry]) -> Table:
+    """Return a row for each entry."""
+    table = Table.grid(padding=(0, 3))
+    for entry in entries:
+        table.add_row(f"[bold]{entry.name}[/bold]", escape(entry.settings), escape(entry.summary))
+    return table
 
 
 def _parts(registry: Registry[Any]) -> list[Entry]:

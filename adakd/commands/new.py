@@ -1,4 +1,4 @@
-"""Files to start from: for `adakd new`."""
+"""Write files to start from: for `adakd new`."""
 
 import re
 from pathlib import Path
@@ -25,11 +25,11 @@ def new(kind: str, name: str, folder: Path) -> Path:
     Args:
         kind: ``divergence``, ``policy``, ``metric``, ``suite``, ``judge`` or ``backend``
             (of a judge).
-        name: of the new thing; letters, digits, ``_`` and ``-``.
-        folder: where the file goes.
+        name: of the new part; letters, digits, ``_`` and ``-``.
+        folder: gets the file.
 
     Raises:
-        AdakdError: an unknown kind, a bad name, or a file that is there already.
+        AdakdError: an unknown kind, a bad name, or a file that exists already.
     """
     if kind not in TEMPLATES:
         raise UnknownName(f"cannot make a {kind!r}{did_you_mean(kind, TEMPLATES)}")
@@ -40,7 +40,7 @@ def new(kind: str, name: str, folder: Path) -> Path:
     template = resources.ROOT / "templates" / "new" / TEMPLATES[kind]
     file = folder / f"{name}{Path(template.name.removesuffix('.j2')).suffix}"
     if file.exists():
-        raise AdakdError(f"{file} is there already: choose another name")
+        raise AdakdError(f"{file} exists already: choose another name")
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     text = environment.from_string(template.read_text(encoding="utf-8")).render(name=name)
     file.write_text(text, encoding="utf-8")

@@ -1,13 +1,30 @@
-"""What a run would train and score, as a table."""
+"""Show what a run would train and score: for `adakd plan`."""
 
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
 from adakd.planning import Cell, Plan
 
 
+def plan_summary(planned: Plan) -> Group:
+    """Return a plan for the terminal: its suite, its methods, its tasks and its judges."""
+    suite = planned.suite
+    students = [cell for cell in planned.cells if cell.role != "teacher"]
+    tasks = dict.fromkeys(job.task for job in planned.jobs)
+    samplings = {job.sampling_seed for job in planned.jobs} - {None}
+    decoding = f"sampled with {len(samplings)} seeds" if samplings else "decoded greedily"
+    return Group(
+        f"[bold]{suite.name}[/bold]: {escape(suite.description)}",
+        plan_table(planned),
+        f"{len(students)} students, {len(planned.jobs)} scores in all",
+        f"scored on: {', '.join(tasks)} (answers {decoding})",
+        f"judged by: {', '.join(suite.judges) or 'no judge'}",
+    )
+
+
 def plan_table(planned: Plan) -> Table:
-    """Return a row for each method: its cells differ in the seed alone."""
+    """Return a row for each method; its cells differ in the seed alone."""
     table = Table("method", "seeds", "steps", "tokens at most", "scores")
     methods: dict[str, list[Cell]] = {}
     for cell in planned.cells:

@@ -1,4 +1,4 @@
-"""Train, score, time, judge and report all that a suite asks for."""
+"""Do all that a suite asks for: for `adakd run`."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from adakd.progress import Progress, Silent
 def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     """Train, score, time, judge and report all that a suite asks for.
 
-    What `folder` already holds is not done again, so a killed run goes on where it stopped.
+    What `folder` already holds is not done again: an interrupted run goes on where it stopped.
 
     Args:
         suite: from :func:`adakd.load_suite`.
         folder: gets the records, the models and the report.
-        progress: is told of every stage; silent by default.
+        progress: receives every stage; silent by default.
 
     Returns:
         The path of ``report.html``.

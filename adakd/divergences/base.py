@@ -47,7 +47,7 @@ def derivative(of: Divergence) -> Callable[[D], D]:
 
     Without one a divergence is differentiated by autograd, a block at a time. The declared
     derivative must equal that of autograd, :math:`\partial D / \partial z_v` with
-    :math:`q = softmax(z)`; a law compares the two.
+    :math:`q = softmax(z)`; a law compares the two::
 
         @derivative(reverse_kl)
         def _(pair: Pair) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,8 @@ def entry_form(of: Divergence) -> Callable[[E], E]:
 
     For a divergence that is a sum over vocabulary entries, :math:`D = \sum_v d_v`, the entry form
     returns :math:`d_v` and :math:`g_v = \partial D / \partial \log q_v`. Any multiple of
-    :math:`q_v` may be added to :math:`g_v`: it cancels in the gradient with respect to the logits.
+    :math:`q_v` may be added to :math:`g_v`: it cancels in the gradient with respect to the
+    logits::
 
         @entry_form(reverse_kl)
         def _(log_q, log_p, q, p):

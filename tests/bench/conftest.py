@@ -1,4 +1,4 @@
-"""What all benchmarks share."""
+"""Fixtures that all benchmarks share."""
 
 from collections.abc import Iterator
 

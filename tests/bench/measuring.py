@@ -85,11 +85,11 @@ def row(
     at_least: float | None = None,
     at_most: float | None = None,
 ) -> dict[str, Any]:
-    """Return a line of the table: what was measured against what, and its goal if it has one.
+    """Return a line of the table: a ratio and, if it has one, its goal.
 
     Args:
-        what: what was measured, such as ``reverse_kl + AdaKD, 512 tokens x 49,152 words``.
-        reference: what it is measured against.
+        what: the measured part, such as ``reverse_kl + AdaKD, 512 tokens x 49,152 logits``.
+        reference: the other side of the comparison.
         measure: the unit of the value, such as ``times faster``.
         value: the ratio.
         at_least: the goal, where more is better.

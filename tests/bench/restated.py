@@ -1,6 +1,6 @@
-"""The official losses, restated plainly: whole [tokens, vocabulary] tensors, and autograd.
+"""The reference losses, restated plainly: whole [tokens, vocabulary] tensors, and autograd.
 
-They are what the benchmarks compare with. Memory and time are those of the official code: every
+They are what the benchmarks compare with. Memory and time are those of the reference code: every
 distribution is a tensor of its own, and the gradient is left to autograd.
 """
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 
 class Distributions:
-    """What the official losses are made of: whole tensors, each made when it is needed."""
+    """Intermediate results of the reference losses: whole tensors, each made when it is needed."""
 
     def __init__(self, student: Tensor, teacher: Tensor) -> None:
         self.student, self.teacher = student, teacher
@@ -138,7 +138,7 @@ def adakd(function: Official, student: Tensor, teacher: Tensor, labels: Tensor) 
 
 
 def choose(student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Hellinger scores and temperatures, which the official code does not take out of the graph."""
+    """Hellinger scores and temperatures, which the reference code does not detach."""
     student, teacher = (given.masked_fill(given.isinf(), 0).float() for given in (student, teacher))
     valid = (labels != -100).nonzero().squeeze(-1)
     d = Distributions(student[valid], teacher[valid])

@@ -1,4 +1,4 @@
-"""Whole training steps of a 135M teacher and a student of 10 of its 30 layers: ours and official.
+"""Training steps of a 135M teacher and a student of 10 of its 30 layers: ours and the reference.
 
 The models are SmolLM2-135M's in shape. Their weights are random, with embeddings so large that the
 logits are as peaked as those of real text; the student's layers are the teacher's, every third.
@@ -130,7 +130,7 @@ def ours() -> Step:
     return lambda: side.step(objective)
 
 
-def official() -> Step:
+def reference() -> Step:
     return Official().step
 
 
@@ -141,7 +141,7 @@ def serve(connection: Connection, side: str) -> None:
     """Take a step whenever asked, and answer with its seconds of the processor."""
     if side == "ours":
         keep_freed_memory()
-    step = {"ours": ours, "official": official}[side]()
+    step = {"ours": ours, "reference": reference}[side]()
     with one_thread():
         while connection.recv():
             start = time.process_time()

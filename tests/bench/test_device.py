@@ -1,7 +1,7 @@
-"""What a loss costs on a GPU, forward and backward, at the size of a 7B model's batch.
+"""The cost of a loss on a GPU, forward and backward, at the size of a 7B model's batch.
 
-Against the official computation (see ``test_loss.py``) and, for what it has, liger-kernel if it is
-installed: from the same bfloat16 logits to a loss and their gradient.
+Against the reference implementations (see ``test_loss.py``) and, for what it has, liger-kernel if
+it is installed: from the same bfloat16 logits to a loss and their gradient.
 """
 
 import time
@@ -30,8 +30,8 @@ pytestmark = [
 ]
 
 
-def official() -> Any:
-    """The restatements of the official losses."""
+def restatements() -> Any:
+    """The restatements of the reference losses."""
     spec = spec_from_file_location("test_loss", Path(__file__).with_name("test_loss.py"))
     assert spec is not None
     assert spec.loader is not None
@@ -49,7 +49,7 @@ def example() -> tuple[Tensor, Tensor, Tensor]:
 
 
 def peak(step: Step) -> int:
-    """Return the most bytes that a step holds beside what was there before."""
+    """Return the peak of the bytes that a step allocates."""
     torch.cuda.synchronize()
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
@@ -107,9 +107,9 @@ def ours(name: str, adaptive: str | None, student: Tensor, *rest: Tensor) -> Ste
 
 @pytest.mark.parametrize("adaptive", [None, "adakd"], ids=["plain", "adakd"])
 @pytest.mark.parametrize("name", sorted(set(divergence) - {"adaptive_kl"}))
-def test_against_the_official_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
+def test_against_the_reference_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
     student, teacher, labels = example()
-    restated = official()
+    restated = restatements()
     arm = restated.adakd if adaptive else restated.plain
 
     def reference() -> Tensor:
@@ -123,7 +123,7 @@ def test_against_the_official_loss(benchmark: Any, name: str, adaptive: str | No
 @pytest.mark.skipif(find_spec("liger_kernel") is None, reason="liger-kernel is not installed")
 @pytest.mark.parametrize("name", ["jensen_shannon", "forward_kl"])
 def test_against_liger(benchmark: Any, name: str) -> None:
-    """Which takes log-probabilities: those are made in float32, as the official losses do."""
+    """Which takes log-probabilities: those are made in float32, as the reference losses do."""
     from liger_kernel.transformers import LigerJSD, LigerKLDIVLoss
 
     student, teacher, labels = example()

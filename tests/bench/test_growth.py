@@ -98,7 +98,7 @@ def records(planned: Plan) -> Iterator[TrainingRecord | ScoreRecord]:
 
 @pytest.mark.benchmark(group="Growth", timer=time.process_time)
 def test_cells(benchmark: Any, tmp_path: Path) -> None:
-    """Plan, store and report: what every cell costs beside its training and its scores."""
+    """Plan, store and report: the cost of a cell beside its training and its scores."""
     work(4, tmp_path / "warm")
     few = min(work(4, tmp_path / f"few-{number}") for number in range(3))
     many = benchmark.pedantic(work, (64, tmp_path / "many"), rounds=1)
@@ -111,14 +111,14 @@ def test_cells(benchmark: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", ["logits", "hidden states"])
 def test_tokens(benchmark: Any, side: str) -> None:
     """The memory of AdaKD's loss beyond the gradients that it is asked for."""
-    words, width = (8_192, 576)
+    vocab, width = (8_192, 576)
     torch.manual_seed(0)
-    weight = torch.randn(words, width, requires_grad=True)
+    weight = torch.randn(vocab, width, requires_grad=True)
 
     def beyond(tokens: int) -> float:
         objective = Objective("reverse_kl", "adakd", total_steps=1, budget=2**24)
         labels = torch.zeros(tokens, dtype=torch.long)
-        given = torch.randn(tokens, width if side == "hidden states" else words, requires_grad=True)
+        given = torch.randn(tokens, width if side == "hidden states" else vocab, requires_grad=True)
         teacher = torch.randn_like(given)
         pair = (given, teacher)
         asked = given.numel() * 4

@@ -1,4 +1,4 @@
-"""What a loss costs, forward and backward, against the official computation restated plainly.
+"""The cost of a loss, forward and backward, against the reference implementation restated plainly.
 
 Both sides take turns in one process, on one thread, with the same allocator settings; what counts
 is the ratio of their medians, in time of the processor. Still other load matters: whoever shares
@@ -23,7 +23,7 @@ from adakd.losses.objective import Objective
 TOKENS, VOCABULARY, WIDTH = 512, 49_152, 576
 NV4 = TOKENS * VOCABULARY * 4
 """Bytes of one float32 tensor of [tokens, vocabulary]."""
-RESTATED = "the official computation"
+RESTATED = "the reference implementation"
 
 
 def logits(spread: float) -> Tensor:
@@ -42,12 +42,12 @@ def goal(name: str, adaptive: str | None) -> float:
 @pytest.mark.parametrize("name", [*divergence, "plug_in"])
 def test_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
     torch.manual_seed(0)
-    # As peaked as real text: 95 % of the mass on 512 words, and Hellinger distances around 0.3.
+    # As peaked as real text: 95 % of the mass on 512 entries, Hellinger distances around 0.3.
     teacher = logits(4.0)
     student = (0.9 * teacher + logits(1.0)).requires_grad_()
     labels = torch.randint(VOCABULARY, (TOKENS,))
     objective = Objective(mixed_kl if name == "plug_in" else name, adaptive, total_steps=100)
-    official = adakd if adaptive else plain
+    restated = adakd if adaptive else plain
 
     def ours() -> Tensor:
         loss = objective(student, teacher, labels).loss
@@ -55,7 +55,7 @@ def test_loss(benchmark: Any, name: str, adaptive: str | None) -> None:
         return loss.detach()
 
     def reference() -> Tensor:
-        loss = official(REFERENCES[name], student, teacher, labels)
+        loss = restated(REFERENCES[name], student, teacher, labels)
         torch.autograd.grad(loss, student)
         return loss.detach()
 
@@ -85,7 +85,7 @@ def test_head(benchmark: Any, precision: torch.dtype, adaptive: str | None) -> N
         their_weight = (weight + 0.3 * torch.randn_like(weight)).to(precision)
         their_states = states.detach().to(precision)
     objective = Objective("reverse_kl", adaptive, total_steps=100)
-    official = adakd if adaptive else plain
+    restated = adakd if adaptive else plain
     student = HiddenStates(states, LMHead(weight), precision)
     teacher = HiddenStates(their_states, LMHead(their_weight))
 
@@ -97,7 +97,7 @@ def test_head(benchmark: Any, precision: torch.dtype, adaptive: str | None) -> N
     def reference() -> Tensor:
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             logits = [F.linear(states, weight), F.linear(their_states, their_weight)]
-        loss = official(reverse_kl, *logits, labels)
+        loss = restated(reverse_kl, *logits, labels)
         torch.autograd.grad(loss, (states, weight))
         return loss.detach()
 

@@ -1,6 +1,6 @@
-"""What a whole training step costs: body, head, loss, backward, clipping and optimizer.
+"""The cost of a whole training step: body, head, loss, backward, clipping and optimizer.
 
-The reference is the official way: a live teacher, whole logits, the official loss. Ours has the
+The reference has a live teacher, whole logits and the reference loss. Ours has the
 teacher's hidden states at hand, as every training after the first epoch of a grid has them.
 """
 
@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import torch
 from measuring import FASTER, ROUNDS, compare, note, row
-from steps import LENGTH, SEQUENCES, Elsewhere, Ours, official, ours
+from steps import LENGTH, SEQUENCES, Elsewhere, Ours, ours, reference
 
 from adakd.losses.objective import Objective
 
 WHAT = f"AdaKD step: 135M teacher, 10-layer student, {SEQUENCES} × {LENGTH} tokens, bf16"
-WAY = "the official way: live teacher, whole logits, AdamW foreach"
+WAY = "the reference implementation: live teacher, whole logits, AdamW foreach"
 
 
 @pytest.mark.benchmark(group="Training step", timer=time.process_time)
 def test_step(benchmark: Any) -> None:
     """Both sides in one process: with one allocator."""
-    our_step, their_step = ours(), official()
+    our_step, their_step = ours(), reference()
     torch.testing.assert_close(our_step(), their_step(), rtol=5e-2, atol=1e-4)
     found = compare(benchmark, our_step, their_step)
     line = row(f"{WHAT}, equal allocator", WAY, FASTER, found.times_faster, at_least=2.4)
@@ -32,7 +32,7 @@ def test_step(benchmark: Any) -> None:
 
 
 class Meter:
-    """A clock of the seconds that other processes told of."""
+    """A clock of the seconds that other processes reported."""
 
     seconds = 0.0
 
@@ -59,7 +59,7 @@ def elsewhere() -> Iterator[Callable[[str], Elsewhere]]:
 @pytest.mark.benchmark(group="Training step", timer=METER.now)
 def test_step_at_default_allocators(benchmark: Any, elsewhere: Callable[[str], Elsewhere]) -> None:
     """Each side in a process of its own: as a user of either would meet it."""
-    here, there = elsewhere("ours"), elsewhere("official")
+    here, there = elsewhere("ours"), elsewhere("reference")
     theirs: list[float] = []
 
     def our_step() -> None:

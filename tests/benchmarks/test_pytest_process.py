@@ -1,4 +1,4 @@
-"""The benchmarks as a command: their own process, their own settings, one file."""
+"""The benchmarks run in a process of their own, with settings of its own, into one file."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-class Told:
+class Recorder:
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.notes: list[str] = []
@@ -55,12 +55,12 @@ class Told:
         self.notes.append(text)
 
 
-def test_every_case_is_told_and_what_failed_costs_the_others_nothing(small: Path) -> None:
-    told = Told()
-    found = benchmarks.bench(progress=told)
-    assert told.stages == [" 1 of 3  fast[1]", " 2 of 3  fast[2]", " 3 of 3  broken"]
+def test_every_case_is_reported_and_what_failed_costs_the_others_nothing(small: Path) -> None:
+    shown = Recorder()
+    found = benchmarks.run_benchmarks(progress=shown)
+    assert shown.stages == [" 1 of 3  fast[1]", " 2 of 3  fast[2]", " 3 of 3  broken"]
     assert found.failed == ("broken",)
-    (note,) = told.notes
+    (note,) = shown.notes
     assert note.startswith("[red]failed[/red] broken: ")
     assert [case.name for case in found.benchmarks] == ["test_fast[1]", "test_fast[2]"]
     (line,) = found.benchmarks[0].extra_info.rows
@@ -80,7 +80,7 @@ def test_the_settings_of_the_caller_do_not_count(
     monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
     monkeypatch.setenv("PYTEST_PLUGINS", "no_such_module")
     before = sorted(home.iterdir())
-    found = benchmarks.bench("fast and 1")
+    found = benchmarks.run_benchmarks("fast and 1")
     assert [case.name for case in found.benchmarks] == ["test_fast[1]"]
     assert sorted(home.iterdir()) == before
 
@@ -89,7 +89,7 @@ def test_no_name_of_machine_or_user_is_kept(small: Path) -> None:
     import getpass
     import platform
 
-    text = benchmarks.bench("fast").model_dump_json()
+    text = benchmarks.run_benchmarks("fast").model_dump_json()
     kept = set(json.loads(text)["machine_info"])
     assert kept <= {"system", "processor", "cores", "memory", "gpu"}
     assert platform.node() not in text
@@ -105,14 +105,14 @@ def test_the_allocator_is_set_for_the_cases(small: Path) -> None:
         "    benchmark.pedantic(sum, ([1],), rounds=1)\n"
         "    note(benchmark, threshold=float(os.environ['MALLOC_MMAP_THRESHOLD_']))\n"
     )
-    (case,) = benchmarks.bench().benchmarks
+    (case,) = benchmarks.run_benchmarks().benchmarks
     assert case.extra_info.more == {
         "threshold": float(pytest_process.ALLOCATOR["MALLOC_MMAP_THRESHOLD_"])
     }
 
 
 def test_the_load_of_others_is_what_is_not_ours() -> None:
-    before = pytest_process._Load(there=100.0, busy=50.0, ours=10.0)
+    before = pytest_process._Load(total=100.0, busy=50.0, ours=10.0)
     assert before.others_until(pytest_process._Load(120.0, 65.0, 20.0)) == 0.25
     assert before.others_until(pytest_process._Load(120.0, 60.0, 21.0)) == 0
     assert before.others_until(before) is None
@@ -120,7 +120,7 @@ def test_the_load_of_others_is_what_is_not_ours() -> None:
     sum(range(10**6))
     end = pytest_process._Load.now()
     assert end.ours > start.ours
-    assert end.there >= end.busy > 0
+    assert end.total >= end.busy > 0
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest_process, "find_spec", lambda name: None if name == "rouge_score" else object()
     )
     with pytest.raises(AdakdError, match=r"need rouge-score: pip install 'adakd\[bench\]'"):
-        benchmarks.bench()
+        benchmarks.run_benchmarks()
 
 
 @pytest.mark.parametrize(
@@ -136,15 +136,15 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_an_expression_that_chooses_nothing(small: Path, expression: str, said: str) -> None:
     with pytest.raises(AdakdError, match=said):
-        benchmarks.bench(expression)
+        benchmarks.run_benchmarks(expression)
 
 
-def test_a_benchmark_that_dies_is_told(small: Path) -> None:
+def test_a_benchmark_that_dies_is_reported(small: Path) -> None:
     (small / "test_small.py").write_text(
         "import os\ndef test_it(benchmark):\n    print('so far', flush=True)\n    os._exit(41)\n"
     )
     with pytest.raises(AdakdError, match=r"(?s)ended with code 41.*so far"):
-        benchmarks.bench()
+        benchmarks.run_benchmarks()
 
 
 def test_the_shipped_benchmarks_stand_alone(tmp_path: Path, monkeypatch) -> None:
@@ -153,7 +153,7 @@ def test_the_shipped_benchmarks_stand_alone(tmp_path: Path, monkeypatch) -> None
         resources.benchmarks(), tmp_path / "bench", ignore=shutil.ignore_patterns("__pycache__")
     )
     monkeypatch.setattr(resources, "benchmarks", lambda: copy)
-    found = benchmarks.bench("rouge")
+    found = benchmarks.run_benchmarks("rouge")
     assert found.failed == ()
     (line,) = found.benchmarks[0].extra_info.rows
     assert line.goal == 15
