@@ -24,7 +24,6 @@ import adakd
 from adakd.config import Published, Suite
 from adakd.config.loading import load_suite
 from adakd.judging import load_panel
-from adakd.reporting.sections import SECTIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("[!_]*.md"))]
@@ -235,6 +234,8 @@ def test_the_training_loop_trains(page: str, names: dict[str, Any]) -> None:
 
 
 def test_every_section_of_the_report_is_explained() -> None:
+    from adakd.reporting.sections import SECTIONS
+
     text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     headings = set(re.findall("^## (.+)$", text, re.MULTILINE))
     assert {section.title for section in SECTIONS} <= headings
