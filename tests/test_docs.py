@@ -239,3 +239,14 @@ def test_every_section_of_the_report_is_explained() -> None:
     text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
     headings = set(re.findall("^## (.+)$", text, re.MULTILINE))
     assert {section.title for section in SECTIONS} <= headings
+
+
+def test_the_layers_of_the_docs_are_those_that_the_tests_hold() -> None:
+    tests, docs = ROOT / "tests" / "test_layers.py", ROOT / "docs" / "architecture.md"
+    tested = re.search(r'LAYERS = """(.*?)"""', tests.read_text(), re.DOTALL)
+    shown = re.search(r"## Layers.*?```\n(.*?)```", docs.read_text(encoding="utf-8"), re.DOTALL)
+    assert tested
+    assert shown
+    absent = {"__main__", "__init__", "bridges"}  # no packages, and one that is to come
+    lines = (set(line.split()) - absent for line in tested[1].splitlines())
+    assert [set(line.split()) for line in shown[1].splitlines()] == [line for line in lines if line]
