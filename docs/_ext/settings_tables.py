@@ -1,12 +1,11 @@
 """Write the tables of all settings of suite and judge files, from the code that checks them."""
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from sphinx.application import Sphinx
@@ -18,7 +17,7 @@ from adakd.judging import judge_backend
 from adakd.judging.judge_files import JudgeConfig, JuryConfig
 from adakd.registry import Spec
 
-BOUNDS = {Ge: "≥", Gt: ">", Le: "≤", Lt: "<"}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 NAMES = {"NoneType": "null", "Path": "path", "str": "text", "Any": "any"}
 
 
@@ -121,16 +120,12 @@ def _type(annotation: Any) -> str:
     return NAMES.get(name, name)
 
 
-def _bounds(metadata: Any) -> Iterator[str]:
+def _bounds(metadata: Iterable[Any]) -> Iterator[str]:
     for one in metadata:
-        if isinstance(one, Interval):
-            yield from _bounds([part for part in one])
-        elif type(one) in BOUNDS:
-            (limit,) = vars(one).values() if hasattr(one, "__dict__") else (
-                getattr(one, type(one).__name__.lower()),
-            )  # fmt: skip
-            yield f"{BOUNDS[type(one)]} {limit:g}"
-        elif isinstance(one, MinLen) and one.min_length == 1:
+        for field, sign in BOUNDS.items():
+            if (limit := getattr(one, field, None)) is not None:
+                yield f"{sign} {limit:g}"
+        if getattr(one, "min_length", None) == 1:
             yield "(at least one)"
 
 
