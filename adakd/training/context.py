@@ -27,7 +27,7 @@ from adakd.store.records import DiagnosticRecord, Step, TeachingRecord, Training
 from adakd.training.diagnostics import Watch
 from adakd.training.row_order import world_size
 from adakd.training.sequences import Lessons
-from adakd.training.teacher_states import TeacherCache
+from adakd.training.states_file import TeacherCache
 from adakd.training.trainer import OnStep, Teacher, fit, live
 
 Keep = Callable[[DiagnosticRecord], None]

@@ -16,10 +16,10 @@ from adakd.losses.objective import next_token_labels
 from adakd.models import forward
 from adakd.models.forward import response_logits
 from adakd.store import disk
-from adakd.training import teacher_states
+from adakd.training import states_file
 from adakd.training.batches import Collator
 from adakd.training.context import Workshop
-from adakd.training.teacher_states import TeacherCache
+from adakd.training.states_file import TeacherCache
 
 SMALL = {"teacher.sft.steps": 2, "training.save_every": 10}
 
