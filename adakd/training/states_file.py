@@ -1,8 +1,8 @@
-"""What a teacher says about the training set: computed once, for all students of a run.
+"""HiddenStates states of a teacher on disk: computed once, for all students of a run.
 
-At a token a student learns from the teacher's final hidden state there and from its head. So the
-states are kept instead of logits, at the labels alone: two bytes a unit of width, as many times
-less as the vocabulary is larger than the width.
+The teacher's logits at a token are its LM head applied to its final hidden state. So the states
+are stored instead of logits, at valid labels alone: two bytes a dimension, less than logits take by
+the ratio of vocabulary to width.
 """
 
 import re
@@ -27,32 +27,32 @@ from adakd.store.disk import writing
 from adakd.training.batches import Collator
 
 _LINE = re.compile(r"^(\d+) (\d+)\.$", re.MULTILINE)
-"""Number and checksum of a part; the dot tells that the line is whole."""
+"""Number and checksum of a part; the dot marks a complete line."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """Sequences that the teacher reads together, and where their states stand."""
+    """Sequences of one forward pass of the teacher, and the place of their states in the file."""
 
     number: int
     examples: tuple[Example, ...]
     labels: slice
 
 
-class TeacherCache:
-    """Hidden states on disk, in the place of the teacher that they are of.
+class StatesFile:
+    """Stored hidden states, which replace the teacher in trainings.
 
-    ``states.bin`` holds them label by label, the sequences by length; ``parts.txt`` gets a line
-    with a checksum for each part that is written. What a crash left incomplete, or a disk
-    damaged, has no valid line: that part is missing, and is read again by :meth:`fill`.
+    ``states.bin`` holds one state per label, sequences sorted by length; ``parts.txt`` gets a line
+    with a checksum for each part that is written. A part that a crash left incomplete, or that the
+    disk damaged, has no valid line: :meth:`fill` computes it again.
 
     Args:
-        folder: its own; made when something is written.
-        examples: the sequences to keep the states of.
-        batch_size: sequences that the teacher reads at a time.
-        width: numbers in a hidden state.
-        dtype: of the states as kept.
-        head: what makes logits of them, where students learn.
+        folder: created when the first part is written.
+        examples: the sequences whose states are stored.
+        batch_size: sequences per forward pass of the teacher.
+        width: dimensions of a hidden state.
+        dtype: precision of the stored states.
+        head: the teacher's LM head, on the training device.
     """
 
     def __init__(
@@ -85,30 +85,30 @@ class TeacherCache:
 
     @property
     def bytes(self) -> int:
-        """Size of all states."""
+        """Size of all states in bytes."""
         return self.tokens * self.width * self.dtype.itemsize
 
-    def __call__(self, batch: Batch, counted: Tensor) -> HiddenStates:
-        """Return what the teacher says at the counted positions of a batch.
+    def __call__(self, batch: Batch, valid: Tensor) -> HiddenStates:
+        """Return the teacher's outputs at the valid positions of a batch.
 
         Args:
-            batch: with the ``number`` of each sequence.
-            counted: the positions of its labels, ``(B, L)``.
+            batch: includes the ``number`` of each sequence.
+            valid: mask of the positions with a label, ``(B, L)``.
         """
         numbers = batch["number"].tolist()
         states = torch.cat([self._states[self._labels[number]] for number in numbers])
-        return HiddenStates(states.to(counted.device, non_blocking=True), self.head)
+        return HiddenStates(states.to(valid.device, non_blocking=True), self.head)
 
     def fill(self, model: Any, pad: int, show: Show = lambda _: None) -> None:
-        """Let the teacher read what is missing.
+        """Compute the missing states.
 
         Args:
             model: the teacher, in the precision to compute in.
             pad: the id of the padding token.
-            show: called with the number of parts that are done.
+            show: called with the number of finished parts.
 
         Raises:
-            AdakdError: the disk is full, or a state does not fit the precision it is kept in.
+            AdakdError: the disk is full, or a state overflows the stored precision.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with writing(self._file, self.folder):
@@ -119,7 +119,7 @@ class TeacherCache:
                 lines.write("\n")  # ends a line that a crash left open
                 while self.missing:
                     part = self.missing[0]
-                    content = _content(self._read(model, part, pad))
+                    content = _content(self._compute(model, part, pad))
                     states.seek(part.labels.start * self.width * self.dtype.itemsize)
                     states.write(content)
                     states.flush()
@@ -128,20 +128,21 @@ class TeacherCache:
                     del self.missing[0]
                     show(len(self.parts) - len(self.missing))
 
-    def _read(self, model: Any, part: Part, pad: int) -> Tensor:
-        batch = {name: of.to(model.device) for name, of in Collator(pad)(part.examples).items()}
-        counted = next_token_labels(batch["labels"]) != IGNORED
+    def _compute(self, model: Any, part: Part, pad: int) -> Tensor:
+        collated = Collator(pad)(part.examples)
+        batch = {name: value.to(model.device) for name, value in collated.items()}
+        valid = next_token_labels(batch["labels"]) != IGNORED
         with torch.no_grad():
-            said = response(model, batch, counted)
-        assert isinstance(said, HiddenStates)  # or there would be no head to make a cache with
-        kept = said.states.to(self.dtype)
-        if not kept.isfinite().all():
+            outputs = response(model, batch, valid)
+        assert isinstance(outputs, HiddenStates)  # or there would be no head to open the file with
+        stored = outputs.states.to(self.dtype)
+        if not stored.isfinite().all():
+            largest, name = float(outputs.states.abs().max()), str(self.dtype)
             raise AdakdError(
-                f"teacher.cache: the teacher's hidden states reach {float(said.states.abs().max())}"
-                f", which {str(self.dtype).removeprefix('torch.')} does not hold: "
-                "set teacher.cache to float32 or bf16"
+                f"teacher.cache: the teacher's hidden states reach {largest}, which overflows "
+                f"{name.removeprefix('torch.')}: set teacher.cache to float32 or bf16"
             )
-        return kept.cpu()
+        return stored.cpu()
 
     # --- on disk ----------------------------------------------------------------------------
 
@@ -155,7 +156,7 @@ class TeacherCache:
 
     @cached_property
     def _states(self) -> Tensor:
-        """All states, ``(tokens, width)``, mapped from the disk and not writable through it."""
+        """All states, ``(tokens, width)``, a memory map whose changes do not reach the file."""
         flat = torch.from_file(
             str(self._file), shared=False, size=self.tokens * self.width, dtype=self.dtype
         )
@@ -165,12 +166,12 @@ class TeacherCache:
     def _checksums(self) -> dict[int, int]:
         if not self._file.exists() or self._file.stat().st_size != self.bytes:
             return {}
-        noted = self._lines.read_text() if self._lines.exists() else ""
-        return {int(number): int(of) for number, of in _LINE.findall(noted)}
+        lines = self._lines.read_text() if self._lines.exists() else ""
+        return {int(number): int(checksum) for number, checksum in _LINE.findall(lines)}
 
     def _is_valid(self, part: Part) -> bool:
-        claimed = self._checksums.get(part.number)
-        return claimed is not None and claimed == zlib.crc32(_content(self._states[part.labels]))
+        checksum = self._checksums.get(part.number)
+        return checksum is not None and checksum == zlib.crc32(_content(self._states[part.labels]))
 
 
 def _content(states: Tensor) -> memoryview:

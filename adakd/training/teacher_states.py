@@ -1,0 +1,180 @@
+"""The teacher's outputs for all students of a run: from stored hidden states, or from a live model.
+
+This module alone knows whether anything is stored.
+"""
+
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from adakd.config.hashing import digest
+from adakd.errors import AdakdError
+from adakd.losses.lm_head import HiddenStates
+from adakd.models import loading
+from adakd.models.forward import Batch, head_of, response
+from adakd.planning import ResolvedAssignment
+from adakd.progress import Progress, Show
+from adakd.store import Store
+from adakd.store.disk import lack_of_room
+from adakd.store.records import TeachingRecord
+from adakd.training.row_order import world_size
+from adakd.training.sequences import TrainingData
+from adakd.training.states_file import StatesFile
+
+
+class TeacherOutputs(Protocol):
+    """A source of teacher outputs."""
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the teacher's hidden states."""
+        ...
+
+    def __call__(self, batch: Batch, valid: Tensor, /) -> Tensor | HiddenStates:
+        """Return the outputs at the valid positions of a batch, as :func:`response` does."""
+        ...
+
+
+@dataclass(frozen=True)
+class LiveTeacher:
+    """A frozen model that runs on every batch."""
+
+    model: Any
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the model's hidden states."""
+        return hidden_width(self.model)
+
+    def __call__(self, batch: Batch, valid: Tensor) -> Tensor | HiddenStates:
+        """Return the model's outputs at the valid positions of a batch."""
+        return response(self.model, batch, valid)
+
+
+class TeacherStates:
+    """The teacher of a run, with its hidden states stored where that is possible."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self.data, self.context = data, data.context
+
+    @cached_property
+    def stored(self) -> StatesFile | str:
+        """The file of hidden states, or why there is none."""
+        context, mode = self.context, self.context.suite.teacher.cache
+        if mode == "off":
+            return "teacher.cache is off"
+        if world_size() > 1:
+            return "several processes train together"
+        head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
+        if isinstance(head, str):
+            return f"its LM head cannot be separated, {head}"
+        examples, training = self.data.known_sequences(), context.suite.training
+        if not examples:
+            return "every data policy of the suite generates its sequences during the training"
+        sequences = [(example.number, example.input_ids, example.labels) for example in examples]
+        weights = loading.weights_digest(self._model)
+        folder = context.folder / "teacher" / digest(weights, sequences, mode, training.batch_size)
+        width, dtype = head.weight.shape[-1], loading.DTYPES[mode]
+        head = head.to(loading.device(), loading.DTYPES[training.precision])
+        file = StatesFile(folder, examples, training.batch_size, width, dtype, head)
+        lack = lack_of_room(folder, file.bytes) if file.missing else ""
+        return lack or file
+
+    def prepare(self, assignment: ResolvedAssignment, store: Store, progress: Progress) -> None:
+        """Generate the responses and compute the states that trainings need, unless stored.
+
+        Raises:
+            AdakdError: earlier students learned from stored states, which cannot be stored now.
+        """
+        for decoding in self.data.rewritings:
+            if missing := (responses := self.data.responses(decoding)).missing:
+                with progress.stage("generate teacher responses", len(missing)) as show:
+                    self.data.fill(responses, show)
+        if assignment.generates:
+            cell = assignment.cell
+            progress.note(f"the teacher runs on every batch: {cell} trains on generated sequences")
+            return
+        known = store.get(TeachingRecord, self.context.plan.teacher_states_key)
+        if known is not None:
+            self._stay_with(known)
+        start = time.perf_counter()
+        if isinstance(self.stored, str):
+            progress.note(f"the teacher runs on every batch: {self.stored}")
+        elif self.stored.missing:
+            size, folder = self.stored.bytes / 1e6, self.stored.folder
+            progress.note(f"the teacher's hidden states take {size:,.1f} MB in {folder}")
+            with progress.stage("store teacher states", len(self.stored.parts)) as show:
+                self.fill(show)
+        if known is None:
+            store.add(self.record(time.perf_counter() - start))
+
+    def outputs(self, assignment: ResolvedAssignment) -> TeacherOutputs:
+        """Return the teacher as a training sees it: live where its sequences were not known."""
+        if assignment.generates or isinstance(self.stored, str):
+            return self.live
+        if self.stored.missing:
+            self.fill()
+        vars(self).pop("_model", None)  # only its head is needed from here on
+        return self.stored
+
+    def fill(self, show: Show = lambda _: None) -> None:
+        """Compute the missing states, in float32 unless they are stored in bfloat16."""
+        assert isinstance(self.stored, StatesFile)
+        model = loading.place(self._model, self.context.teacher_dtype).eval()
+        self.stored.fill(model, self.context.tokenizer.pad_token_id, show)
+        del self._model  # perhaps rounded
+
+    def record(self, seconds: float) -> TeachingRecord:
+        """Return how the teacher's outputs are obtained; `seconds` is the time to store them."""
+        key, stored = self.context.plan.teacher_states_key, self.stored
+        if isinstance(stored, str):
+            return TeachingRecord(
+                key=key,
+                cache="off",
+                reason=stored,
+                sequences=len(self.data.known_sequences()),
+                readings=sum(one.sequences for one in self.data.distilled),
+            )
+        return TeachingRecord(
+            key=key,
+            cache=self.context.suite.teacher.cache,
+            sequences=len(stored.examples),
+            readings=sum(one.sequences for one in self.data.distilled if not one.generates),
+            tokens=stored.tokens,
+            size=stored.bytes,
+            seconds=seconds,
+        )
+
+    def _stay_with(self, known: TeachingRecord) -> None:
+        """Use the teacher as the earlier students of the run did."""
+        if known.cache == "off":
+            self.stored = known.reason
+        elif isinstance(self.stored, str):
+            raise AdakdError(
+                f"{self.context.folder}: earlier students learned from stored hidden states of the "
+                f"teacher, which is not possible now: {self.stored}; fix that, or choose another "
+                "--out folder"
+            )
+
+    @cached_property
+    def _model(self) -> Any:
+        """The whole teacher, in float32 on the CPU."""
+        return self.context.load(self.context.plan.teacher)
+
+    @cached_property
+    def live(self) -> LiveTeacher:
+        """The teacher on the training device, in the training precision."""
+        dtype = loading.DTYPES[self.context.suite.training.precision]
+        model = loading.place(self._model, dtype).requires_grad_(False).eval()
+        del self._model  # now on another device or rounded
+        return LiveTeacher(model)
+
+
+def hidden_width(model: Any) -> int:
+    """Return the width of the hidden states that a model's LM head takes."""
+    width: int = model.get_output_embeddings().weight.shape[-1]
+    return width
