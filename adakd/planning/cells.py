@@ -6,7 +6,7 @@ from adakd.config import Config
 from adakd.config.numbers import Share
 
 Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "file"]
-"""``file`` stands for answers generated elsewhere; `divergence` is then the name of the method."""
+"""``file``: answers generated elsewhere; `divergence` is then the name of their method."""
 
 
 SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")

@@ -1,5 +1,7 @@
 """What is kept of the teacher: each sequence read once, nothing lost, nothing taken for another."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -155,6 +157,23 @@ def test_a_short_training_has_only_its_own_sequences_read(run, read_by_teacher) 
         made.train(cell)
     assert set(read_by_teacher.values()) == {1}
     assert 8 <= len(read_by_teacher) <= 16  # two seeds may draw the same row
+
+
+def test_no_teacher_stays_in_memory_beside_its_stored_states(run) -> None:
+    """Its LM head alone does, as what the states need."""
+    made = run()
+    models = weakref.WeakSet[Any]()
+    load = made.context.load
+
+    def spy(assignment: Any) -> Any:
+        models.add(model := load(assignment))
+        return model
+
+    made.context.load = spy
+    made.train(made.find())
+    assert isinstance(made.teacher.stored, StatesFile)
+    gc.collect()
+    assert not [model for model in models if model.config.hidden_size == 32]
 
 
 # --- after a crash ----------------------------------------------------------------------------
