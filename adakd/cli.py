@@ -84,8 +84,10 @@ def run(
     from adakd.commands.run import run as run_suite
     from adakd.reporting import summary_table
     from adakd.store import Store
+    from adakd.training.allocator import keep_freed_memory
 
     loaded = load_suite(suite, overrides)
+    keep_freed_memory()
     folder = out or Path("runs", loaded.name.replace("/", "-"))
     report = run_suite(loaded, folder, Live(console))
     console.print(summary_table(Store(folder)))

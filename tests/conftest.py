@@ -17,6 +17,7 @@ os.environ |= {
 }
 
 import copy
+import shutil
 import subprocess
 import sys
 import warnings
@@ -42,9 +43,14 @@ from adakd.divergences import divergence
 from adakd.judging import judge_backend
 from adakd.metrics import metric
 from adakd.models.loading import train_tokenizer
-from adakd.planning import Cell, plan
+from adakd.planning import Cell, Plan, ResolvedAssignment, plan
 from adakd.policies import policy
-from adakd.training.context import Workshop
+from adakd.store.records import TimingRecord, TrainingRecord
+from adakd.training.context import RunContext
+from adakd.training.fitting import train
+from adakd.training.overhead import measure_overhead
+from adakd.training.sequences import TrainingData
+from adakd.training.teacher_states import TeacherStates
 
 # A machine with other work is slow for reasons that no test is about.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -269,22 +275,68 @@ def tokenizer() -> Any:
     return train_tokenizer([" ".join(row[1:3]) for row in generate(60, "train")], 400)
 
 
-@pytest.fixture
-def workshop(tmp_path: Path) -> Callable[..., Workshop]:
-    """Open a workshop on a suite: a fresh one each time, as after a restart."""
+class Trainings:
+    """The trainings of a suite in a folder, one by one; a new object is as after a restart."""
 
-    def make(suite: Suite, name: str = "run") -> Workshop:
-        return Workshop(plan(suite), tmp_path / name)
+    def __init__(self, suite: Suite, folder: Path) -> None:
+        self.plan: Plan = plan(suite)
+        self.suite, self.folder = suite, folder
+        self.context = RunContext(self.plan, folder)
+        self.data = TrainingData(self.context)
+        self.teacher = TeacherStates(self.data)
 
-    return make
+    def find(self, role: str = "distilled", arm: str = "plain") -> Cell:
+        cells = (cell for cell in self.plan.cells if (cell.role, cell.arm) == (role, arm))
+        return next(cells)
 
+    def distilled(self) -> list[Cell]:
+        return [cell for cell in self.plan.cells if cell.role == "distilled"]
 
-def _of(workshop: Workshop, role: str = "distilled", arm: str = "plain") -> Cell:
-    cells = (cell for cell in workshop.plan.cells if (cell.role, cell.arm) == (role, arm))
-    return next(cells)
+    def assignment(self, cell: Cell) -> ResolvedAssignment:
+        found = next(one for one in self.plan.assignments if one.cell == cell)
+        return self.data.resolve(found)
+
+    def train(self, cell: Cell, *on_step: Any, **options: Any) -> TrainingRecord:
+        return train(self.assignment(cell), self.data, self.teacher, *on_step, **options)
+
+    def load(self, cell: Cell) -> Any:
+        return self.context.load(self.assignment(cell))
+
+    def weights(self, cell: Cell) -> dict[str, torch.Tensor]:
+        return dict(self.load(cell).state_dict())
+
+    def measure(self, *on_step: Any) -> TimingRecord:
+        arms = (self.assignment(self.find(arm=arm)) for arm in ("plain", "adakd"))
+        return measure_overhead(*arms, self.data, self.teacher, *on_step)
+
+    def home(self, cell: Cell) -> Path:
+        return self.context.model_folder(cell)
 
 
 @pytest.fixture(scope="session")
-def of() -> Callable[..., Cell]:
-    """Find a cell of a workshop."""
-    return _of
+def trained_teachers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the teachers that tests share, by their keys."""
+    return tmp_path_factory.mktemp("teachers")
+
+
+OpenTrainings = Callable[..., Trainings]
+
+
+@pytest.fixture
+def trainings(tmp_path: Path, trained_teachers: Path) -> OpenTrainings:
+    """Open the trainings of a suite, with its teacher trained: once for all tests that have it.
+
+    The key of a cell says all that decides its weights, so teachers of one key are the same.
+    """
+
+    def make(suite: Suite, name: str = "run") -> Trainings:
+        made = Trainings(suite, tmp_path / name)
+        cell, is_trained = made.plan.teacher.cell, made.plan.teacher.training is not None
+        if is_trained and not made.home(cell).exists():
+            shared = Trainings(suite, trained_teachers)
+            if not shared.home(cell).exists():
+                shared.train(cell)
+            shutil.copytree(shared.home(cell), made.home(cell))
+        return made
+
+    return make

@@ -4,7 +4,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from adakd.planning import Cell, Plan
+from adakd.planning import Assignment, Plan
 
 
 def plan_summary(planned: Plan) -> Group:
@@ -26,11 +26,12 @@ def plan_summary(planned: Plan) -> Group:
 def plan_table(planned: Plan) -> Table:
     """Return a row for each method; its cells differ in the seed alone."""
     table = Table("method", "seeds", "steps", "tokens at most", "scores")
-    methods: dict[str, list[Cell]] = {}
-    for cell in planned.cells:
-        methods.setdefault(cell.method, []).append(cell)
-    for method, cells in methods.items():
-        steps, tokens = planned.length(cells[0])
+    methods: dict[str, list[Assignment]] = {}
+    for assignment in planned.assignments:
+        methods.setdefault(assignment.cell.method, []).append(assignment)
+    for method, assignments in methods.items():
+        steps, tokens = planned.length(assignments[0])
+        cells = [assignment.cell for assignment in assignments]
         seeds = " ".join(str(cell.seed) for cell in cells)
         scores = sum(job.cell == cells[0] for job in planned.jobs)
         table.add_row(escape(method), seeds, _count(steps), _count(tokens), str(scores))

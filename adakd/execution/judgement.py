@@ -18,7 +18,7 @@ from adakd.store import Store
 def subject_of(
     folder: Path, against: str = PLAIN, files: tuple[Path, Path] | None = None
 ) -> Subject:
-    """Return what is to be judged: the answers of a run, or those of two files."""
+    """Return the answers to judge: those of a run, or of two files."""
     if files is not None:
         return read_answers(*files).subject
     store = Store(folder)
@@ -34,7 +34,7 @@ def ask_judges(
     limit: int | None = None,
     until: float | None = None,
 ) -> None:
-    """Have judges asked, and tell what the user must know of it."""
+    """Ask the judges, and report warnings and failures to the user."""
     with progress.stage(f"judge with {panel.name}", 1) as show:
         judged = judge_answers(store, panel, subject, limit, until, on_progress=show)
     for warning in vetting_warnings(store, [judge.id for judge in panel.judges]):
@@ -46,7 +46,7 @@ def ask_judges(
 
 
 def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:
-    """Return what a judge is shown of every item, by set and item id."""
+    """Return the text of every item as judges see it, by set and item id."""
     return {
         name: {row.id: _text(row) for row in read_rows(source, suite)}
         for name, source in suite.evaluation.sets.items()

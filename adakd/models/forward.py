@@ -1,7 +1,7 @@
-"""What a model says about the counted positions of a batch: hidden states, or else logits.
+"""Outputs of a model at the valid positions of a batch: hidden states, or else logits.
 
-The head is the most expensive layer of a small model, and its output the largest tensor of a step.
-Where it is a plain matrix the loss engine applies it itself, to a few tokens at a time.
+The LM head is the most expensive layer of a small model, and its output the largest tensor of a
+step. If it is a plain matrix, the loss engine applies it itself, to a few tokens at a time.
 """
 
 import logging
@@ -20,59 +20,59 @@ from adakd.losses.lm_head import HiddenStates, LMHead
 Batch = Mapping[str, Tensor]
 """``input_ids`` and ``attention_mask``, each of shape ``(B, L)``, among others."""
 _log = logging.getLogger(__name__)
-_finishes: "WeakKeyDictionary[nn.Module, LogitScaling | str]" = WeakKeyDictionary()
-"""What was found out about each model; a reason where the head has to be left to the model."""
+_scalings: "WeakKeyDictionary[nn.Module, LogitScaling | str]" = WeakKeyDictionary()
+"""For each model what follows its LM head, or the reason why its head cannot be separated."""
 
 
-def response(model: Any, batch: Batch, counted: Tensor) -> Tensor | HiddenStates:
-    """Return a model's answer at the counted positions, N of them.
+def response(model: Any, batch: Batch, valid: Tensor) -> Tensor | HiddenStates:
+    """Return a model's outputs at the N valid positions.
 
-    It is hidden states ``(N, d)`` and the head where these make the model's logits, else logits
-    ``(N, V)``; the reason for that is logged once for each model.
+    They are hidden states ``(N, d)`` and the LM head if these give the model's logits, otherwise
+    logits ``(N, V)``; the reason is then logged once for each model.
 
     Args:
         model: a causal language model, wrapped or not.
-        batch: what the model reads.
-        counted: which positions count, ``(B, L)``.
+        batch: the model's input.
+        valid: mask of the valid positions, ``(B, L)``.
     """
-    head, seen = head_of(model, batch), list[HiddenStates]()
+    head, captured = head_of(model, batch), list[HiddenStates]()
     if isinstance(head, str):
-        return response_logits(model, batch, counted)
+        return response_logits(model, batch, valid)
 
-    def remember(states: Tensor) -> Tensor:
+    def capture(states: Tensor) -> Tensor:
         device = states.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        seen.append(HiddenStates(states[counted], head, precision))
+        captured.append(HiddenStates(states[valid], head, precision))
         return states[..., :0]
 
-    with _replaced(_head(model), remember):
+    with _replaced(_head(model), capture):
         _run(model, batch)
-    return seen[0]
+    return captured[0]
 
 
 def head_of(model: Any, batch: Batch) -> LMHead | str:
-    """Return the head of a model, or why it has to be left to the model; logged once for each.
+    """Return the LM head of a model, or why it cannot be separated, which is logged once.
 
     Args:
         model: a causal language model, wrapped or not.
-        batch: something that it can read.
+        batch: any input for it.
     """
-    if model not in _finishes:
-        found = _finishes[model] = _finish(model, batch)
+    if model not in _scalings:
+        found = _scalings[model] = _scaling(model, batch)
         if isinstance(found, str):
-            _log.warning("%s: the loss takes whole logits, %s", type(model).__name__, found)
-    finish, head = _finishes[model], _head(model)
-    return finish if isinstance(finish, str) else LMHead(head.weight, head.bias, finish)
+            _log.warning("%s: the loss takes all logits at once, %s", type(model).__name__, found)
+    scaling, head = _scalings[model], _head(model)
+    return scaling if isinstance(scaling, str) else LMHead(head.weight, head.bias, scaling)
 
 
-def response_logits(model: Any, batch: Batch, counted: Tensor) -> Tensor:
-    """Return the logits of the counted positions alone, of shape (N, V).
+def response_logits(model: Any, batch: Batch, valid: Tensor) -> Tensor:
+    """Return the logits of the valid positions alone, of shape (N, V).
 
-    The rows are picked in front of the output layer, so the logits of prompts and padding are
-    never computed; whatever the model does after that layer is kept.
+    The rows are selected before the output layer, so the logits of prompts and padding are never
+    computed; everything that the model does after that layer applies.
     """
     handle = _head(model).register_forward_pre_hook(
-        lambda _, inputs: (inputs[0][counted], *inputs[1:])
+        lambda _, inputs: (inputs[0][valid], *inputs[1:])
     )
     try:
         logits = _run(model, batch)
@@ -89,26 +89,28 @@ def _run(model: Any, batch: Batch) -> Tensor:
 
 
 def _head(model: Any) -> Any:
-    unwrapped = getattr(model, "module", model)  # DistributedDataParallel hides the model there
+    unwrapped = getattr(model, "module", model)  # DistributedDataParallel's wrapped model
     head = unwrapped.get_output_embeddings()
     if head is None:
-        raise AdakdError(f"{type(unwrapped).__name__} has no output layer: not a causal model")
+        raise AdakdError(
+            f"{type(unwrapped).__name__} has no output layer: it is not a causal language model"
+        )
     return head
 
 
-def _finish(model: Any, batch: Batch) -> LogitScaling | str:
-    """Return what follows the head of a model, or why that is not known."""
+def _scaling(model: Any, batch: Batch) -> LogitScaling | str:
+    """Return the operation after the LM head of a model, or why it is not known."""
     reason = _not_plain(model, _head(model))
     if reason:
         return reason
-    finish = _declared(model)
-    if not _as_declared(model, finish, batch):
-        return "since the model does something else to its output"
-    return finish
+    scaling = _declared(model)
+    if not _as_declared(model, scaling, batch):
+        return "since the model changes its output in an unknown way"
+    return scaling
 
 
 def _not_plain(model: Any, head: Any) -> str | None:
-    """Return why a head cannot be taken from its model, if so."""
+    """Return why an LM head cannot be separated from its model, if so."""
     if hasattr(model, "module") or hasattr(model, "_orig_mod"):
         return "since the model is wrapped for several devices or compiled"
     if type(head) is not nn.Linear:
@@ -123,15 +125,15 @@ def _not_plain(model: Any, head: Any) -> str | None:
 
 
 def _declared(model: Any) -> LogitScaling:
-    """Return what the configuration says about the output of the head."""
+    """Return the operation after the LM head according to the configuration."""
     config = model.config.get_text_config()
     scale = getattr(config, "logit_scale", None) or 1.0
     scale /= getattr(config, "logits_scaling", None) or 1.0
     return LogitScaling(scale, getattr(config, "final_logit_softcapping", None))
 
 
-def _as_declared(model: Any, finish: LogitScaling, batch: Batch) -> bool:
-    """Tell whether the model makes `finish` of its head's output: one word is read to see it."""
+def _as_declared(model: Any, scaling: LogitScaling, batch: Batch) -> bool:
+    """Check on one token whether the model applies `scaling` to its LM head's output."""
     head, calls = _head(model), list[Tensor]()
 
     def probe(states: Tensor) -> Tensor:
@@ -139,20 +141,20 @@ def _as_declared(model: Any, finish: LogitScaling, batch: Batch) -> bool:
         calls.append(steps.expand(*states.shape[:-1], -1))
         return calls[-1]
 
-    word, device = batch["input_ids"][:1, :1], head.weight.device
-    first = {"input_ids": word, "attention_mask": torch.ones_like(word)}
-    # Dropout must not move the random numbers of the training.
+    token, device = batch["input_ids"][:1, :1], head.weight.device
+    first = {"input_ids": token, "attention_mask": torch.ones_like(token)}
+    # Dropout must not advance the random state of the training.
     here = torch.random.fork_rng([] if device.type == "cpu" else [device])
     with torch.no_grad(), here, _replaced(head, probe):
         logits = _run(model, first).float()
     if len(calls) != 1 or logits.shape != calls[0].shape:
         return False
-    return torch.allclose(logits, finish(calls[0]), rtol=1e-3, atol=1e-4)
+    return torch.allclose(logits, scaling(calls[0]), rtol=1e-3, atol=1e-4)
 
 
 @contextmanager
 def _replaced(layer: Any, forward: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Let a layer do something else for a while."""
+    """Replace the forward pass of a layer inside the block."""
     before = vars(layer).get("forward")
     layer.forward = forward
     try:

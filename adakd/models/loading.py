@@ -1,4 +1,4 @@
-"""Teachers, students and their tokenizer: from a folder, the hub, a GGUF file or from scratch."""
+"""Models and tokenizers from a folder, the hub, a GGUF file or from scratch; saving of models."""
 
 import copy
 import hashlib
@@ -35,7 +35,7 @@ def device() -> torch.device:
 
 
 def place(model: Any, dtype: torch.dtype | None = None) -> Any:
-    """Return a model moved to :func:`device`, in another precision if one is given."""
+    """Move a model to :func:`device`, and to another precision if one is given."""
     return model.to(device=device(), dtype=dtype)
 
 
@@ -56,7 +56,7 @@ def load_tokenizer(base: Pretrained | Path) -> Any:
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Return a byte-level BPE tokenizer trained on `texts`; the same texts give the same one."""
+    """Return a byte-level BPE tokenizer trained on `texts`; training is deterministic."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -73,7 +73,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def check_same_tokenizer(student: Any, teacher: Any) -> None:
-    """Refuse a student whose token ids mean something else than the teacher's.
+    """Reject a student whose token ids differ in meaning from the teacher's.
 
     Raises:
         AdakdError: the vocabularies differ.
@@ -83,8 +83,8 @@ def check_same_tokenizer(student: Any, teacher: Any) -> None:
         odd = sum(theirs.get(token) != number for token, number in ours.items())
         raise AdakdError(
             f"student and teacher have different tokenizers ({len(ours)} and {len(theirs)} "
-            f"tokens, {odd} of the student's differ): distillation compares token by token, "
-            "choose a student of the teacher's family"
+            f"tokens, {odd} of the student's differ): distillation compares their distributions "
+            "token by token; choose a student with the teacher's tokenizer"
         )
 
 
@@ -92,7 +92,7 @@ def check_same_tokenizer(student: Any, teacher: Any) -> None:
 
 
 def load_model(base: Pretrained | Path) -> PreTrainedModel:
-    """Return a pretrained causal language model in float32, on the CPU.
+    """Load a pretrained causal language model in float32, on the CPU.
 
     Raises:
         AdakdError: it cannot be loaded.
@@ -105,7 +105,7 @@ def load_model(base: Pretrained | Path) -> PreTrainedModel:
 
 
 def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
-    """Return a model with random weights that `seed` decides, its vocabulary the tokenizer's."""
+    """Return a model with the tokenizer's vocabulary and random weights from `seed`."""
     settings = dict(base.config)
     try:
         config = AutoConfig.for_model(
@@ -122,7 +122,7 @@ def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
         )
     except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
         why = " ".join(str(error).split())
-        raise AdakdError(f"a model from scratch, config: {why}") from None
+        raise AdakdError(f"config of a model from scratch: {why}") from None
     return model
 
 
@@ -130,7 +130,7 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
     """Return a copy of `teacher` without the layers that `base` names.
 
     Raises:
-        AdakdError: the model has no such layer, or none would be left.
+        AdakdError: the model has no such layer, or no layer would be left.
     """
     name, layers = _layers(teacher, "student.drop_layers")
     wrong = sorted(layer for layer in base.drop_layers if not 0 <= layer < len(layers))
@@ -144,7 +144,7 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
     kept = [layer for i, layer in stack if i not in base.drop_layers]
     for index, layer in enumerate(kept):
         for module in layer.modules():
-            if "layer_idx" in vars(module):  # its place in the key-value cache
+            if "layer_idx" in vars(module):  # its index in the key-value cache
                 vars(module)["layer_idx"] = index
     student.set_submodule(name, torch.nn.ModuleList(kept))
     config = student.config.get_text_config()
@@ -157,7 +157,7 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
 
 
 def with_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
-    """Return the model with low-rank adapters, whose first weights `seed` decides."""
+    """Return the model with low-rank adapters, initialised from `seed`."""
     modules = lora.target_modules
     config = LoraConfig(
         r=lora.r,
@@ -174,7 +174,7 @@ def with_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model (or its adapters) and its tokenizer; the folder appears complete or not."""
+    """Write a model (or its adapters) and its tokenizer; the folder appears atomically."""
     draft = folder.with_name(folder.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
 
 
 def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTrainedModel:
-    """Return a saved student; adapters are merged into the `base` that they were trained on."""
+    """Return a saved model; adapters are merged into the `base` that they were trained on."""
     if not (folder / "adapter_config.json").exists():
         return load_model(folder)
     merged: PreTrainedModel = PeftModel.from_pretrained(base(), folder).merge_and_unload()
@@ -205,12 +205,12 @@ def weights_digest(model: torch.nn.Module) -> str:
 
 
 def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter, ...]]:
-    """Return the number from 0 of a decoder layer, and its parameters that are trained.
+    """Return the index of a decoder layer, from 0, and its trainable parameters.
 
-    A negative number counts from the last one.
+    A negative index counts from the last layer.
 
     Raises:
-        AdakdError: the model has no such layer, or nothing of it is trained.
+        AdakdError: the model has no such layer, or none of its parameters is trained.
     """
     _, layers = _layers(model, "diagnostics.layer")
     if not -len(layers) <= layer < len(layers):
@@ -219,12 +219,12 @@ def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter
         )
     trained = tuple(part for part in layers[layer].parameters() if part.requires_grad)
     if not trained:
-        raise AdakdError(f"diagnostics.layer: nothing of layer {layer} is trained")
+        raise AdakdError(f"diagnostics.layer: no parameter of layer {layer} is trained")
     return layer % len(layers), trained
 
 
 def _layers(model: Any, field: str) -> tuple[str, torch.nn.ModuleList]:
-    """Return the stack of decoder layers with its name in the model."""
+    """Return the module list of the decoder layers, with its name in the model."""
     count = model.config.get_text_config().num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:
@@ -253,7 +253,7 @@ def _loaded(load: Callable[[], Any], where: str) -> Any:
 
 
 def _dequantized(model: PreTrainedModel) -> PreTrainedModel:
-    """Return the model without the traces of its GGUF file, so that it can be saved."""
+    """Return the model without its GGUF quantization settings, so that it can be saved."""
     config = copy.deepcopy(model.config)
     del config.quantization_config
     plain = type(model)(config)

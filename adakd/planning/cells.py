@@ -6,11 +6,11 @@ from adakd.config import Config
 from adakd.config.numbers import Share
 
 Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "file"]
-"""A file holds answers that were made elsewhere; `divergence` is then the name of its method."""
+"""``file``: answers generated elsewhere; `divergence` is then the name of their method."""
 
 
 SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")
-"""Roles whose cells are trained once for every seed."""
+"""Roles that are trained once for every seed."""
 
 
 PLAIN = "plain"
@@ -26,21 +26,21 @@ class Cell(Config):
     role: Role
     seed: int
     divergence: str | None = None
-    """The label of its baseline: a divergence, with a data policy where it has one."""
+    """The label of its baseline: a divergence, and a data policy unless it is offline."""
     arm: str = PLAIN
     longer: Share = 0.0
-    """Of the role ``longer``: the share of steps that it is trained for beyond its plain twin."""
+    """Role ``longer``: the share of steps beyond those of its plain twin."""
     key: str
-    """Hash of all that decides its weights."""
+    """Hash of everything that decides its weights."""
 
     @property
     def method(self) -> str:
-        """The row of a table that this cell belongs to, such as ``reverse_kl + adakd``."""
+        """The table row of this cell, such as ``reverse_kl + adakd``."""
         return method_name(self.role, self.divergence, self.arm, self.longer)
 
     @property
     def has_teacher(self) -> bool:
-        """Whether it learns from the teacher."""
+        """Whether it is trained on the teacher's outputs."""
         return self.role in ("distilled", "longer")
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Cell(Config):
 
 
 def method_name(role: str, divergence: str | None, arm: str, longer: float) -> str:
-    """Return how a method is called, such as ``reverse_kl, 10 % longer``."""
+    """Return the name of a method, such as ``reverse_kl, 10 % longer``."""
     if divergence is None:
         return role
     if longer:

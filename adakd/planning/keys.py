@@ -22,7 +22,7 @@ def own_tasks(folder: Path | None) -> list[str]:
 
 
 def source_digest(source: Source, suite: Suite) -> str:
-    """Return a hash of a source: of its content where it is a file, so that it may move."""
+    """Return a hash of a source; for a file, of its content, so that the file may move."""
     file = None if source.kind == "generated" else local_file(source, suite)
     if file is None:
         return digest(source)
@@ -31,7 +31,7 @@ def source_digest(source: Source, suite: Suite) -> str:
 
 
 def data_digest(suite: Suite) -> str:
-    """Return a hash of the training data and of all that is done to it."""
+    """Return a hash of the training data and its preprocessing."""
     settings = suite.data.model_dump(exclude={"train", "folder"})
     return digest(settings, source_digest(suite.data.train, suite))
 
@@ -50,7 +50,7 @@ def _first_bytes(file: Path) -> str:
 
 
 def deciding(training: Training) -> dict[str, Any]:
-    """Return the settings of a training that its result depends on."""
+    """Return the settings of a training that affect its result."""
     left_out = {"save_every", "report_to"}
     if training.kernels == "torch":  # so runs stored before the setting existed keep their keys
         left_out.add("kernels")

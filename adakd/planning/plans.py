@@ -1,15 +1,14 @@
-"""Suite -> cells and jobs: what will be trained and scored, each under a key.
+"""Suite -> plan: the cells to train and the jobs to score, each under a key.
 
-A key hashes all that decides a result (settings with their defaults, data, plug-ins, seed), so a
-finished part is never done twice and a changed one is never mistaken for the old.
+A key hashes all that decides a result (settings with their defaults, data, plug-ins, seed), so
+finished work is never repeated and changed work is never mistaken for the old.
 """
 
 from collections.abc import Mapping
-from math import ceil
 from typing import Any
 
 from adakd.adaptive import adaptive
-from adakd.config import Baseline, Config, Suite, Training
+from adakd.config import Config, Suite
 from adakd.config.hashing import digest, file_digest
 from adakd.config.scoring import DEFAULT_METRIC
 from adakd.data.files import rows_of
@@ -17,6 +16,7 @@ from adakd.divergences import divergence
 from adakd.errors import AdakdError, did_you_mean
 from adakd.metrics import metric
 from adakd.metrics.lm_eval import CHOICE
+from adakd.planning.assignments import Assignment, assignment_of
 from adakd.planning.cells import PLAIN, Cell, Job, Role
 from adakd.planning.keys import (
     data_digest,
@@ -27,7 +27,7 @@ from adakd.planning.keys import (
     timing_key,
 )
 from adakd.planning.published import published_rows
-from adakd.policies import Policy, policy
+from adakd.policies import policy
 from adakd.registry import Registry, Spec, load_plugins
 
 METHOD_VERSION = 3
@@ -38,52 +38,47 @@ class Plan(Config):
     """All that a suite asks for, in the order in which it is done."""
 
     suite: Suite
-    cells: tuple[Cell, ...]
+    assignments: tuple[Assignment, ...]
+    """Every cell with the settings of its training."""
     jobs: tuple[Job, ...]
 
-    def length(self, cell: Cell) -> tuple[int | None, int | None]:
-        """Return a cell's optimizer steps, and the most tokens that it can train on.
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """The cells alone."""
+        return tuple(assignment.cell for assignment in self.assignments)
+
+    @property
+    def teacher(self) -> Assignment:
+        """The assignment of the teacher."""
+        return next(one for one in self.assignments if one.cell.role == "teacher")
+
+    def length(self, assignment: Assignment) -> tuple[int | None, int | None]:
+        """Return the optimizer steps of a training, and the most tokens that it can train on.
 
         None where the rows of a hub data set must be counted first. Rows that the filters leave
         out are not known here, so epochs give at most this many steps.
         """
-        training = training_of(cell, self.suite)
+        training = assignment.training
         if training is None:
             return 0, 0
         rows = rows_of(self.suite.data.train, self.suite)
         if training.steps is None and rows is None:
             return None, None
-        steps = total_steps(training, rows or 0)
-        return steps, steps * training.sequences * self.suite.data.max_tokens
+        resolved = assignment.resolved(rows or 0)
+        return resolved.steps, resolved.sequences * self.suite.data.max_tokens
 
     @property
-    def teaching_key(self) -> str:
-        """The key of what the teacher tells all students."""
+    def teacher_states_key(self) -> str:
+        """The key of the record of the teacher's hidden states, which all students share."""
         return digest("teaching", [cell.key for cell in self.cells], self.suite.timing)
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys of all cells, scores, overhead measurements and of the teacher's part."""
+        """The keys of all cells, scores and overhead measurements, and of the teacher's states."""
         adaptive = [cell for cell in self.cells if cell.arm != PLAIN]
         timings = (timing_key(cell, self.suite.timing) for cell in adaptive)
         parts = (part.key for parts in (self.cells, self.jobs) for part in parts)
-        return (*parts, *timings, self.teaching_key)
-
-    @property
-    def teacher(self) -> Cell:
-        """The cell of the teacher."""
-        return next(cell for cell in self.cells if cell.role == "teacher")
-
-    def parts(self, cell: Cell) -> tuple[Baseline | None, Spec | None]:
-        """Return the baseline and the adaptive method of a cell; None where it has none."""
-        baselines = {str(baseline): baseline for baseline in self.suite.divergences}
-        return baselines.get(cell.divergence or ""), self.suite.arms.get(cell.arm)
-
-    def policy(self, cell: Cell) -> Policy:
-        """Return a new data policy for a training of a cell."""
-        baseline, _ = self.parts(cell)
-        made: Policy = policy.build(baseline.policy if baseline else Spec(name="offline"))
-        return made
+        return (*parts, *timings, self.teacher_states_key)
 
 
 def plan(suite: Suite) -> Plan:
@@ -101,11 +96,12 @@ def plan(suite: Suite) -> Plan:
                 f"suite {suite.name!r}: {twin.method} and {cell.method} are the same: leave one out"
             )
     _check_paper(suite, {cell.method for cell in cells})
-    return Plan(suite=suite, cells=cells, jobs=_jobs(suite, cells))
+    assignments = tuple(assignment_of(cell, suite) for cell in cells)
+    return Plan(suite=suite, assignments=assignments, jobs=_jobs(suite, cells))
 
 
 def _check_paper(suite: Suite, methods: set[str]) -> None:
-    """Find out before any training whether the report can set published rows beside ours.
+    """Check before any training that the published rows that the report will show exist.
 
     Raises:
         AdakdError: a table, a row or a method that does not exist.
@@ -124,26 +120,8 @@ def _check_paper(suite: Suite, methods: set[str]) -> None:
             raise AdakdError(f"{where}: over: no row {section.over!r}{near}")
 
 
-def training_of(cell: Cell, suite: Suite) -> Training | None:
-    """Return how a cell is trained, or None where it is not."""
-    if cell.role == "untrained":
-        return None
-    if cell.role == "teacher":
-        return suite.teacher.sft
-    return _lengthened(suite.training, cell.longer)
-
-
-def _lengthened(training: Training, share: float) -> Training:
-    """Return a training with a share of steps more, its learning rate stretched over them."""
-    if training.steps is not None:
-        more = {"steps": _rounded_up(training.steps * (1 + share))}
-        return training.model_copy(update=more)
-    assert training.epochs is not None
-    return training.model_copy(update={"epochs": training.epochs * (1 + share)})
-
-
 def _cells(suite: Suite) -> tuple[Cell, ...]:
-    """Return the controls, then every divergence x seed with its arms side by side."""
+    """Return the controls, then the arms of every divergence and seed."""
     sft = suite.teacher.sft and deciding(suite.teacher.sft)
     teacher = {"teacher": model_digest(suite.teacher.base), "sft": sft, "data": data_digest(suite)}
     untrained = {**teacher, "student": model_digest(suite.student)}
@@ -242,17 +220,3 @@ def _job(
 ) -> Job:
     key = digest(answers, *parts) if parts else answers
     return Job(cell=cell, task=task, metric=name, sampling_seed=seed, answers=answers, key=key)
-
-
-def total_steps(training: Training, rows: int, devices: int = 1) -> int:
-    """Return the optimizer steps of a training on `rows` sequences."""
-    if training.steps is not None:
-        return training.steps
-    assert training.epochs is not None
-    batches = ceil(rows / (training.batch_size * devices))
-    return _rounded_up(ceil(batches / training.gradient_accumulation) * training.epochs)
-
-
-def _rounded_up(steps: float) -> int:
-    """Return whole steps: 100 * 1.1 are 110 of them, whatever floating point makes of it."""
-    return ceil(round(steps, 6))

@@ -14,22 +14,22 @@ METRIC = "rouge_l"
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedScore:
     """A published score, in the unit of the table."""
 
     mean: float
     std: float | None = None
-    """Over five sampling seeds; None where none is reported."""
+    """Standard deviation over five sampling seeds; None if not reported."""
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """A method as a table of the paper has it."""
+    """A row of a table in the paper."""
 
     name: str
-    sets: Mapping[str, Figure]
+    sets: Mapping[str, PublishedScore]
     average: float
-    """Over the table's sets, as printed."""
+    """Average over the table's sets, as printed."""
 
 
 @cache
@@ -48,7 +48,7 @@ def published_table(table: str, model: str | None = None) -> dict[str, Published
 
     Args:
         table: its key in ``suites/paper/tables.json``.
-        model: which part of it, where it has several.
+        model: the part of a table that has several.
 
     Raises:
         AdakdError: no such table, or no such part of it.
@@ -66,13 +66,13 @@ def published_table(table: str, model: str | None = None) -> dict[str, Published
 
 def _row(row: Mapping[str, Any]) -> PublishedRow:
     plain = {name: value for name, value in row.items() if name not in ("method", "avg", "scores")}
-    sets = {name: Figure(**value) for name, value in row.get("scores", {}).items()}
-    sets |= {name: Figure(value) for name, value in plain.items()}
+    sets = {name: PublishedScore(**value) for name, value in row.get("scores", {}).items()}
+    sets |= {name: PublishedScore(value) for name, value in plain.items()}
     return PublishedRow(row["method"], sets, row["avg"])
 
 
 def published_rows(section: Published) -> dict[str, PublishedRow]:
-    """Return the published row of each of our methods that a suite names.
+    """Return the published row for each method that a suite maps to one.
 
     Raises:
         AdakdError: the table has no such row.

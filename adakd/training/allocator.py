@@ -1,7 +1,12 @@
-"""Memory that the process frees stays with it, so that the next step need not fetch it anew.
+"""Keep freed memory in the process, so that the next step can reuse it.
 
-By default glibc asks the system for every large tensor and gives it back at once; the system then
-clears all its pages anew in every step, which can take longer than the arithmetic on them.
+By default glibc requests every large tensor from the system and returns it at once; the system then
+zeroes all its pages again in every step, which can take longer than the arithmetic on them.
+
+The command line calls :func:`keep_freed_memory`; the library never does, so that a Python program
+keeps its own allocator settings. ``GLIBC_TUNABLES``, ``MALLOC_TRIM_THRESHOLD_`` and
+``MALLOC_MMAP_THRESHOLD_`` in the environment take precedence: with any of them set, the command
+line changes nothing either.
 """
 
 import ctypes
@@ -16,11 +21,11 @@ _OWN_SETTINGS = ("GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESH
 
 
 def keep_freed_memory() -> None:
-    """Let glibc serve every size from its heap and never shrink that by itself.
+    """Make glibc serve every size from its heap and never shrink it by itself.
 
-    Does nothing where a GPU computes, where another C library runs, or where the environment sets
-    the allocator. The process holds its highest demand until it ends, and between its chunks some
-    memory lies idle; :func:`return_freed_memory` hands back what is free.
+    Does nothing on a machine with a GPU, with another C library, or if the environment configures
+    the allocator. The process then keeps its peak memory until it ends, plus some fragmentation;
+    :func:`return_freed_memory` returns the free part.
     """
     own = any(name in os.environ for name in _OWN_SETTINGS)
     if _glibc() and not own and not torch.accelerator.is_available():
@@ -30,7 +35,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give the system what is free, so that the resident set is what the process uses."""
+    """Return free memory to the system, so that the resident set is the memory in use."""
     if _glibc():
         ctypes.CDLL(None).malloc_trim(0)
 

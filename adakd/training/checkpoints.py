@@ -1,4 +1,4 @@
-"""What an objective learns and remembers, for the optimizer and in checkpoints."""
+"""The objective's parameters in the optimizer, and its state in checkpoints."""
 
 import os
 import shutil
@@ -10,11 +10,11 @@ from torch.nn import Parameter
 from adakd.losses.objective import TokenObjective
 
 COMPLETE = "objective.pt"
-"""Written last into a checkpoint, in one go: the objective's state, the sign that all is there."""
+"""The objective's state; written last and atomically, so that it marks a complete checkpoint."""
 
 
 def learned_parameters(objective: TokenObjective, device: torch.device) -> list[Parameter]:
-    """Return what an objective learns, moved to a device."""
+    """Return the parameters of an objective, moved to a device."""
     learned = list(objective.parameters())
     for parameter in learned:
         parameter.data = parameter.data.to(device)
@@ -22,19 +22,19 @@ def learned_parameters(objective: TokenObjective, device: torch.device) -> list[
 
 
 def save_state(objective: TokenObjective, checkpoint: Path) -> None:
-    """Complete a checkpoint by the state of the objective."""
+    """Write the state of the objective, which completes a checkpoint."""
     part = checkpoint / f"{COMPLETE}.part"
     torch.save(objective.state_dict(), part)
     os.replace(part, checkpoint / COMPLETE)
 
 
 def load_state(objective: TokenObjective, checkpoint: Path) -> None:
-    """Let an objective go on from a checkpoint."""
+    """Restore the state of an objective from a checkpoint."""
     objective.load_state_dict(torch.load(checkpoint / COMPLETE, weights_only=True))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """Return the newest complete checkpoint; incomplete ones are removed."""
+    """Return the newest complete checkpoint; remove newer incomplete ones."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda f: int(f.name.rpartition("-")[2]))
     for checkpoint in reversed(found):
         if (checkpoint / COMPLETE).exists():

@@ -1,4 +1,4 @@
-"""Looks into a training while it goes on, at some of its steps."""
+"""Diagnostics of some steps of a training, recorded while it runs."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,70 +14,70 @@ from adakd.divergences import Divergence
 from adakd.losses.diagnostics import Response, diagnose
 from adakd.losses.objective import Loss, next_token_labels
 from adakd.models.loading import trained_layer
-from adakd.planning import Cell
+from adakd.planning import ResolvedAssignment
 from adakd.store.records import DiagnosticRecord, MarkedToken
 
 LONGEST = 160
-"""Tokens of the response that is shown."""
+"""Most tokens of the response shown."""
 LISTED = 8
-"""Hardest and easiest tokens that are named."""
+"""Number of hardest and of easiest tokens listed."""
 
 Compute = Callable[[Response, Response | None, Tensor], Loss]
-"""An objective, as it is called."""
+"""The call of an objective."""
 
 
-class Watch:
-    """Looks at the first micro-batch of the first step, of the last and of every k-th.
+class DiagnosticsRecorder:
+    """Records diagnostics of the first micro-batch of the first, the last and every k-th step.
 
     Args:
-        settings: k, and the layer to take gradients by, if any.
-        steps: optimizer steps of the training.
-        cell: what is trained.
+        settings: k, and the layer whose gradients are analysed, if any.
+        assignment: the training.
         student: its model.
-        divergence: of its loss.
-        tokenizer: for the text of tokens.
-        keep: gets what was seen.
+        divergence: that of its loss.
+        tokenizer: decodes tokens for display.
+        keep: called with each record.
     """
 
     def __init__(
         self,
         settings: Diagnostics,
-        steps: int,
-        cell: Cell,
+        assignment: ResolvedAssignment,
         student: Any,
         divergence: Divergence,
         tokenizer: Any,
         keep: Callable[[DiagnosticRecord], None],
     ) -> None:
-        self.every, self.steps, self.cell = settings.every, steps, cell
+        self.every, self.steps, self.cell = settings.every, assignment.steps, assignment.cell
         self.divergence, self.tokenizer, self.keep = divergence, tokenizer, keep
-        self._look: Callable[[], None] | None = None
+        self._captured: Callable[[], None] | None = None
         self._layer: int | None = None
         self._parameters: Sequence[Parameter] = ()
         if settings.layer is not None:
             self._layer, self._parameters = trained_layer(student, settings.layer)
 
-    def over(self, objective: Compute, batch: Mapping[str, Tensor], step: int) -> Compute:
-        """Return an objective that also remembers what it is given, in a step to be looked at."""
+    def capturing(self, objective: Compute, batch: Mapping[str, Tensor], step: int) -> Compute:
+        """Return an objective that, in a step to be diagnosed, also captures its inputs."""
         if step not in (1, self.steps) and step % self.every:
             return objective
 
-        def remembering(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
+        def capture(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
             loss = objective(student, teacher, labels)
             if teacher is not None and len(labels):
                 last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
-                self._look = lambda: self.see(step, student, teacher, labels, loss.selection, last)
+                self._captured = lambda: self.diagnose(
+                    step, student, teacher, labels, loss.selection, last
+                )
             return loss
 
-        return remembering
+        return capture
 
-    def look(self) -> None:
-        """Diagnose what was remembered, if anything; the graph of its loss has to be there yet."""
-        look, self._look = self._look, None
-        if look is not None:
-            look()
+    def record(self) -> None:
+        """Diagnose the captured inputs, if any, before the backward pass frees the graph."""
+        captured, self._captured = self._captured, None
+        if captured is not None:
+            captured()
 
-    def see(
+    def diagnose(
         self,
         step: int,
         student: Response,
@@ -113,7 +113,7 @@ class Watch:
 
 
 def token_texts(ids: Sequence[int], tokenizer: Any) -> list[str]:
-    """Return the text of each token by itself, with the space that it may begin with."""
+    """Return the text of each token by itself, with its leading space if it has one."""
     pieces = tokenizer.convert_ids_to_tokens(list(ids))
     texts = [tokenizer.decode([token]) for token in ids]
     return [

@@ -1,4 +1,4 @@
-"""Where the time of a training step goes."""
+"""Time and memory of training steps."""
 
 import time
 from collections.abc import Iterator
@@ -12,33 +12,33 @@ from adakd.training.allocator import return_freed_memory
 
 
 class Clock:
-    """Adds up the seconds of each phase of a step; a GPU is waited for at the borders."""
+    """Sums the seconds of each phase of a step; synchronizes with a GPU at phase boundaries."""
 
     def __init__(self) -> None:
         self.seconds: dict[Phase, float] = {}
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:
-        """Count the time inside the ``with`` block as `name`."""
+        """Add the time of the ``with`` block to phase `name`."""
         start = now()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + now() - start
 
     def take(self) -> dict[Phase, float]:
-        """Return the seconds so far and start again at zero."""
+        """Return the seconds so far and reset them."""
         taken, self.seconds = self.seconds, {}
         return taken
 
 
 def now() -> float:
-    """Return the seconds of a monotonic clock, after all queued GPU work is done."""
+    """Return the seconds of a monotonic clock, after all queued GPU work has finished."""
     if torch.accelerator.is_available():
         torch.accelerator.synchronize()
     return time.perf_counter()
 
 
 def reset_peak() -> None:
-    """Start a new measurement of the peak memory, where the system can."""
+    """Start a new measurement of the memory peak, if the system supports it."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
     elif _CLEAR.exists():
@@ -47,9 +47,9 @@ def reset_peak() -> None:
 
 
 def peak_bytes() -> int | None:
-    """Return the most memory in use since :func:`reset_peak`: of the GPU, else of the process.
+    """Return the memory peak since :func:`reset_peak`: of the GPU, otherwise of the process.
 
-    None where neither CUDA nor Linux's counter of the resident set is there.
+    None if there is neither CUDA nor Linux's counter of the resident set.
     """
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
@@ -60,4 +60,4 @@ def peak_bytes() -> int | None:
 
 
 _CLEAR = Path("/proc/self/clear_refs")
-"""Writing 5 to it resets the process's peak resident set (Linux)."""
+"""Writing 5 to this file resets the peak resident set of the process (Linux)."""

@@ -1,4 +1,4 @@
-"""The order in which a training takes its rows."""
+"""The order of a training's rows."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,16 @@ from adakd.data.example import Example
 
 
 class ByLength(Sampler[int]):
-    """A random order; the rows of each optimizer step stand in it by length.
+    """A random order whose rows are sorted by length within each optimizer step.
 
-    So the micro-batches of a step hold rows of about one length, and little of them is padding.
-    With a pool of one the step itself holds the rows that chance gave it and learns the same,
-    however it is split.
+    So the micro-batches of a step have rows of similar length and little padding. With a pool of
+    one, the rows of a step are random, and its gradient is the same however it is split.
 
     Args:
         examples: the sequences.
-        step: rows of one optimizer step, over all micro-batches and devices.
-        seed: decides the order, with the epoch.
-        pool: so many steps share their rows out by length, and follow each other in random order.
+        step: rows per optimizer step, over all micro-batches and devices.
+        seed: decides the order, together with the epoch.
+        pool: steps whose rows are sorted by length together; the steps follow in random order.
     """
 
     def __init__(self, examples: Sequence[Example], step: int, seed: int, pool: int = 1) -> None:
@@ -32,25 +31,23 @@ class ByLength(Sampler[int]):
         return len(self.lengths)
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order comes next."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
-        rows, chance = (
-            list(range(len(self))),
-            random.Random(f"seed {self.seed}, epoch {self.epoch}"),
-        )
+        rows = list(range(len(self)))
+        chance = random.Random(f"seed {self.seed}, epoch {self.epoch}")
         chance.shuffle(rows)
         for pool in _cut(rows, self.pool * self.step):
             steps = _cut(sorted(pool, key=self.lengths.__getitem__), self.step)
-            short = steps.pop() if len(steps[-1]) < self.step else []  # stays an epoch's last
+            short = steps.pop() if len(steps[-1]) < self.step else []  # stays last in the epoch
             chance.shuffle(steps)
             for step in (*steps, short):
                 yield from step
 
 
 def row_order(examples: Sequence[Example], training: Training, seed: int) -> ByLength:
-    """Return the order in which a training takes its rows."""
+    """Return the order of a training's rows."""
     return ByLength(examples, training.sequences * world_size(), seed, training.length_pool)
 
 

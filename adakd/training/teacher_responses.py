@@ -1,4 +1,4 @@
-"""The teacher's own responses to the training prompts: written once, kept in the run folder."""
+"""The teacher's responses to the training prompts: generated once, stored in the run folder."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from adakd.data.example import Example
-from adakd.models.generation import Writer
+from adakd.models.generation import ResponseGenerator
 from adakd.policies import Decoding
 from adakd.progress import Show
 from adakd.store.disk import writing
 
 
-class TeacherAnswers:
-    """A file of responses, a line each: the row's number and the tokens.
+class TeacherResponses:
+    """A file of responses, one per line: the row's number and the response tokens.
 
-    What a crash left incomplete is no line of JSON, and is written again by :meth:`fill`. A
-    response is the same whichever rows are written along with it, but for rounding.
+    A line that a crash cut short is not valid JSON; :meth:`fill` generates its response again. A
+    response does not depend on the rest of its batch, but for rounding.
 
     Args:
-        file: its own; made when something is written.
-        rows: those whose prompts are to be answered.
-        batch_size: rows that the teacher answers at a time.
-        writer: lets the teacher write.
+        file: created when the first response is written.
+        rows: the rows whose prompts are answered.
+        batch_size: rows per generation batch.
+        generator: generates the responses.
         decoding: how.
     """
 
@@ -31,10 +31,10 @@ class TeacherAnswers:
         file: Path,
         rows: Sequence[Example],
         batch_size: int,
-        writer: Writer,
+        generator: ResponseGenerator,
         decoding: Decoding,
     ) -> None:
-        self.file, self.writer, self.decoding = file, writer, decoding
+        self.file, self.generator, self.decoding = file, generator, decoding
         self.responses = dict(_lines(file))
         lacking = [row for row in rows if row.number not in self.responses]
         lacking.sort(key=lambda row: len(row.prompt))
@@ -43,11 +43,11 @@ class TeacherAnswers:
         ]
 
     def fill(self, model: Any, show: Show = lambda _: None) -> None:
-        """Let the teacher write what is missing.
+        """Generate the missing responses.
 
         Args:
             model: the teacher, in the precision to compute in.
-            show: called with the number of batches that are done.
+            show: called with the number of finished batches.
 
         Raises:
             AdakdError: the disk is full.
@@ -58,16 +58,17 @@ class TeacherAnswers:
             lines.write("\n")  # ends a line that a crash left open
             while self.missing:
                 rows = self.missing[0]
-                for row, said in zip(rows, self._written(model, rows), strict=True):
-                    self.responses[row.number] = said
-                    lines.write(json.dumps([row.number, said]) + "\n")
+                for row, tokens in zip(rows, self._generate(model, rows), strict=True):
+                    self.responses[row.number] = tokens
+                    lines.write(json.dumps([row.number, tokens]) + "\n")
                 lines.flush()
                 del self.missing[0]
                 show(count - len(self.missing))
 
-    def _written(self, model: Any, rows: Sequence[Example]) -> list[list[int]]:
-        said = self.writer(model, rows, self.decoding, "teacher")
-        return [answer.input_ids[len(row.prompt) :] for row, answer in zip(rows, said, strict=True)]
+    def _generate(self, model: Any, rows: Sequence[Example]) -> list[list[int]]:
+        answered = self.generator(model, rows, self.decoding, "teacher")
+        pairs = zip(rows, answered, strict=True)
+        return [answer.input_ids[len(row.prompt) :] for row, answer in pairs]
 
 
 def _lines(file: Path) -> Iterator[tuple[int, list[int]]]:

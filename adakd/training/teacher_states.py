@@ -1,177 +1,180 @@
-"""What a teacher says about the training set: computed once, for all students of a run.
+"""The teacher's outputs for all students of a run: from stored hidden states, or from a live model.
 
-At a token a student learns from the teacher's final hidden state there and from its head. So the
-states are kept instead of logits, at the labels alone: two bytes a unit of width, as many times
-less as the vocabulary is larger than the width.
+This module alone knows whether anything is stored.
 """
 
-import re
-import zlib
-from collections.abc import Sequence
+import time
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from adakd.data.example import IGNORED, Example
+from adakd.config.hashing import digest
 from adakd.errors import AdakdError
-from adakd.losses.lm_head import HiddenStates, LMHead
-from adakd.losses.objective import next_token_labels
-from adakd.models.forward import Batch, response
-from adakd.progress import Show
-from adakd.store.disk import writing
-from adakd.training.batches import Collator
+from adakd.losses.lm_head import HiddenStates
+from adakd.models import loading
+from adakd.models.forward import Batch, head_of, response
+from adakd.planning import ResolvedAssignment
+from adakd.progress import Progress, Show
+from adakd.store import Store
+from adakd.store.disk import lack_of_room
+from adakd.store.records import TeachingRecord
+from adakd.training.row_order import world_size
+from adakd.training.sequences import TrainingData
+from adakd.training.states_file import StatesFile
 
-_LINE = re.compile(r"^(\d+) (\d+)\.$", re.MULTILINE)
-"""Number and checksum of a part; the dot tells that the line is whole."""
+
+class TeacherOutputs(Protocol):
+    """A source of teacher outputs."""
+
+    @property
+    def width(self) -> int:
+        """Dimensions of the teacher's hidden states."""
+        ...
+
+    def __call__(self, batch: Batch, valid: Tensor, /) -> Tensor | HiddenStates:
+        """Return the outputs at the valid positions of a batch, as :func:`response` does."""
+        ...
 
 
 @dataclass(frozen=True)
-class Part:
-    """Sequences that the teacher reads together, and where their states stand."""
+class LiveTeacher:
+    """A frozen model that runs on every batch."""
 
-    number: int
-    examples: tuple[Example, ...]
-    labels: slice
-
-
-class TeacherCache:
-    """Hidden states on disk, in the place of the teacher that they are of.
-
-    ``states.bin`` holds them label by label, the sequences by length; ``parts.txt`` gets a line
-    with a checksum for each part that is written. What a crash left incomplete, or a disk
-    damaged, has no valid line: that part is missing, and is read again by :meth:`fill`.
-
-    Args:
-        folder: its own; made when something is written.
-        examples: the sequences to keep the states of.
-        batch_size: sequences that the teacher reads at a time.
-        width: numbers in a hidden state.
-        dtype: of the states as kept.
-        head: what makes logits of them, where students learn.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        examples: Sequence[Example],
-        batch_size: int,
-        width: int,
-        dtype: torch.dtype,
-        head: LMHead,
-    ) -> None:
-        self.folder, self.width, self.dtype, self.head = folder, width, dtype, head
-        self.examples = sorted(examples, key=lambda example: len(example.input_ids))
-        ends = list(accumulate(example.valid_tokens for example in self.examples))
-        starts = [0, *ends]
-        self._labels = {
-            example.number: slice(start, end)
-            for example, start, end in zip(self.examples, starts, ends, strict=False)
-        }
-        self.tokens = ends[-1]
-        self.parts = [
-            Part(
-                number=number,
-                examples=tuple(self.examples[first : first + batch_size]),
-                labels=slice(starts[first], starts[min(first + batch_size, len(ends))]),
-            )
-            for number, first in enumerate(range(0, len(ends), batch_size))
-        ]
-        self.missing = [part for part in self.parts if not self._is_valid(part)]
+    model: Any
 
     @property
-    def bytes(self) -> int:
-        """Size of all states."""
-        return self.tokens * self.width * self.dtype.itemsize
+    def width(self) -> int:
+        """Dimensions of the model's hidden states."""
+        return hidden_width(self.model)
 
-    def __call__(self, batch: Batch, counted: Tensor) -> HiddenStates:
-        """Return what the teacher says at the counted positions of a batch.
+    def __call__(self, batch: Batch, valid: Tensor) -> Tensor | HiddenStates:
+        """Return the model's outputs at the valid positions of a batch."""
+        return response(self.model, batch, valid)
 
-        Args:
-            batch: with the ``number`` of each sequence.
-            counted: the positions of its labels, ``(B, L)``.
-        """
-        numbers = batch["number"].tolist()
-        states = torch.cat([self._states[self._labels[number]] for number in numbers])
-        return HiddenStates(states.to(counted.device, non_blocking=True), self.head)
 
-    def fill(self, model: Any, pad: int, show: Show = lambda _: None) -> None:
-        """Let the teacher read what is missing.
+class TeacherStates:
+    """The teacher of a run, with its hidden states stored where that is possible."""
 
-        Args:
-            model: the teacher, in the precision to compute in.
-            pad: the id of the padding token.
-            show: called with the number of parts that are done.
+    def __init__(self, data: TrainingData) -> None:
+        self.data, self.context = data, data.context
+
+    @cached_property
+    def stored(self) -> StatesFile | str:
+        """The file of hidden states, or why there is none."""
+        context, mode = self.context, self.context.suite.teacher.cache
+        if mode == "off":
+            return "teacher.cache is off"
+        if world_size() > 1:
+            return "several processes train together"
+        head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
+        if isinstance(head, str):
+            return f"its LM head cannot be separated, {head}"
+        examples, training = self.data.known_sequences(), context.suite.training
+        if not examples:
+            return "every data policy of the suite generates its sequences during the training"
+        sequences = [(example.number, example.input_ids, example.labels) for example in examples]
+        weights = loading.weights_digest(self._model)
+        folder = context.folder / "teacher" / digest(weights, sequences, mode, training.batch_size)
+        width, dtype = head.weight.shape[-1], loading.DTYPES[mode]
+        head = head.to(loading.device(), loading.DTYPES[training.precision])
+        file = StatesFile(folder, examples, training.batch_size, width, dtype, head)
+        lack = lack_of_room(folder, file.bytes) if file.missing else ""
+        return lack or file
+
+    def prepare(self, assignment: ResolvedAssignment, store: Store, progress: Progress) -> None:
+        """Generate the responses and compute the states that trainings need, unless stored.
 
         Raises:
-            AdakdError: the disk is full, or a state does not fit the precision it is kept in.
+            AdakdError: earlier students learned from stored states, which cannot be stored now.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with writing(self._file, self.folder):
-            if not self._file.exists() or self._file.stat().st_size != self.bytes:
-                with self._file.open("wb") as stream:
-                    stream.truncate(self.bytes)
-            with self._file.open("rb+") as states, self._lines.open("a") as lines:
-                lines.write("\n")  # ends a line that a crash left open
-                while self.missing:
-                    part = self.missing[0]
-                    content = _content(self._read(model, part, pad))
-                    states.seek(part.labels.start * self.width * self.dtype.itemsize)
-                    states.write(content)
-                    states.flush()
-                    lines.write(f"{part.number} {zlib.crc32(content)}.\n")
-                    lines.flush()
-                    del self.missing[0]
-                    show(len(self.parts) - len(self.missing))
+        for decoding in self.data.rewritings:
+            if missing := (responses := self.data.responses(decoding)).missing:
+                with progress.stage("generate teacher responses", len(missing)) as show:
+                    self.data.fill(responses, show)
+        if assignment.generates:
+            cell = assignment.cell
+            progress.note(f"the teacher runs on every batch: {cell} trains on generated sequences")
+            return
+        known = store.get(TeachingRecord, self.context.plan.teacher_states_key)
+        if known is not None:
+            self._stay_with(known)
+        start = time.perf_counter()
+        if isinstance(self.stored, str):
+            progress.note(f"the teacher runs on every batch: {self.stored}")
+        elif self.stored.missing:
+            size, folder = self.stored.bytes / 1e6, self.stored.folder
+            progress.note(f"the teacher's hidden states take {size:,.1f} MB in {folder}")
+            with progress.stage("store teacher states", len(self.stored.parts)) as show:
+                self.fill(show)
+        if known is None:
+            store.add(self.record(time.perf_counter() - start))
 
-    def _read(self, model: Any, part: Part, pad: int) -> Tensor:
-        batch = {name: of.to(model.device) for name, of in Collator(pad)(part.examples).items()}
-        counted = next_token_labels(batch["labels"]) != IGNORED
-        with torch.no_grad():
-            said = response(model, batch, counted)
-        assert isinstance(said, HiddenStates)  # or there would be no head to make a cache with
-        kept = said.states.to(self.dtype)
-        if not kept.isfinite().all():
-            raise AdakdError(
-                f"teacher.cache: the teacher's hidden states reach {float(said.states.abs().max())}"
-                f", which {str(self.dtype).removeprefix('torch.')} does not hold: "
-                "set teacher.cache to float32 or bf16"
+    def outputs(self, assignment: ResolvedAssignment) -> TeacherOutputs:
+        """Return the teacher as a training sees it: live where its sequences were not known."""
+        if assignment.generates or isinstance(self.stored, str):
+            return self.live
+        if self.stored.missing:
+            self.fill()
+        vars(self).pop("_model", None)  # only its head is needed from here on
+        return self.stored
+
+    def fill(self, show: Show = lambda _: None) -> None:
+        """Compute the missing states, in float32 unless they are stored in bfloat16."""
+        assert isinstance(self.stored, StatesFile)
+        model = loading.place(self._model, self.context.teacher_dtype).eval()
+        self.stored.fill(model, self.context.tokenizer.pad_token_id, show)
+        del self._model  # perhaps rounded
+
+    def record(self, seconds: float) -> TeachingRecord:
+        """Return how the teacher's outputs are obtained; `seconds` is the time to store them."""
+        key, stored = self.context.plan.teacher_states_key, self.stored
+        if isinstance(stored, str):
+            return TeachingRecord(
+                key=key,
+                cache="off",
+                reason=stored,
+                sequences=len(self.data.known_sequences()),
+                readings=sum(one.sequences for one in self.data.distilled),
             )
-        return kept.cpu()
-
-    # --- on disk ----------------------------------------------------------------------------
-
-    @property
-    def _file(self) -> Path:
-        return self.folder / "states.bin"
-
-    @property
-    def _lines(self) -> Path:
-        return self.folder / "parts.txt"
-
-    @cached_property
-    def _states(self) -> Tensor:
-        """All states, ``(tokens, width)``, mapped from the disk and not writable through it."""
-        flat = torch.from_file(
-            str(self._file), shared=False, size=self.tokens * self.width, dtype=self.dtype
+        return TeachingRecord(
+            key=key,
+            cache=self.context.suite.teacher.cache,
+            sequences=len(stored.examples),
+            readings=sum(one.sequences for one in self.data.distilled if not one.generates),
+            tokens=stored.tokens,
+            size=stored.bytes,
+            seconds=seconds,
         )
-        return flat.view(self.tokens, self.width)
+
+    def _stay_with(self, known: TeachingRecord) -> None:
+        """Use the teacher as the earlier students of the run did."""
+        if known.cache == "off":
+            self.stored = known.reason
+        elif isinstance(self.stored, str):
+            raise AdakdError(
+                f"{self.context.folder}: earlier students learned from stored hidden states of the "
+                f"teacher, which is not possible now: {self.stored}; fix that, or choose another "
+                "--out folder"
+            )
 
     @cached_property
-    def _checksums(self) -> dict[int, int]:
-        if not self._file.exists() or self._file.stat().st_size != self.bytes:
-            return {}
-        noted = self._lines.read_text() if self._lines.exists() else ""
-        return {int(number): int(of) for number, of in _LINE.findall(noted)}
+    def _model(self) -> Any:
+        """The whole teacher, in float32 on the CPU."""
+        return self.context.load(self.context.plan.teacher)
 
-    def _is_valid(self, part: Part) -> bool:
-        claimed = self._checksums.get(part.number)
-        return claimed is not None and claimed == zlib.crc32(_content(self._states[part.labels]))
+    @cached_property
+    def live(self) -> LiveTeacher:
+        """The teacher on the training device, in the training precision."""
+        dtype = loading.DTYPES[self.context.suite.training.precision]
+        model = loading.place(self._model, dtype).requires_grad_(False).eval()
+        del self._model  # now on another device or rounded
+        return LiveTeacher(model)
 
 
-def _content(states: Tensor) -> memoryview:
-    return states.contiguous().view(torch.uint8).numpy().data
+def hidden_width(model: Any) -> int:
+    """Return the width of the hidden states that a model's LM head takes."""
+    width: int = model.get_output_embeddings().weight.shape[-1]
+    return width

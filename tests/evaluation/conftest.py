@@ -12,7 +12,7 @@ from adakd.evaluation.harness import Harness, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.planning import Job, plan
 from adakd.store.records import ScoreRecord
-from adakd.training.context import Workshop
+from adakd.training.context import RunContext
 
 
 @dataclass
@@ -20,22 +20,22 @@ class Bench:
     """An untrained student, the tasks of its suite, and the scoring of one by its name."""
 
     suite: Suite
-    workshop: Workshop
+    context: RunContext
     tasks: Path
 
     def __post_init__(self) -> None:
-        write_tasks(self.suite, self.workshop.tokenizer, self.tasks)
-        self.harness = Harness(self.model, self.workshop.tokenizer, self.suite)
+        write_tasks(self.suite, self.context.tokenizer, self.tasks)
+        self.harness = Harness(self.model, self.context.tokenizer, self.suite)
 
     @property
     def model(self) -> Any:
-        return self.workshop.untrained(1)
+        return self.context.load(self.context.plan.assignments[1])
 
     def jobs(self, task: str, seed: int | None = None) -> list[Job]:
         """Return the jobs of a task that share their answers."""
-        cell = self.workshop.plan.cells[1]
+        cell = self.context.plan.cells[1]
         assert cell.role == "untrained"
-        jobs = [job for job in self.workshop.plan.jobs if job.cell == cell and job.task == task]
+        jobs = [job for job in self.context.plan.jobs if job.cell == cell and job.task == task]
         first = [job for job in jobs if job.answers == jobs[0].answers]
         return [job.model_copy(update={"sampling_seed": seed}) for job in first]
 
@@ -54,6 +54,6 @@ MakeBench = Callable[..., Bench]
 def bench(make_suite: Any, tmp_path: Path) -> MakeBench:
     def make(changes: Any = None, folder: str = "tasks") -> Bench:
         suite = make_suite(changes)
-        return Bench(suite, Workshop(plan(suite), tmp_path), tmp_path / folder)
+        return Bench(suite, RunContext(plan(suite), tmp_path), tmp_path / folder)
 
     return make

@@ -112,7 +112,7 @@ def test_the_best_reference_of_several_counts(bench, tmp_path: Path) -> None:
 
 def test_greedy_answers_are_the_models_own(bench) -> None:
     made = bench({"evaluation.batch_size": 4})
-    tokenizer, model = made.workshop.tokenizer, made.model.eval()
+    tokenizer, model = made.context.tokenizer, made.model.eval()
     answers = {item.id: item.answer for item in made.score("puzzles").items}
     lines = (made.tasks / "puzzles.jsonl").read_text().splitlines()
     for item in map(json.loads, lines):
@@ -145,7 +145,7 @@ def test_a_choice_is_the_likeliest_option_a_byte(bench) -> None:
     assert (record.sort, record.n) == ("choice", 6)
     assert (record.metric, record.title, record.scale) == ("acc_norm", "accuracy", 100)
     assert all(item.answer is None for item in record.items)
-    tokenizer, model = made.workshop.tokenizer, made.model.eval()
+    tokenizer, model = made.context.tokenizer, made.model.eval()
     lines = (made.tasks / "puzzles-choice.jsonl").read_text().splitlines()
     for item, scored in zip(map(json.loads, lines), record.items, strict=True):
         each = []
@@ -254,7 +254,7 @@ def test_known_tasks_are_lm_evals_and_ones_own(bench) -> None:
 def test_plain_lm_eval_gives_the_same_value(bench, tmp_path: Path) -> None:
     made = bench({"evaluation.metrics": ["rouge_l", "token_f1"]})
     records = made.scores("puzzles")
-    loading.save(made.model, made.workshop.tokenizer, tmp_path / "model")
+    loading.save(made.model, made.context.tokenizer, tmp_path / "model")
     command: list[Any] = [
         Path(sys.executable).with_name("lm_eval"), "run",
         "--model", "hf",

@@ -153,43 +153,45 @@ def test_the_folder_holds_models_records_tasks_and_nothing_half_done(finished: P
     assert {p.name for p in finished.glob("cells/*/*")} == {"model"}
 
 
-def test_the_teacher_reads_for_all_students_at_once(finished: Path, tmp_path: Path) -> None:
-    told = Told()
-    adakd.run(suite_of(finished), tmp_path / "run", told)
-    trained = [stage for stage in told.stages if stage.startswith(("train", "teacher"))]
-    assert trained.index("teacher reads") == len([s for s in trained if "kl" not in s]) - 1
-    assert trained.count("teacher reads") == 1
+@pytest.fixture(scope="session")
+def repeated(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Told]:
+    """The same run once more, in another folder."""
+    run, told = tmp_path_factory.mktemp("repeated") / "run", Told()
+    adakd.run(suite_of(finished), run, told)
+    return run, told
+
+
+def test_the_teacher_reads_for_all_students_at_once(repeated: tuple[Path, Told]) -> None:
+    run, told = repeated
+    trained = [stage for stage in told.stages if stage.startswith(("train", "store"))]
+    assert trained.index("store teacher states") == len([s for s in trained if "kl" not in s]) - 1
+    assert trained.count("store teacher states") == 1
     (announced,) = (note for note in told.notes if "hidden states" in note)
-    (record,) = Store(tmp_path / "run").of(TeachingRecord)
-    (states,) = (tmp_path / "run").glob("teacher/*/states.bin")
+    (record,) = Store(run).of(TeachingRecord)
+    (states,) = run.glob("teacher/*/states.bin")
     assert f"{record.size / 1e6:,.1f} MB in {states.parent}" in announced
     assert record.size == states.stat().st_size == 2 * 32 * record.tokens
     assert record.readings == 4 * 4 * 4  # students, steps, rows
 
 
-@pytest.mark.parametrize("began", ["kept", "live"])
-def test_how_the_teacher_teaches_stays_as_it_began(
-    suite_file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, began: str
-) -> None:
+def test_states_that_were_stored_have_to_stay(again: Path, monkeypatch) -> None:
     """All students of a run learn from the same teacher, whatever becomes of the disk."""
-    room, suite, run, told = (
-        {"kept": 0, "live": 1 << 60},
-        load_suite(str(suite_file())),
-        tmp_path / "run",
-        Told(),
-    )
-    monkeypatch.setattr(disk, "RESERVE", room.pop(began))
+    shutil.rmtree(again / "teacher")
+    forget(again, "timing")
+    monkeypatch.setattr(disk, "RESERVE", 1 << 60)
+    with pytest.raises(AdakdError, match=r"learned from stored hidden states.*GB left"):
+        adakd.run(suite_of(again), again)
+
+
+def test_a_teacher_that_was_live_stays_live(suite_file, tmp_path: Path, monkeypatch) -> None:
+    suite, run, told = load_suite(str(suite_file())), tmp_path / "run", Told()
+    monkeypatch.setattr(disk, "RESERVE", 1 << 60)
     adakd.run(suite, run)
-    shutil.rmtree(run / "teacher", ignore_errors=True)
     forget(run, "timing")
-    monkeypatch.setattr(disk, "RESERVE", room.popitem()[1])
-    if began == "kept":
-        with pytest.raises(AdakdError, match=r"learned from kept hidden states.*GB left"):
-            adakd.run(suite, run)
-    else:
-        adakd.run(suite, run, told)
-        assert any("reads every batch anew: it takes" in note for note in told.notes)
-        assert not list(run.glob("teacher"))
+    monkeypatch.setattr(disk, "RESERVE", 0)
+    adakd.run(suite, run, told)
+    assert any("runs on every batch: it takes" in note for note in told.notes)
+    assert not list(run.glob("teacher"))
 
 
 def test_a_longer_plain_arm_differs_from_its_twin_in_its_length_alone(
@@ -275,9 +277,10 @@ def test_a_changed_suite_keeps_what_it_can(again: Path) -> None:
     assert len([key for key in new if key[0] == "score"]) == 2 * len(plan(suite).cells)
 
 
-def test_two_runs_of_a_suite_agree_to_the_last_digit(finished: Path, tmp_path: Path) -> None:
-    adakd.run(suite_of(finished), tmp_path / "other")
-    assert results(tmp_path / "other") == results(finished)
+def test_two_runs_of_a_suite_agree_to_the_last_digit(
+    finished: Path, repeated: tuple[Path, Told]
+) -> None:
+    assert results(repeated[0]) == results(finished)
 
 
 # --- killed -----------------------------------------------------------------------------------

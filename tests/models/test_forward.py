@@ -194,7 +194,7 @@ def sharded(model: Any) -> Any:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (Shifted, "something else"),
+        (Shifted, "in an unknown way"),
         (Wrapper, "wrapped"),
         (adapted_head, "output layer is a"),
         (sharded, "sharded"),

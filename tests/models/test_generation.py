@@ -9,7 +9,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from adakd.config import Lora
 from adakd.data.example import IGNORED, Example
-from adakd.models.generation import Writer
+from adakd.models.generation import ResponseGenerator
 from adakd.models.loading import with_adapters
 from adakd.policies import Decoding
 
@@ -46,7 +46,7 @@ def said(answers: list[Example]) -> list[list[int]]:
     return [answer.input_ids[len(answer.prompt) :] for answer in answers]
 
 
-WRITE = Writer(end=END, pad=PAD, max_tokens=20)
+GENERATE = ResponseGenerator(end=END, pad=PAD, max_tokens=20)
 
 
 def greedy(model: Any, prompt: list[int], room: int) -> list[int]:
@@ -62,7 +62,7 @@ def greedy(model: Any, prompt: list[int], room: int) -> list[int]:
 
 def test_the_likeliest_text_is_that_of_one_row_without_cache_and_padding(model: Any) -> None:
     given = rows(3, 9, 6, 17, 2)
-    answers = WRITE(model, given, Decoding(temperature=0), "now")
+    answers = GENERATE(model, given, Decoding(temperature=0), "now")
     model.eval()
     assert said(answers) == [greedy(model, row.prompt, 20 - len(row.prompt)) for row in given]
     model.train()
@@ -89,7 +89,7 @@ def test_samples_are_drawn_from_the_models_distribution(model: Any) -> None:
         before = scores.softmax(-1)[order].cumsum(-1) - scores.softmax(-1)[order]
         out = order[(before >= decoding.top_p) | (torch.arange(12) >= (decoding.top_k or 12))]
         expected = scores.index_fill(0, out, -torch.inf).softmax(-1)
-        drawn = Counter(answer[0] for answer in said(WRITE(model, many, decoding, "now")))
+        drawn = Counter(answer[0] for answer in said(GENERATE(model, many, decoding, "now")))
         for token, share in enumerate(expected.tolist()):
             # 5 standard errors
             assert abs(drawn[token] / 4000 - share) <= 5 * (share * (1 - share) / 4000) ** 0.5
@@ -97,8 +97,8 @@ def test_samples_are_drawn_from_the_models_distribution(model: Any) -> None:
 
 def test_an_answer_ends_with_its_end_or_where_no_more_fits(model: Any) -> None:
     given = [row for row in rows(*[2 + n % 17 for n in range(120)])]
-    answers = WRITE(model, given, Decoding(), "now")
-    short = WRITE(model, given, Decoding(max_new_tokens=3), "now")
+    answers = GENERATE(model, given, Decoding(), "now")
+    short = GENERATE(model, given, Decoding(max_new_tokens=3), "now")
     for row, answer, cut in zip(given, said(answers), said(short), strict=True):
         room = 20 - len(row.prompt)
         assert END not in answer[:-1]
@@ -110,16 +110,18 @@ def test_an_answer_ends_with_its_end_or_where_no_more_fits(model: Any) -> None:
 
 def test_padding_that_is_the_end_changes_nothing(model: Any) -> None:
     given = rows(3, 9, 6, 17, 2)
-    other = Writer(end=END, pad=END, max_tokens=20)
-    assert said(other(model, given, Decoding(), "x")) == said(WRITE(model, given, Decoding(), "x"))
+    other = ResponseGenerator(end=END, pad=END, max_tokens=20)
+    assert said(other(model, given, Decoding(), "x")) == said(
+        GENERATE(model, given, Decoding(), "x")
+    )
 
 
 def test_a_row_says_the_same_in_any_company(model: Any) -> None:
     given = rows(5, 9, 12, 3)
-    together = said(WRITE(model, given, Decoding(), "now"))
-    alone = [said(WRITE(model, [row], Decoding(), "now"))[0] for row in given]
+    together = said(GENERATE(model, given, Decoding(), "now"))
+    alone = [said(GENERATE(model, [row], Decoding(), "now"))[0] for row in given]
     assert together == alone
-    assert together != said(WRITE(model, given, Decoding(), "later"))
+    assert together != said(GENERATE(model, given, Decoding(), "later"))
 
 
 @pytest.mark.parametrize("lora", [False, True])
@@ -128,10 +130,10 @@ def test_it_leaves_everything_as_it_was(model: Any, lora: bool) -> None:
     torch.manual_seed(3)
     before, state = torch.get_rng_state(), torch.rand(3)
     torch.manual_seed(3)
-    answers = WRITE(writer, rows(4, 6), Decoding(), "now")
+    answers = GENERATE(writer, rows(4, 6), Decoding(), "now")
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(torch.rand(3), state)
-    assert answers == WRITE(writer, rows(4, 6), Decoding(), "now")
+    assert answers == GENERATE(writer, rows(4, 6), Decoding(), "now")
     assert all(module.training for module in writer.modules())
     assert model.generation_config.repetition_penalty == 9.0
     assert all(parameter.grad is None for parameter in writer.parameters())
@@ -146,7 +148,7 @@ def test_each_token_is_read_once(model: Any, monkeypatch: pytest.MonkeyPatch) ->
         return real(self, *args, **kwargs)
 
     monkeypatch.setattr(LlamaForCausalLM, "forward", forward)
-    answers = WRITE(model, rows(9, 4), Decoding(), "now")
+    answers = GENERATE(model, rows(9, 4), Decoding(), "now")
     assert lengths[0] == 9
     assert set(lengths[1:]) == {1}
     assert len(lengths) == max(map(len, said(answers)))

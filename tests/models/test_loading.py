@@ -66,7 +66,7 @@ def test_weights_do_not_depend_on_what_was_drawn_before(tokenizer: Any) -> None:
 
 @pytest.mark.parametrize("config", [{"model_type": "lama"}, {}, {**LLAMA, "hidden_size": "big"}])
 def test_a_config_that_is_none(tokenizer: Any, config: dict[str, Any]) -> None:
-    with pytest.raises(AdakdError, match="a model from scratch, config: "):
+    with pytest.raises(AdakdError, match="config of a model from scratch: "):
         make(config, tokenizer)
 
 
@@ -227,24 +227,27 @@ def test_different_tokenizers_are_refused(tokenizer: Any) -> None:
 
 
 def test_a_student_with_another_tokenizer_does_not_train(
-    make_suite, workshop, of, tokenizer: Any, tmp_path: Path
+    make_suite, trainings, tokenizer: Any, tmp_path: Path
 ) -> None:
     folder = tmp_path / "student"
     other = loading.train_tokenizer(["something else entirely"], 300)
     loading.save(make(LLAMA, other), other, folder)
-    shop = workshop(make_suite({"student": {"kind": "pretrained", "model": str(folder)}}))
+    run = trainings(make_suite({"student": {"kind": "pretrained", "model": str(folder)}}))
     with pytest.raises(AdakdError, match="different tokenizers"):
-        shop.train(of(shop))
+        run.train(run.find())
 
 
-def test_a_padded_vocabulary_is_no_difference(make_suite, workshop, of, tmp_path: Path) -> None:
+def test_a_padded_vocabulary_is_no_difference(make_suite, trainings, tmp_path: Path) -> None:
     """A teacher whose output layer is wider than the tokenizer, as Qwen2's is."""
-    first = workshop(make_suite())
-    wide = loading.scratch_model(first.suite.teacher.base, first.tokenizer, 1)
-    wide.resize_token_embeddings(len(first.tokenizer) + 24, mean_resizing=False)
-    loading.save(wide, first.tokenizer, tmp_path / "wide")
+    first = trainings(make_suite())
+    wide = loading.scratch_model(first.suite.teacher.base, first.context.tokenizer, 1)
+    wide.resize_token_embeddings(len(first.context.tokenizer) + 24, mean_resizing=False)
+    loading.save(wide, first.context.tokenizer, tmp_path / "wide")
     teacher = {"base": {"kind": "pretrained", "model": str(tmp_path / "wide")}}
-    shop = workshop(make_suite({"teacher": teacher, "training.steps": 2}), "wide-run")
-    assert shop.teacher.get_output_embeddings().out_features == len(first.tokenizer) + 24
-    record = shop.train(of(shop))
+    run = trainings(make_suite({"teacher": teacher, "training.steps": 2}), "wide-run")
+    assert (
+        run.teacher.live.model.get_output_embeddings().out_features
+        == len(first.context.tokenizer) + 24
+    )
+    record = run.train(run.find())
     assert (record.status, len(record.steps)) == ("done", 2)

@@ -12,7 +12,7 @@ from adakd.config import Suite, Training
 from adakd.config.hashing import digest
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
-from adakd.planning import Cell, Plan, plan, total_steps, training_of
+from adakd.planning import Assignment, Cell, Plan, plan, total_steps
 
 PLUGIN = """
 from adakd import divergence
@@ -26,6 +26,11 @@ SKEW = "skew_reverse_kl"
 
 def keys(planned: Plan, role: str | None = None) -> dict[str, str]:
     return {str(c): c.key for c in planned.cells if role in (None, c.role)}
+
+
+def assigned(planned: Plan) -> dict[str, Assignment]:
+    """The assignments of a plan with one seed, by method."""
+    return {one.cell.method: one for one in planned.assignments}
 
 
 def job_keys(planned: Plan) -> dict[tuple[str, str, int | None], str]:
@@ -80,7 +85,9 @@ def mine(prediction, references, *, least: int = {least}):
 
 
 def metric_keys(planned: Plan) -> dict[tuple[str, str | None], str]:
-    return {(job.task, job.metric): job.key for job in planned.jobs if job.cell == planned.teacher}
+    return {
+        (job.task, job.metric): job.key for job in planned.jobs if job.cell == planned.teacher.cell
+    }
 
 
 def test_each_metric_scores_the_same_answers_under_a_key_of_its_own(make_suite) -> None:
@@ -171,10 +178,10 @@ def test_a_longer_control_differs_from_its_plain_twin_in_its_length_alone(make_s
         field for field in Cell.model_fields if getattr(plain, field) != getattr(longer, field)
     }
     assert differing == {"role", "longer", "key"}
-    assert planned.parts(longer) == planned.parts(plain)
-    one, other = training_of(plain, suite), training_of(longer, suite)
-    assert one is not None
-    assert other == one.model_copy(update={"steps": 55})
+    one, other = (assigned(planned)[cell.method] for cell in (plain, longer))
+    assert one.training is not None
+    training = one.training.model_copy(update={"steps": 55})
+    assert other == one.model_copy(update={"cell": longer, "training": training})
     again = plan(make_suite({"controls.longer": 0.2, "training.steps": 50}))
     assert longer.key not in {cell.key for cell in again.cells}
 
@@ -193,14 +200,14 @@ def test_a_longer_control_is_longer_by_its_share_rounded_up(
 ) -> None:
     changes = {f"training.{name}": value for name, value in training.items()}
     planned = plan(make_suite({**changes, "controls.longer": 0.1}))
-    longer = next(cell for cell in planned.cells if cell.role == "longer")
+    longer = next(one for one in planned.assignments if one.cell.role == "longer")
     assert planned.length(longer)[0] == expected  # of 40 rows, 4 a step
 
 
 def test_parts_of_a_cell_are_those_of_the_suite(make_suite) -> None:
     suite = make_suite({"divergences": [{"name": SKEW, "lam": 0.3}]})
     planned = plan(suite)
-    parts = {cell.method: planned.parts(cell) for cell in planned.cells}
+    parts = {name: (one.baseline, one.adaptive) for name, one in assigned(planned).items()}
     assert parts["sft"] == parts["teacher"] == (None, None)
     assert parts[f"{SKEW}(lam=0.3)"] == (suite.divergences[0], None)
     assert parts[f"{SKEW}(lam=0.3) + adakd"] == (suite.divergences[0], suite.arms["adakd"])
@@ -345,7 +352,7 @@ def test_rows_may_share_a_divergence_and_differ_in_policy(make_suite) -> None:
     methods = {cell.method for cell in both.cells if cell.role == "distilled"}
     label = "reverse_kl, on_policy(lmbda=0.5)"
     assert methods == {"reverse_kl", "reverse_kl + adakd", label, f"{label} + adakd"}
-    assert [both.policy(cell).fresh for cell in both.cells[-4:]] == [False, False, True, True]
+    assert [one.generates for one in both.assignments[-4:]] == [False, False, True, True]
 
 
 def test_a_policys_settings_decide_the_key_and_its_label_does_not(make_suite) -> None:
@@ -507,7 +514,7 @@ def test_steps_of_epochs(rows: int, batch: int, accumulation: int, epochs: float
 def test_lengths_of_cells(make_suite, tmp_path: Path) -> None:
     def lengths(suite: Suite) -> dict[str, tuple[int | None, int | None]]:
         planned = plan(suite)
-        return {cell.method: planned.length(cell) for cell in planned.cells}
+        return {name: planned.length(one) for name, one in assigned(planned).items()}
 
     found = lengths(make_suite({"training.gradient_accumulation": 3}))
     assert found["untrained"] == (0, 0)

@@ -10,7 +10,7 @@ from adakd.config.loading import load_suite, read_yaml
 from adakd.config.resources import shipped
 from adakd.errors import AdakdError
 from adakd.planning import plan
-from adakd.planning.published import Figure, published_rows, published_table
+from adakd.planning.published import PublishedScore, published_rows, published_table
 
 SUITES = [name for name in shipped("suites") if load_suite(name).paper]
 TABLES = {
@@ -83,10 +83,10 @@ def test_a_suite_that_extends_another_describes_itself(name: str) -> None:
 
 def test_figures_are_as_published() -> None:
     rows = published_table("table1_main", "qwen2-7b->1.5b")
-    assert rows["rkd+adakd"].sets["uinst"] == Figure(43.17, 0.32)
+    assert rows["rkd+adakd"].sets["uinst"] == PublishedScore(43.17, 0.32)
     assert rows["rkd+adakd"].average == 32.97
     modules = published_table("table2_modules (qwen2, rkd)")
-    assert modules["+idts"].sets["sinst"] == Figure(43.70)
+    assert modules["+idts"].sets["sinst"] == PublishedScore(43.70)
     assert set(modules["+idts"].sets) == {"dolly", "sinst", "uinst"}
 
 

@@ -1,11 +1,18 @@
-"""The allocator's setting, in a process of its own: it cannot be taken back."""
+"""The allocator's setting, in processes of their own: it cannot be taken back."""
 
 import platform
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
+
+from adakd import cli
+from adakd.commands import run
+from adakd.training import allocator
 
 CODE = """
 import resource, sys, torch
@@ -48,3 +55,49 @@ def test_freed_memory_is_used_again(own: bool, monkeypatch: pytest.MonkeyPatch) 
     else:
         assert after < 0.5
         assert returned > 0.9
+
+
+LIBRARY = """
+import ctypes, sys
+from pathlib import Path
+
+class Spied(ctypes.CDLL):
+    def __getattr__(self, name):
+        names.add(name)
+        return super().__getattr__(name)
+
+names = set()
+ctypes.CDLL = Spied
+import adakd
+assert not names
+adakd.run(adakd.load_suite(sys.argv[1]), Path(sys.argv[2]))
+print(*names)
+"""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="memory is measured on the GPU")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_a_run_as_a_library_call_sets_nothing(suite_file: Any, tmp_path: Path) -> None:
+    """What it calls of glibc is known from what it does call: the memory peak trims."""
+    short = {"training.steps": 1, "evaluation.choices": [], "controls.sft": False, "judges": []}
+    arguments = [str(suite_file(short)), str(tmp_path / "run")]
+    done = subprocess.run(
+        [sys.executable, "-c", LIBRARY, *arguments], capture_output=True, text=True, check=True
+    )
+    assert "malloc_trim" in done.stdout.split()
+    assert "mallopt" not in done.stdout.split()
+
+
+def test_the_command_line_sets_it_before_a_run(
+    suite_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def stop(*_: Any) -> None:
+        calls.append("run")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(allocator, "keep_freed_memory", lambda: calls.append("set"))
+    monkeypatch.setattr(run, "run", stop)
+    CliRunner().invoke(cli.app, ["run", str(suite_file()), "--out", str(tmp_path / "run")])
+    assert calls == ["set", "run"]

@@ -1,5 +1,6 @@
 """What learns along with the student: in its optimizer and checkpoints, and not in its model."""
 
+import shutil
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adakd.losses.objective import Objective
-from adakd.training import checkpoints, trainer
+from adakd.training import checkpoints, fitting, trainer
 from adakd.training.checkpoints import COMPLETE
 
 ARMS: dict[str, Any] = {
@@ -39,7 +40,7 @@ def objectives(monkeypatch: pytest.MonkeyPatch) -> list[Objective]:
             super().__init__(**options)
             seen.append(options["objective"])
 
-    monkeypatch.setattr(trainer, "DistillationTrainer", Spied)
+    monkeypatch.setattr(fitting, "DistillationTrainer", Spied)
     return seen
 
 
@@ -47,8 +48,14 @@ def values(objective: Objective) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in objective.parameters()]
 
 
-def saved(shop: Any, cell: Any) -> dict[str, Tensor]:
-    return dict(shop.load(cell).state_dict())
+def starting_objective(run: Any, cell: Any) -> Any:
+    assignment = run.assignment(cell)
+    student = run.load(run.find("untrained"))
+    return fitting.build_objective(assignment, student, run.teacher.outputs(assignment))
+
+
+def saved(run: Any, cell: Any) -> dict[str, Tensor]:
+    return dict(run.load(cell).state_dict())
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -57,16 +64,13 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 
 @pytest.mark.parametrize("arm", ["ctkd", "egad"])
-@pytest.mark.parametrize("forget", [False, True])
 def test_a_killed_training_goes_on_with_what_was_learned(
-    make_suite, workshop, of, objectives, monkeypatch, arm: str, forget: bool
+    make_suite, trainings, objectives, monkeypatch, arm: str
 ) -> None:
     """And without it ends elsewhere: the negative, which tells that the state matters."""
     suite = make_suite({**LONG, "training.gradient_accumulation": 2})
-    straight, broken = workshop(suite, "straight"), workshop(suite, "broken")
-    for shop in (straight, broken):
-        shop.train(of(shop, "teacher"))
-    cell = of(straight, arm=arm)
+    straight, broken = trainings(suite, "straight"), trainings(suite, "broken")
+    cell = straight.find(arm=arm)
     whole = straight.train(cell)
     (end,) = values(objectives[-1])
 
@@ -76,44 +80,46 @@ def test_a_killed_training_goes_on_with_what_was_learned(
 
     with pytest.raises(Killed):
         broken.train(cell, kill)
-    if forget:
-        monkeypatch.setattr(trainer, "load_state", lambda *_: None)
-    broken = workshop(suite, "broken")
-    mended = broken.train(cell)
-    (resumed,) = values(objectives[-1])
-    assert torch.equal(resumed, end) is not forget
-    assert equal(saved(broken, cell), saved(straight, cell)) is not forget
-    if not forget:
-        wanted = [step.model_dump(exclude={"seconds"}) for step in whole.steps]
-        assert [step.model_dump(exclude={"seconds"}) for step in mended.steps] == wanted
+    shutil.copytree(broken.folder, broken.folder.with_name("forgetful"))
+    resumed = trainings(suite, "broken")
+    steps = resumed.train(cell).steps
+    assert torch.equal(values(objectives[-1])[0], end)
+    assert equal(saved(resumed, cell), saved(straight, cell))
+    wanted = [step.model_dump(exclude={"seconds"}) for step in whole.steps]
+    assert [step.model_dump(exclude={"seconds"}) for step in steps] == wanted
+    monkeypatch.setattr(fitting, "load_state", lambda *_: None)
+    forgetful = trainings(suite, "forgetful")
+    forgetful.train(cell)
+    assert not torch.equal(values(objectives[-1])[0], end)
+    assert not equal(saved(forgetful, cell), saved(straight, cell))
 
 
 @pytest.mark.parametrize("lora", [None, {"r": 2}], ids=["full", "lora"])
-@pytest.mark.parametrize("arm", ARMS)
 def test_it_is_learned_and_no_part_of_the_student(
-    make_suite, workshop, of, objectives, arm: str, lora: Any
+    make_suite, trainings, objectives, lora: Any
 ) -> None:
-    shop = workshop(make_suite({**LONG, "training.lora": lora}))
-    shop.train(of(shop, "teacher"))
-    plain, cell = of(shop), of(shop, arm=arm)
-    records = [shop.train(each) for each in (plain, cell)]
-    assert records[1].status == "done"
-    assert records[0].parameters == records[1].parameters
-    files = [{file.name for file in shop.home(each).iterdir()} for each in (plain, cell)]
-    assert files[0] == files[1]
-    assert not equal(saved(shop, plain), saved(shop, cell))
-    before = values(shop.objective(cell, shop.untrained(1)))
-    after = values(objectives[-1])
-    assert len(before) == len(after) == (arm != "zscore")
-    assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
-    if arm == "ctkd":
-        assert len({step.temperature for step in records[1].steps}) > 2
-    if arm == "egad":
-        assert tuple(after[0].shape) == (32, 16)
+    run = trainings(make_suite({**LONG, "training.lora": lora}))
+    plain, plain_record = run.find(), run.train(run.find())
+    for arm in ARMS:
+        cell = run.find(arm=arm)
+        record = run.train(cell)
+        assert record.status == "done"
+        assert record.parameters == plain_record.parameters
+        files = [{file.name for file in run.home(each).iterdir()} for each in (plain, cell)]
+        assert files[0] == files[1]
+        assert not equal(saved(run, plain), saved(run, cell))
+        before = values(starting_objective(run, cell))
+        after = values(objectives[-1])
+        assert len(before) == len(after) == (arm != "zscore")
+        assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
+        if arm == "ctkd":
+            assert len({step.temperature for step in record.steps}) > 2
+        if arm == "egad":
+            assert tuple(after[0].shape) == (32, 16)
 
 
 def test_its_gradients_last_one_step_and_its_weights_do_not_decay(
-    make_suite, workshop, of, monkeypatch: pytest.MonkeyPatch
+    make_suite, trainings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a lambda of 0 in the first step there is nothing to move: neither decay nor momentum."""
     seen: list[tuple[float, float]] = []
@@ -127,23 +133,21 @@ def test_its_gradients_last_one_step_and_its_weights_do_not_decay(
         assert self.trainer.optimizer.param_groups[-1]["weight_decay"] == 0
 
     arm = {**ARMS["ctkd"], "temperature": {"name": "ctkd", "start": 0.5}}
-    shop = workshop(make_suite({**LONG, "arms": {"ctkd": arm}}))
-    shop.train(of(shop, "teacher"))
+    run = trainings(make_suite({**LONG, "arms": {"ctkd": arm}}))
     monkeypatch.setattr(trainer._OptimizerPhase, "on_optimizer_step", spy)
-    shop.train(of(shop, arm="ctkd"))
+    run.train(run.find(arm="ctkd"))
     assert seen[0] == (0.5, 0)
     assert len({weight for weight, _ in seen[1:]}) == 4
 
 
 @pytest.mark.parametrize("arm", ["ctkd", "egad"])
 def test_a_teacher_that_is_remembered_teaches_as_one_that_reads(
-    make_suite, workshop, of, arm: str
+    make_suite, trainings, arm: str
 ) -> None:
     ends = []
     for cache in ("off", "float32"):
-        shop = workshop(make_suite({**LONG, "teacher.cache": cache}), cache)
-        shop.train(of(shop, "teacher"))
-        ends.append(shop.train(of(shop, arm=arm)).steps)
+        run = trainings(make_suite({**LONG, "teacher.cache": cache}), cache)
+        ends.append(run.train(run.find(arm=arm)).steps)
     for one, other in zip(*ends, strict=True):
         assert one.loss == pytest.approx(other.loss, rel=1e-4)
 

@@ -155,7 +155,7 @@ def test_hidden_states_say_what_their_logits_say() -> None:
 
 
 @pytest.mark.parametrize("arm", ["plain", "adakd", "ctkd"])
-def test_looking_changes_no_weight(make_suite, workshop, of, arm: str) -> None:
+def test_looking_changes_no_weight(make_suite, trainings, arm: str) -> None:
     """Not a bit, dropout and micro-batches included; and no key, so that it costs nothing anew."""
     changes = {
         "arms": {"adakd": "adakd", "ctkd": {"name": "adakd", "temperature": "ctkd"}},
@@ -164,11 +164,10 @@ def test_looking_changes_no_weight(make_suite, workshop, of, arm: str) -> None:
     }
     trained, seen = [], list[DiagnosticRecord]()
     for every in (0, 3):
-        shop = workshop(make_suite({**changes, "diagnostics": {"every": every}}), f"run{every}")
-        shop.train(of(shop, "teacher"))
-        steps = shop.train(of(shop, arm=arm), keep=seen.append).steps
+        run = trainings(make_suite({**changes, "diagnostics": {"every": every}}), f"run{every}")
+        steps = run.train(run.find(arm=arm), keep=seen.append).steps
         said = [step.model_dump(exclude={"seconds"}) for step in steps]
-        trained.append((of(shop, arm=arm).key, shop.load(of(shop, arm=arm)).state_dict(), said))
+        trained.append((run.find(arm=arm).key, run.load(run.find(arm=arm)).state_dict(), said))
     (key, plain, steps), (its_key, watched, its_steps) = trained
     assert (key, steps) == (its_key, its_steps)
     assert all(torch.equal(value, watched[name]) for name, value in plain.items())
@@ -177,42 +176,39 @@ def test_looking_changes_no_weight(make_suite, workshop, of, arm: str) -> None:
     assert {record.cell.key for record in seen} == {key}
 
 
-def test_a_broken_training_goes_on_with_its_looks(make_suite, workshop, of) -> None:
+def test_a_broken_training_goes_on_with_its_looks(make_suite, trainings) -> None:
     changes = {"training.save_every": 1, "diagnostics": {"every": 2, "layer": 0}}
     whole, broken = list[DiagnosticRecord](), list[DiagnosticRecord]()
-    shop = workshop(make_suite(changes), "whole")
-    shop.train(of(shop, "teacher"))
-    shop.train(of(shop, arm="adakd"), keep=whole.append)
+    run = trainings(make_suite(changes), "whole")
+    run.train(run.find(arm="adakd"), keep=whole.append)
 
     def killed(step: int) -> None:
         if step == 3:
             raise KeyboardInterrupt
 
-    shop = workshop(make_suite(changes), "broken")
-    shop.train(of(shop, "teacher"))
+    run = trainings(make_suite(changes), "broken")
     with pytest.raises(KeyboardInterrupt):
-        shop.train(of(shop, arm="adakd"), killed, broken.append)
+        run.train(run.find(arm="adakd"), killed, broken.append)
     assert [record.step for record in broken] == [1, 2]
-    shop = workshop(make_suite(changes), "broken")
-    shop.train(of(shop, arm="adakd"), keep=broken.append)
+    run = trainings(make_suite(changes), "broken")
+    run.train(run.find(arm="adakd"), keep=broken.append)
     assert broken == whole
     assert [record.step for record in whole] == [1, 2, 4]
 
 
-def test_only_distilled_students_are_looked_at(make_suite, workshop, of) -> None:
-    shop = workshop(make_suite({"diagnostics": {"every": 1}}))
+def test_only_distilled_students_are_looked_at(make_suite, trainings) -> None:
+    run = trainings(make_suite({"diagnostics": {"every": 1}}))
     seen = list[DiagnosticRecord]()
     for role in ("teacher", "sft"):
-        shop.train(of(shop, role), keep=seen.append)
+        run.train(run.find(role), keep=seen.append)
     assert seen == []
 
 
-def test_a_look_tells_of_a_whole_response_and_the_extremes(make_suite, workshop, of) -> None:
-    shop = workshop(make_suite({"diagnostics": {"every": 4}}))
-    shop.train(of(shop, "teacher"))
+def test_a_look_tells_of_a_whole_response_and_the_extremes(make_suite, trainings) -> None:
+    run = trainings(make_suite({"diagnostics": {"every": 4}}))
     seen = list[DiagnosticRecord]()
-    record = shop.train(of(shop, arm="adakd"), keep=seen.append)
-    answers = [tokens(one, shop) for one in shop.encoded.examples]
+    record = run.train(run.find(arm="adakd"), keep=seen.append)
+    answers = [tokens(one, run) for one in run.context.encoded.examples]
     for one, step in zip(seen, (record.steps[0], record.steps[3]), strict=True):
         assert one.kept / one.tokens == pytest.approx(step.kept_ratio)
         assert sum(group.tokens for group in one.gradient.values()) == one.tokens
@@ -227,17 +223,16 @@ def test_a_look_tells_of_a_whole_response_and_the_extremes(make_suite, workshop,
         assert all(0 <= token.difficulty <= 1 for token in (*one.text, *one.hardest))
 
 
-def tokens(example: Any, shop: Any) -> str:
+def tokens(example: Any, run: Any) -> str:
     response = [label for label in example.labels if label >= 0]
-    return str(shop.tokenizer.decode(response))
+    return str(run.context.tokenizer.decode(response))
 
 
-def test_records_survive_the_store(make_suite, workshop, of, tmp_path) -> None:
-    shop = workshop(make_suite({"diagnostics": {"every": 4}}))
-    shop.train(of(shop, "teacher"))
+def test_records_survive_the_store(make_suite, trainings, tmp_path) -> None:
+    run = trainings(make_suite({"diagnostics": {"every": 4}}))
     store = Store(tmp_path / "kept")
     seen = list[DiagnosticRecord]()
-    shop.train(of(shop), keep=lambda record: (seen.append(record), store.add(record)))
+    run.train(run.find(), keep=lambda record: (seen.append(record), store.add(record)))
     assert Store(tmp_path / "kept").of(DiagnosticRecord) == seen
     assert isinstance(seen[0], Diagnosis)
 
@@ -310,18 +305,17 @@ def test_gradients_by_a_layer_are_those_that_autograd_sums(
     "changes", [{}, {"training.gradient_checkpointing": True}, {"training.lora": {"r": 2}}]
 )
 def test_a_layer_is_looked_at_in_a_training_that_does_not_notice(
-    make_suite, workshop, of, changes: dict[str, Any]
+    make_suite, trainings, changes: dict[str, Any]
 ) -> None:
     """With dropout, checkpointing of activations or adapters."""
     changes |= {"student.config.attention_dropout": 0.2}
     trained, seen = [], list[DiagnosticRecord]()
     for looks in ({"every": 0}, {"every": 2, "layer": -1}):
-        shop = workshop(make_suite({**changes, "diagnostics": looks}), f"run{len(trained)}")
-        shop.train(of(shop, "teacher"))
-        shop.train(of(shop, arm="adakd"), keep=seen.append)
-        trained.append(shop.load(of(shop, arm="adakd")).state_dict())
+        run = trainings(make_suite({**changes, "diagnostics": looks}), f"run{len(trained)}")
+        run.train(run.find(arm="adakd"), keep=seen.append)
+        trained.append(run.load(run.find(arm="adakd")).state_dict())
     assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
-    layers = shop.load(of(shop, arm="adakd")).config.num_hidden_layers
+    layers = run.load(run.find(arm="adakd")).config.num_hidden_layers
     assert {record.layer for record in seen} == {layers - 1}
     for record in seen:
         assert record.layer_gradient is not None
@@ -330,8 +324,7 @@ def test_a_layer_is_looked_at_in_a_training_that_does_not_notice(
         assert record.layer_gradient != record.gradient
 
 
-def test_a_layer_that_is_not_there_is_named(make_suite, workshop, of) -> None:
-    shop = workshop(make_suite({"diagnostics": {"every": 2, "layer": 7}}))
-    shop.train(of(shop, "teacher"))
+def test_a_layer_that_is_not_there_is_named(make_suite, trainings) -> None:
+    run = trainings(make_suite({"diagnostics": {"every": 2, "layer": 7}}))
     with pytest.raises(AdakdError, match=r"diagnostics.layer: 7; the student has layers 0 to"):
-        shop.train(of(shop))
+        run.train(run.find())

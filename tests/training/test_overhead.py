@@ -13,17 +13,14 @@ from adakd.losses.objective import Objective
 from adakd.planning import timing_key
 from adakd.store.records import Phase, TimingRecord
 from adakd.training import overhead
-from adakd.training.context import Workshop
-from adakd.training.overhead import measure_overhead
 
 
 @pytest.fixture
-def shop(make_suite, workshop, of) -> Callable[..., Workshop]:
-    def make(pairs: int, warmup: int, rows: int = 40) -> Workshop:
+def run(make_suite, trainings) -> Callable[..., Any]:
+    def make(pairs: int, warmup: int, rows: int = 40) -> Any:
         timing = {"pairs": pairs, "warmup": warmup}
         changes = {"teacher.sft.steps": 1, "timing": timing, "data.train.rows": rows}
-        made: Workshop = workshop(make_suite(changes))
-        made.train(of(made, "teacher"))
+        made: Any = trainings(make_suite(changes))
         return made
 
     return make
@@ -43,13 +40,14 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     return steps
 
 
-def measure(shop: Workshop, of: Any, told: Any = None) -> TimingRecord:
-    return measure_overhead(shop, of(shop), of(shop, arm="adakd"), *([told] if told else []))
+def measure(run: Any, told: Any = None) -> TimingRecord:
+    record: TimingRecord = run.measure(*([told] if told else []))
+    return record
 
 
-def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) -> None:
+def test_the_arms_take_turns_in_going_first_on_the_same_batches(run, seen) -> None:
     told: list[int] = []
-    record = measure(shop(3, 2), of, told.append)
+    record = measure(run(3, 2), told.append)
     seen, memory = seen[:-2], seen[-2:]
     assert [arm for arm, _ in seen] == ["plain", "adakd", "adakd", "plain"] * 2 + ["plain", "adakd"]
     for (_, one), (_, other) in zip(seen[::2], seen[1::2], strict=True):
@@ -68,7 +66,7 @@ def test_the_arms_take_turns_in_going_first_on_the_same_batches(shop, of, seen) 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 @pytest.mark.parametrize("cache", ["fp16", "off"])
 def test_the_first_step_is_that_of_the_training(
-    make_suite, workshop, of, monkeypatch: pytest.MonkeyPatch, precision: str, cache: str
+    make_suite, trainings, monkeypatch: pytest.MonkeyPatch, precision: str, cache: str
 ) -> None:
     """With the same loss, and so in the same precision and with the same teacher."""
     losses, real = list[float](), overhead.distillation_loss
@@ -79,7 +77,7 @@ def test_the_first_step_is_that_of_the_training(
         return result
 
     monkeypatch.setattr(overhead, "distillation_loss", spy)
-    shop = workshop(
+    run = trainings(
         make_suite(
             {
                 "training.precision": precision,
@@ -90,14 +88,13 @@ def test_the_first_step_is_that_of_the_training(
             }
         )
     )
-    shop.train(of(shop, "teacher"))
-    measure(shop, of)
-    (step,) = shop.train(of(shop)).steps
+    measure(run)
+    (step,) = run.train(run.find()).steps
     assert step.loss == pytest.approx(losses[0], rel=1e-6)
 
 
-def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
-    record = measure(shop(2, 0), of)
+def test_each_pair_is_the_plain_step_and_the_adaptive_one(run) -> None:
+    record = measure(run(2, 0))
     assert (record.divergence, record.arm) == ("reverse_kl", "adakd")
     for pair in record.pairs:
         assert [step.arm for step in pair] == ["plain", "adakd"]
@@ -107,27 +104,29 @@ def test_each_pair_is_the_plain_step_and_the_adaptive_one(shop, of) -> None:
             assert step.peak_bytes is None or step.peak_bytes > 0
 
 
-def test_few_rows_are_taken_again(shop, of) -> None:
-    few = shop(3, 0, rows=5)
-    assert len(measure(few, of).pairs) == 3
+def test_few_rows_are_taken_again(run) -> None:
+    few = run(3, 0, rows=5)
+    assert len(measure(few).pairs) == 3
 
 
-def test_measuring_leaves_the_models_of_the_run_alone(shop, of) -> None:
-    shop = shop(1, 1)
-    shop.train(of(shop))
-    before = {name: w.clone() for name, w in shop.load(of(shop)).state_dict().items()}
-    teacher = {name: w.clone() for name, w in shop.teacher.state_dict().items()}
-    measure(shop, of)
-    after = shop.load(of(shop)).state_dict()
+def test_measuring_leaves_the_models_of_the_run_alone(run) -> None:
+    run = run(1, 1)
+    run.train(run.find())
+    before = {name: w.clone() for name, w in run.load(run.find()).state_dict().items()}
+    teacher = {name: w.clone() for name, w in run.teacher.live.model.state_dict().items()}
+    measure(run)
+    after = run.load(run.find()).state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(torch.equal(w, shop.teacher.state_dict()[name]) for name, w in teacher.items())
+    assert all(
+        torch.equal(w, run.teacher.live.model.state_dict()[name]) for name, w in teacher.items()
+    )
 
 
-def test_the_key_is_of_what_is_measured(shop, of) -> None:
-    shop = shop(3, 2)
-    adaptive = of(shop, arm="adakd")
+def test_the_key_is_of_what_is_measured(run) -> None:
+    run = run(3, 2)
+    adaptive = run.find(arm="adakd")
     key = timing_key(adaptive, Timing(pairs=3, warmup=2))
     assert key == timing_key(adaptive, Timing(pairs=3))
     assert key != timing_key(adaptive, Timing(pairs=4))
-    assert key != timing_key(of(shop), Timing(pairs=3))
-    assert key == measure(shop, of).key
+    assert key != timing_key(run.find(), Timing(pairs=3))
+    assert key == measure(run).key

@@ -1,5 +1,7 @@
 """What is kept of the teacher: each sequence read once, nothing lost, nothing taken for another."""
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,29 +18,25 @@ from adakd.losses.objective import next_token_labels
 from adakd.models import forward
 from adakd.models.forward import response_logits
 from adakd.store import disk
-from adakd.training import teacher_states
+from adakd.training import states_file
 from adakd.training.batches import Collator
-from adakd.training.context import Workshop
-from adakd.training.teacher_states import TeacherCache
+from adakd.training.states_file import StatesFile
 
 SMALL = {"teacher.sft.steps": 2, "training.save_every": 10}
 
 
 @pytest.fixture
-def shop(make_suite, workshop) -> Callable[..., Workshop]:
-    """Open a workshop whose teacher is trained; of the same name, the same folder."""
+def run(make_suite, trainings) -> Callable[..., Any]:
+    """Open trainings; the same name means the same folder."""
 
-    def make(name: str = "run", **changes: Any) -> Workshop:
-        made: Workshop = workshop(make_suite({**SMALL, **changes}), name)
-        if not made.home(made.plan.teacher).exists():
-            made.train(made.plan.teacher)
-        return made
+    def make(name: str = "run", **changes: Any) -> Any:
+        return trainings(make_suite({**SMALL, **changes}), name)
 
     return make
 
 
-def batches(shop: Workshop, size: int) -> Iterator[dict[str, Tensor]]:
-    collate, examples = Collator(shop.tokenizer.pad_token_id), shop.encoded.examples
+def batches(run: Any, size: int) -> Iterator[dict[str, Tensor]]:
+    collate, examples = Collator(run.context.tokenizer.pad_token_id), run.context.encoded.examples
     for start in range(0, len(examples), size):
         yield collate(examples[start : start + size])
 
@@ -51,54 +49,58 @@ ALL_ROWS = {"training.steps": 10}
 """40 rows at 4 a step: one epoch."""
 
 
-def logits(shop: Workshop, batch: dict[str, Tensor]) -> Tensor:
-    said = shop.teaching(batch, counted(batch))
+def outputs(run: Any) -> Any:
+    return run.teacher.outputs(run.assignment(run.find()))
+
+
+def logits(run: Any, batch: dict[str, Tensor]) -> Tensor:
+    said = outputs(run)(batch, counted(batch))
     assert not isinstance(said, Tensor)
     return said.head.logits(said.states.to(said.head.weight.dtype))
 
 
-def live_logits(shop: Workshop, batch: dict[str, Tensor]) -> Tensor:
+def live_logits(run: Any, batch: dict[str, Tensor]) -> Tensor:
     with torch.no_grad():
-        return response_logits(shop.load(shop.plan.teacher).eval(), batch, counted(batch))
+        return response_logits(run.load(run.plan.teacher.cell).eval(), batch, counted(batch))
 
 
 # --- what it says -----------------------------------------------------------------------------
 
 
-def test_float32_states_rebuild_the_logits_bit_for_bit(shop) -> None:
-    made = shop(**ALL_ROWS, **{"teacher.cache": "float32"})
-    for part in (cache := made.cache).parts:
-        batch = Collator(made.tokenizer.pad_token_id)(part.examples)
+def test_float32_states_rebuild_the_logits_bit_for_bit(run) -> None:
+    made = run(**ALL_ROWS, **{"teacher.cache": "float32"})
+    for part in (cache := made.teacher.stored).parts:
+        batch = Collator(made.context.tokenizer.pad_token_id)(part.examples)
         assert torch.equal(logits(made, batch), live_logits(made, batch))
     assert {e.number for part in cache.parts for e in part.examples} == set(range(40))
 
 
 @pytest.mark.parametrize("size", [1, 3, 40])
-def test_any_batch_finds_the_states_of_its_labels(shop, size: int) -> None:
-    made = shop(**ALL_ROWS, **{"teacher.cache": "float32"})
+def test_any_batch_finds_the_states_of_its_labels(run, size: int) -> None:
+    made = run(**ALL_ROWS, **{"teacher.cache": "float32"})
     for batch in batches(made, size):
         torch.testing.assert_close(logits(made, batch), live_logits(made, batch))
 
 
 @pytest.mark.parametrize(("mode", "kl"), [("fp16", 2e-6), ("bf16", 1e-3)])
-def test_sixteen_bits_say_the_same_at_two_bytes_a_number(shop, mode: str, kl: float) -> None:
-    made = shop(**ALL_ROWS, **{"teacher.cache": mode})
+def test_sixteen_bits_say_the_same_at_two_bytes_a_number(run, mode: str, kl: float) -> None:
+    made = run(**ALL_ROWS, **{"teacher.cache": mode})
     labels = 0
     for batch in batches(made, 8):
         ours, theirs = (f(made, batch).log_softmax(-1) for f in (logits, live_logits))
         assert float((theirs.exp() * (theirs - ours)).sum(-1).mean()) <= kl
         labels += len(ours)
-    width = made.cache.head.weight.shape[-1]
-    on_disk = sum(file.stat().st_size for file in made.cache.folder.glob("*.bin"))
-    assert on_disk == made.cache.bytes == 2 * width * labels
+    width = made.teacher.stored.head.weight.shape[-1]
+    on_disk = sum(file.stat().st_size for file in made.teacher.stored.folder.glob("*.bin"))
+    assert on_disk == made.teacher.stored.bytes == 2 * width * labels
 
 
 def test_fifty_steps_end_where_whole_logits_of_a_live_teacher_lead(
-    shop, of, monkeypatch: pytest.MonkeyPatch
+    run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train(name: str, cache: str) -> list[Any]:
-        made = shop(name, **{"teacher.cache": cache, "training.steps": 50})
-        cells = of(made, arm="plain"), of(made, arm="adakd")
+        made = run(name, **{"teacher.cache": cache, "training.steps": 50})
+        cells = made.find(arm="plain"), made.find(arm="adakd")
         return [(made.train(cell).steps[-1], made.load(cell).state_dict()) for cell in cells]
 
     fast = train("fast", "float32")
@@ -138,25 +140,40 @@ GRID = {
 """8 students, each over one epoch and a half."""
 
 
-def test_the_whole_grid_takes_one_reading_of_each_sequence(shop, of, read_by_teacher) -> None:
-    made = shop(**GRID)
+def test_the_whole_grid_takes_one_reading_of_each_sequence(run, read_by_teacher) -> None:
+    made = run(**GRID)
     read_by_teacher.clear()  # its own training
-    for cell in made.plan.cells:
-        if cell.role == "distilled":
-            made.train(cell)
-    sequences = [tuple(example.input_ids) for example in made.encoded.examples]
+    for cell in made.distilled():
+        made.train(cell)
+    sequences = [tuple(example.input_ids) for example in made.context.encoded.examples]
     assert read_by_teacher == Counter(sequences)
-    assert made.teaching_record(0.0).readings == 8 * 15 * 4
+    assert made.teacher.record(0.0).readings == 8 * 15 * 4
 
 
-def test_a_short_training_has_only_its_own_sequences_read(shop, read_by_teacher) -> None:
-    made = shop(**{"seeds": [1, 2], "training.steps": 2})
+def test_a_short_training_has_only_its_own_sequences_read(run, read_by_teacher) -> None:
+    made = run(**{"seeds": [1, 2], "training.steps": 2})
     read_by_teacher.clear()
-    for cell in made.plan.cells:
-        if cell.role == "distilled":
-            made.train(cell)
+    for cell in made.distilled():
+        made.train(cell)
     assert set(read_by_teacher.values()) == {1}
     assert 8 <= len(read_by_teacher) <= 16  # two seeds may draw the same row
+
+
+def test_no_teacher_stays_in_memory_beside_its_stored_states(run) -> None:
+    """Its LM head alone does, as what the states need."""
+    made = run()
+    models = weakref.WeakSet[Any]()
+    load = made.context.load
+
+    def spy(assignment: Any) -> Any:
+        models.add(model := load(assignment))
+        return model
+
+    made.context.load = spy
+    made.train(made.find())
+    assert isinstance(made.teacher.stored, StatesFile)
+    gc.collect()
+    assert not [model for model in models if model.config.hidden_size == 32]
 
 
 # --- after a crash ----------------------------------------------------------------------------
@@ -166,34 +183,34 @@ class Killed(Exception):
     pass
 
 
-def test_filling_goes_on_where_it_stopped(shop, read_by_teacher) -> None:
-    whole = shop("whole", **ALL_ROWS)
-    whole.fill_cache()
+def test_filling_goes_on_where_it_stopped(run, read_by_teacher) -> None:
+    whole = run("whole", **ALL_ROWS)
+    whole.teacher.fill()
 
     def stop(done: int) -> None:
         if done == 4:
             raise Killed
 
     with pytest.raises(Killed):
-        shop(**ALL_ROWS).fill_cache(stop)
-    later = shop(**ALL_ROWS)
-    assert len(later.cache.missing) == 6
+        run(**ALL_ROWS).teacher.fill(stop)
+    later = run(**ALL_ROWS)
+    assert len(later.teacher.stored.missing) == 6
     read_by_teacher.clear()
-    later.fill_cache()
+    later.teacher.fill()
     assert read_by_teacher.total() == 24
-    files = [made.cache.folder / "states.bin" for made in (whole, later)]
+    files = [made.teacher.stored.folder / "states.bin" for made in (whole, later)]
     assert files[0].read_bytes() == files[1].read_bytes()
-    assert not shop(**ALL_ROWS).cache.missing
+    assert not run(**ALL_ROWS).teacher.stored.missing
 
 
 @pytest.mark.parametrize("harm", ["a bit", "cut", "half a line", "gone"])
-def test_what_is_damaged_is_read_again(shop, harm: str) -> None:
-    made = shop(**ALL_ROWS)
-    made.fill_cache()
-    states, lines = (made.cache.folder / name for name in ("states.bin", "parts.txt"))
+def test_what_is_damaged_is_read_again(run, harm: str) -> None:
+    made = run(**ALL_ROWS)
+    made.teacher.fill()
+    states, lines = (made.teacher.stored.folder / name for name in ("states.bin", "parts.txt"))
     right, noted = states.read_bytes(), lines.read_text()
     if harm == "a bit":
-        at = made.cache.parts[3].labels.start * made.cache.width * 2
+        at = made.teacher.stored.parts[3].labels.start * made.teacher.stored.width * 2
         states.write_bytes(right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :])
     elif harm == "cut":
         states.write_bytes(right[:-2])
@@ -201,17 +218,17 @@ def test_what_is_damaged_is_read_again(shop, harm: str) -> None:
         lines.write_text(noted[:-3])
     else:
         states.unlink()
-    later = shop(**ALL_ROWS)
-    missing = [part.number for part in later.cache.missing]
+    later = run(**ALL_ROWS)
+    missing = [part.number for part in later.teacher.stored.missing]
     assert missing == {"a bit": [3], "half a line": [9]}.get(harm, list(range(10)))
-    later.fill_cache()
+    later.teacher.fill()
     assert states.read_bytes() == right
-    assert not shop(**ALL_ROWS).cache.missing
+    assert not run(**ALL_ROWS).teacher.stored.missing
 
 
-def test_what_decides_the_states_decides_their_place(shop) -> None:
+def test_what_decides_the_states_decides_their_place(run) -> None:
     folders = [
-        shop(name, **{**ALL_ROWS, **changes}).cache.folder.name
+        run(name, **{**ALL_ROWS, **changes}).teacher.stored.folder.name
         for name, changes in {
             "same": {},
             "again": {},
@@ -229,56 +246,56 @@ def test_what_decides_the_states_decides_their_place(shop) -> None:
 
 
 def test_states_that_do_not_fit_are_an_error_that_names_the_fix(
-    shop, monkeypatch: pytest.MonkeyPatch
+    run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, real = shop(), teacher_states.response
+    made, real = run(), states_file.response
 
     def huge(*args: Any) -> Any:
         said = real(*args)
         said.states.mul_(1e6)
         return said
 
-    monkeypatch.setattr(teacher_states, "response", huge)
-    with pytest.raises(AdakdError, match=r"teacher\.cache: .*float16 does not hold: set teacher"):
-        made.fill_cache()
+    monkeypatch.setattr(states_file, "response", huge)
+    with pytest.raises(AdakdError, match=r"teacher\.cache: .*which overflows float16: set teacher"):
+        made.teacher.fill()
 
 
-def test_no_room_means_a_live_teacher(shop, of, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = shop()
+def test_no_room_means_a_live_teacher(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = run()
     monkeypatch.setattr(disk, "RESERVE", 1 << 60)
-    assert "GB left" in made.cache
-    assert made.train(of(made)).status == "done"
+    assert "GB left" in made.teacher.stored
+    assert made.train(made.find()).status == "done"
     assert not list(made.folder.glob("teacher"))
-    record = made.teaching_record(0.0)
-    assert (record.cache, record.size, record.reason) == ("off", 0, made.cache)
+    record = made.teacher.record(0.0)
+    assert (record.cache, record.size, record.reason) == ("off", 0, made.teacher.stored)
 
 
-def test_room_is_not_asked_for_what_is_there(shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    shop().fill_cache()
+def test_room_is_not_asked_for_what_is_there(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    run().teacher.fill()
     monkeypatch.setattr(disk, "RESERVE", 1 << 60)
-    assert isinstance(shop().cache, TeacherCache)
+    assert isinstance(run().teacher.stored, StatesFile)
 
 
 def test_a_head_that_is_no_plain_matrix_means_a_live_teacher(
-    shop, monkeypatch: pytest.MonkeyPatch
+    run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adakd.training.context.head_of", lambda *_: "since it is odd")
-    assert shop().cache == "its head cannot be taken from it, since it is odd"
+    monkeypatch.setattr("adakd.training.teacher_states.head_of", lambda *_: "since it is odd")
+    assert run().teacher.stored == "its LM head cannot be separated, since it is odd"
 
 
-def test_the_mode_is_part_of_what_decides_a_student(make_suite, workshop) -> None:
+def test_the_mode_is_part_of_what_decides_a_student(make_suite, trainings) -> None:
     def keys(suite: Suite) -> dict[str, str]:
-        return {str(cell): cell.key for cell in workshop(suite).plan.cells}
+        return {str(cell): cell.key for cell in trainings(suite).plan.cells}
 
     one, other = keys(make_suite()), keys(make_suite({"teacher.cache": "off"}))
     changed = {cell for cell, key in one.items() if other[cell] != key}
     assert changed == {cell for cell in one if cell.startswith("reverse_kl")}
 
 
-def test_it_is_not_written_through_a_reading(shop) -> None:
-    made = shop(**ALL_ROWS)
-    made.fill_cache()
-    before = (made.cache.folder / "states.bin").read_bytes()
+def test_it_is_not_written_through_a_reading(run) -> None:
+    made = run(**ALL_ROWS)
+    made.teacher.fill()
+    before = (made.teacher.stored.folder / "states.bin").read_bytes()
     batch = next(batches(made, 4))
-    made.teaching(batch, counted(batch)).states.zero_()
-    assert (made.cache.folder / "states.bin").read_bytes() == before
+    outputs(made)(batch, counted(batch)).states.zero_()
+    assert (made.teacher.stored.folder / "states.bin").read_bytes() == before

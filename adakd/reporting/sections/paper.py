@@ -7,7 +7,7 @@ from typing import Literal
 
 from adakd.config import Published
 from adakd.planning import PLAIN
-from adakd.planning.published import METRIC, Figure, PublishedRow, published_rows
+from adakd.planning.published import METRIC, PublishedRow, PublishedScore, published_rows
 from adakd.reporting.formatting import counted, number, signed
 from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.answer import Comparison, versus
@@ -48,7 +48,7 @@ class PaperRow:
     method: Method
     name: str
     """What the paper's table calls it."""
-    fields: tuple[tuple[Score, Figure], ...]
+    fields: tuple[tuple[Score, PublishedScore], ...]
     gain: Gain | None
 
 
@@ -160,10 +160,10 @@ def _average(row: PublishedRow, names: Sequence[str]) -> float:
 
 def _fields(
     scores: Sequence[Score], row: PublishedRow, columns: Sequence[str], average: float
-) -> tuple[tuple[Score, Figure], ...]:
+) -> tuple[tuple[Score, PublishedScore], ...]:
     """Pair our scores with the published ones; the last pair is that of the means."""
     found = [(score, row.sets[name]) for score, name in zip(scores, columns, strict=False)]
-    return (*found, (scores[-1], Figure(average)))
+    return (*found, (scores[-1], PublishedScore(average)))
 
 
 def _mean_of(row: PaperRow) -> float | None:

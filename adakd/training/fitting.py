@@ -1,0 +1,198 @@
+"""One training, from an assignment to a saved model and its record."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import Module
+from transformers import TrainingArguments
+
+from adakd.config import Training
+from adakd.errors import NonFiniteLoss
+from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective
+from adakd.models import loading
+from adakd.planning import ResolvedAssignment
+from adakd.store.disk import writing
+from adakd.store.records import DiagnosticRecord, Step, TrainingRecord
+from adakd.training.batches import PolicyBatches, policy_batches
+from adakd.training.checkpoints import load_state, newest_checkpoint
+from adakd.training.context import RunContext
+from adakd.training.diagnostics import DiagnosticsRecorder
+from adakd.training.row_order import row_order
+from adakd.training.sequences import TrainingData
+from adakd.training.teacher_states import TeacherOutputs, TeacherStates, hidden_width
+from adakd.training.trainer import POLICY, DistillationTrainer, OnStep
+
+Keep = Callable[[DiagnosticRecord], None]
+"""Takes the diagnostics of a step."""
+
+
+def train(
+    assignment: ResolvedAssignment,
+    data: TrainingData,
+    teacher: TeacherStates,
+    on_step: OnStep = lambda _: None,
+    keep: Keep = lambda _: None,
+) -> TrainingRecord:
+    """Train a cell from its last checkpoint, save its model and return its record.
+
+    A loss or gradient that is not finite ends the training and is recorded with its step.
+
+    Args:
+        assignment: the cell and its settings.
+        data: the sequences of the run.
+        teacher: the teacher of the run.
+        on_step: called after each optimizer step with the number of finished steps.
+        keep: called with the diagnostics of a step as soon as it is done.
+
+    Raises:
+        AdakdError: a model cannot be loaded, or the disk is full.
+    """
+    context, cell, training = data.context, assignment.cell, assignment.training
+    if training is None:
+        return TrainingRecord(key=cell.key, cell=cell, status="done")
+    folder, start = context.model_folder(cell), time.perf_counter()
+    shutil.rmtree(folder, ignore_errors=True)  # saved, but killed before its record
+    checkpoints = folder.with_name("checkpoints")
+    model = trainable_model(assignment, context)
+    outputs = teacher.outputs(assignment) if cell.has_teacher else None
+    objective = build_objective(assignment, model, outputs)
+    settings, recorder = context.suite.diagnostics, None
+    if settings.every and cell.role == "distilled" and isinstance(objective, Objective):
+        recorder = DiagnosticsRecorder(
+            settings, assignment, model, objective.divergence, context.tokenizer, keep
+        )
+    batches = policy_batches(assignment, data)
+    trainer = DistillationTrainer(
+        model=model,
+        teacher=outputs,
+        objective=objective,
+        order=row_order(batches.examples, training, cell.seed),
+        batches=batches,
+        on_step=on_step,
+        recorder=recorder,
+        args=_arguments(training, assignment.steps, cell.seed, checkpoints),
+        train_dataset=batches.examples,
+        data_collator=batches.collate,
+    )
+    failure = _fit(trainer, objective, batches, checkpoints)
+    if failure is None:
+        loading.save(model, context.tokenizer, folder)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    return TrainingRecord(
+        key=cell.key,
+        cell=cell,
+        status="failed" if failure else "done",
+        reason=failure and str(failure),
+        steps=tuple(_step(entry) for entry in trainer.state.log_history if "loss" in entry),
+        seconds=time.perf_counter() - start,
+        parameters=_count(model),
+        trainable=_count(model, trainable=True),
+        rows=assignment.rows,
+        left_out=context.encoded.left_out,
+    )
+
+
+def trainable_model(assignment: ResolvedAssignment, context: RunContext) -> Any:
+    """Return a cell's initial model, with adapters if its training has them."""
+    model, training = context.initial(assignment.cell), assignment.training
+    if training is None or training.lora is None:
+        return model
+    return loading.with_adapters(model, training.lora, assignment.cell.seed)
+
+
+def build_objective(
+    assignment: ResolvedAssignment, student: Any, teacher: TeacherOutputs | None
+) -> TokenObjective:
+    """Return the loss of a training in its initial state."""
+    baseline, training = assignment.baseline, assignment.training
+    if baseline is None or training is None or teacher is None:
+        return SupervisedObjective()
+    return Objective(
+        baseline.divergence,
+        assignment.adaptive,
+        total_steps=assignment.steps,
+        widths=(hidden_width(student), teacher.width),
+        kernels=training.kernels,
+    )
+
+
+def _fit(
+    trainer: DistillationTrainer,
+    objective: TokenObjective,
+    batches: PolicyBatches,
+    checkpoints: Path,
+) -> NonFiniteLoss | None:
+    """Train in place from the newest checkpoint; return a loss that is not finite, if any.
+
+    Raises:
+        AdakdError: the disk is full.
+    """
+    checkpoint = newest_checkpoint(checkpoints)
+    if checkpoint is not None:
+        load_state(objective, checkpoint)
+        batches.policy.load_state_dict(json.loads((checkpoint / POLICY).read_text()))
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    try:
+        with writing(checkpoints, checkpoints):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except NonFiniteLoss as error:
+        return error
+    return None
+
+
+def _arguments(training: Training, steps: int, seed: int, folder: Path) -> TrainingArguments:
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        max_steps=steps,
+        per_device_train_batch_size=training.batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.schedule,
+        warmup_steps=round(training.warmup * steps),
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim="adamw_torch_fused",
+        use_cpu=not torch.accelerator.is_available(),
+        bf16=training.precision == "bf16",
+        fp16=training.precision == "fp16",
+        activation_checkpointing=training.gradient_checkpointing,
+        seed=seed,
+        data_seed=seed,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_steps=training.save_every,
+        save_total_limit=2,  # the older one, if a crash leaves the newer incomplete
+        report_to=list(training.report_to) or "none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=torch.accelerator.is_available(),
+    )
+    # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
+    arguments._n_gpu = min(1, arguments.n_gpu)
+    return arguments
+
+
+def _step(entry: Mapping[str, Any]) -> Step:
+    prefix = "seconds/"
+    return Step(
+        step=entry["step"],
+        loss=entry["loss"],
+        learning_rate=entry["learning_rate"],
+        grad_norm=entry["grad_norm"],
+        kept_ratio=entry["kept_ratio"],
+        temperature=entry["temperature"],
+        seconds={
+            key.removeprefix(prefix): value
+            for key, value in entry.items()
+            if key.startswith(prefix)
+        },
+    )
+
+
+def _count(model: Module, trainable: bool = False) -> int:
+    return sum(p.numel() for p in model.parameters() if p.requires_grad or not trainable)
