@@ -86,7 +86,7 @@ def write_report(folder: Path) -> Path:
         AdakdError: there are no records, or the folder cannot be written.
     """
     store = Store(folder)
-    if not store.file.exists():
+    if not store.exists:
         raise AdakdError(f"{store.file}: no such file; run a suite with --out {folder} first")
     page, target = render(store), folder / "report.html"
     try:
