@@ -1,4 +1,4 @@
-"""The answer: each adaptive arm minus the plain arm, paired by item, seed and sampling seed."""
+"""Paired differences of two methods: by item, training seed and sampling seed."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ import numpy as np
 
 from adakd.planning import PLAIN
 from adakd.reporting.index import Index, Method
+from adakd.reporting.sections.base import Context
 from adakd.stats import (
     Array,
     Conclusion,
@@ -22,8 +23,8 @@ from adakd.store.records import TaskRecord
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One row of the answer; numbers are in the unit that the page shows."""
+class PairedDifference:
+    """One method minus another, on one task or pooled; numbers are in the unit of the page."""
 
     divergence: str
     arm: str
@@ -35,51 +36,51 @@ class Comparison:
     by_seed: tuple[float, ...] = ()
     """The difference in each training seed."""
     gap_closed: Ratio | None = None
-    """Share of the plain student's gap to the teacher that the arm closes; of pooled rows alone."""
+    """Share of the plain student's gap to the teacher that the arm closes; pooled rows only."""
     adjusted_p: float | None = None
     word: Conclusion | Literal["missing", "failed"] = "missing"
     note: str = ""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """All comparisons: the pooled ones at the top of the page, and one a task beneath."""
+class ArmDifferences:
+    """Every adaptive arm minus its plain arm: pooled over the instruction sets, and by task."""
 
-    overall: tuple[Comparison, ...]
-    tasks: tuple[Comparison, ...]
+    overall: tuple[PairedDifference, ...]
+    tasks: tuple[PairedDifference, ...]
     noise: float | None
-    """Typical distance (root mean square) of two plain runs that differ in their seed alone."""
+    """Root mean square distance of two plain runs that differ in their training seed only."""
 
 
-def answer(index: Index) -> Answer:
-    """Compare every adaptive arm with its plain arm, and give the words.
+def arm_differences(context: Context) -> ArmDifferences:
+    """Compare every adaptive arm with its plain arm.
 
     The pooled rows are one family for Holm's adjustment, the rows of single tasks another.
     """
+    index = context.index
     sets = index.sets
     pairs = list(index.pairs())
-    overall = versus(index, pairs)
-    single = [_comparison(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
-    return Answer(overall, _worded(single), _noise(index, sets))
+    overall = compare(index, pairs)
+    single = [_difference(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
+    return ArmDifferences(overall, _worded(single), _noise(index, sets))
 
 
-def versus(
+def compare(
     index: Index, pairs: Sequence[tuple[Method, Method]], sets: Sequence[TaskRecord] | None = None
-) -> tuple[Comparison, ...]:
+) -> tuple[PairedDifference, ...]:
     """Compare each first method of `pairs` with the second, pooled over instruction sets.
 
-    The rows are one family for Holm's adjustment. All sets count, by the first metric, if none
-    are given.
+    The rows are one family for Holm's adjustment. The default is all sets, by the first metric.
     """
     sets = index.sets if sets is None else sets
-    return _worded([_comparison(index, on, off, sets, None) for on, off in pairs if sets])
+    return _worded([_difference(index, on, off, sets, None) for on, off in pairs if sets])
 
 
-def _comparison(
+def _difference(
     index: Index, on: Method, off: Method, tasks: Sequence[TaskRecord], task: TaskRecord | None
-) -> Comparison:
-    """Compare two arms on some tasks; `task` is None where they are pooled."""
-    row = Comparison(
+) -> PairedDifference:
+    """Compare two methods on some tasks; `task` is None where these are pooled."""
+    row = PairedDifference(
         divergence=str(on.divergence),
         arm=on.arm,
         task=task.name if task else None,
@@ -112,13 +113,13 @@ def _comparison(
 
 
 def _within(difference: Difference, most: float) -> Difference:
-    """Cut an interval at what a difference of shares can be; two seeds alone may go beyond."""
-    seen = difference.minimum_effect
+    """Clip an interval to the range of a difference of shares; two seeds alone may exceed it."""
+    effect = difference.minimum_effect
     return replace(
         difference,
         low=float(np.maximum(difference.low, -most)),
         high=float(np.minimum(difference.high, most)),
-        minimum_effect=seen if seen <= most else float("inf"),
+        minimum_effect=effect if effect <= most else float("inf"),
     )
 
 
@@ -132,9 +133,9 @@ def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iter
 
 
 def _absent(
-    index: Index, row: Comparison, on: Method, off: Method, task: TaskRecord | None
-) -> Comparison:
-    """Return the row of a comparison without any pair, with the reason."""
+    index: Index, row: PairedDifference, on: Method, off: Method, task: TaskRecord | None
+) -> PairedDifference:
+    """Return the row of two methods that share no scored item, with the reason."""
     for method in (on, off):
         for seed in index.seeds:
             if reason := index.failure(method, seed):
@@ -149,15 +150,16 @@ def _absent(
     return replace(row, note="not scored in both arms")
 
 
-def _worded(rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Adjust the family's p-values and give each row its word."""
+def _worded(rows: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]:
+    """Adjust the p-values of a family of rows and set the word of each row."""
     adjusted = iter(holm([row.difference.p_value for row in rows if row.difference]))
     worded = []
     for row in rows:
         if row.difference:
             p = next(adjusted)
-            said = conclusion(row.difference, p, row.higher_is_better)
-            row = replace(row, adjusted_p=p, word=said)
+            row = replace(
+                row, adjusted_p=p, word=conclusion(row.difference, p, row.higher_is_better)
+            )
         worded.append(row)
     return tuple(worded)
 
@@ -166,9 +168,9 @@ def _worded(rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
 
 
 def _triple(index: Index, on: Method, off: Method, task: TaskRecord) -> tuple[Array, Array, Array]:
-    """Return items x seeds of both arms and items x 1 of the teacher, sampling seeds averaged.
+    """Return items x seeds of both methods and items x 1 of the teacher.
 
-    A sampling seed counts for an item where both arms have a score of it.
+    Sampling seeds are averaged; one counts for an item if both methods have a score of it.
     """
     teacher = Method("teacher")
     items = _items(index, (on, off), task)
@@ -236,7 +238,7 @@ def _mean_of_columns(matrix: Array) -> Array:
 
 
 def _noise(index: Index, sets: Sequence[TaskRecord]) -> float | None:
-    """Return how far apart plain runs of two training seeds are, in the pooled metric."""
+    """Return the typical distance of plain runs of two training seeds, in the pooled metric."""
     variances = []
     for divergence in dict.fromkeys(on.divergence for on, _ in index.pairs()):
         plain = Method("distilled", divergence, PLAIN)

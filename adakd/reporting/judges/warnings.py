@@ -1,94 +1,89 @@
-"""Who judged: each judge with its vetting, its kinship to the teacher, its noise and its price."""
+"""Warnings about judges, above their win rates: failed or missing vetting, and self-preference."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
-from statistics import fmean
-from typing import Any
 
-from adakd.judging.comparisons import AGAIN
-from adakd.judging.judge_files import family
-from adakd.reporting.index import Method
-from adakd.reporting.judges.spending import Spending, spending
-from adakd.reporting.judges.verdicts import JudgedPair, Verdicts
-from adakd.reporting.judges.vetting import Vetted, vetted, why_not
-from adakd.stats.win_rate import POINTS
-from adakd.store.records import JudgeRecord, RunRecord, VettingRecord
+from adakd.reporting.judges.vetting import JudgeVetting, judge_vettings
+from adakd.reporting.sections.base import Context
+from adakd.reporting.wording import listed
+
+MODES = {
+    "decision": "reads label probabilities",
+    "json_schema+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_object+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_schema": "reads a verdict in JSON",
+    "json_object": "reads a verdict in JSON",
+    "text": "reads the last verdict in a text",
+    "rule": "compares by a rule, without a model",
+    "unknown": "the mode of its requests is not recorded",
+}
+"""A judge's modes in words."""
 
 
 @dataclass(frozen=True)
-class Referee:
-    """A judge of the run: who it is and whether it can be believed."""
+class JudgeWarnings:
+    """All judges, of which some need a warning."""
 
-    record: JudgeRecord
-    members: tuple[str, ...]
-    """Names of a jury's members."""
-    vetted: Vetted | None
-    unvetted: str
-    """Why it was not vetted; empty if it was."""
-    of_teacher: bool
-    """Whether its model is of the teacher's family; of a jury its members tell that."""
-    band: float | None
-    chance_pairs: int
-    """Pairs behind the band."""
-    spending: Spending | None
+    judges: tuple[JudgeVetting, ...]
 
     @property
-    def is_trusted(self) -> bool:
-        """Whether its vetting found nothing below the bar."""
-        return self.vetted is not None and not self.vetted.broken
+    def failed(self) -> tuple[JudgeVetting, ...]:
+        """Judges that failed their vetting."""
+        return tuple(judge for judge in self.judges if judge.has_failed)
+
+    @property
+    def failed_names(self) -> str:
+        """The names of the judges that failed, as in a sentence."""
+        return listed([judge.name for judge in self.failed])
+
+    @property
+    def unvetted(self) -> tuple[JudgeVetting, ...]:
+        """Judges that were not vetted."""
+        return tuple(judge for judge in self.judges if judge.result is None)
+
+    @property
+    def of_teacher(self) -> tuple[JudgeVetting, ...]:
+        """Judges whose model is of the teacher's family."""
+        return tuple(judge for judge in self.judges if judge.of_teacher)
+
+    @property
+    def descriptions(self) -> tuple[tuple[JudgeVetting, str], ...]:
+        """Each judge with its model and its mode in words."""
+        return tuple((judge, described(judge)) for judge in self.judges)
 
 
-def referees(
-    verdicts: Verdicts, vettings: Sequence[VettingRecord], run: RunRecord | None
-) -> tuple[Referee, ...]:
-    """Describe every judge.
+def warnings(context: Context) -> JudgeWarnings | None:
+    """Return the warnings about all judges; None if there are no judges."""
+    judges = context.once(judge_vettings)
+    return JudgeWarnings(judges) if judges else None
+
+
+def described(judge: JudgeVetting) -> str:
+    """Return a judge's model and its mode in words."""
+    record = judge.record
+    if judge.members:
+        return f"the majority of {', '.join(judge.members)}"
+    words = MODES.get(record.mode, "")
+    mode = f"{words} ({record.mode})" if words and record.mode != "unknown" else words
+    rates = "rates each answer alone" if record.asks == "rating" else ""
+    return "; ".join(part for part in (record.model or "", rates, mode or record.mode) if part)
+
+
+def vetting_warnings(context: Context, judges: Sequence[str]) -> list[str]:
+    """Return a sentence for each of some judges whose win rates are not reliable.
 
     Args:
-        verdicts: what they said.
-        vettings: of all of them.
-        run: for the teacher's model.
+        context: the run.
+        judges: the keys of judges or juries.
     """
-    by_key = {record.key: record for record in verdicts.judges}
-    families = teacher_families(run)
-    found = []
-    for record in verdicts.judges:
-        trial = vetted(record, vettings)
-        members = [by_key[key] for key in record.members if key in by_key]
-        band, chance_pairs = noise_band(verdicts.pairs[record.key])
-        found.append(
-            Referee(
-                record=record,
-                members=tuple(member.name for member in members),
-                vetted=trial,
-                unvetted="" if trial else why_not(record, members),
-                of_teacher=record.family in families,
-                band=band,
-                chance_pairs=chance_pairs,
-                spending=spending(record, verdicts.records, vettings),
-            )
-        )
-    return tuple(found)
+    asked = (judge for judge in context.once(judge_vettings) if judge.key in judges)
+    found = (_warning(judge) for judge in asked)
+    return [warning for warning in found if warning]
 
 
-def teacher_families(run: RunRecord | None) -> set[str]:
-    """Return the families that the names of the teacher's model tell; none of a made one."""
-    teacher: dict[str, Any] = run.suite.get("teacher", {}) if run else {}
-    base = teacher.get("base") or {}
-    names = [base.get("model"), base.get("gguf_file")]
-    return {found for name in names if name and (found := family(str(name)))}
-
-
-def noise_band(pairs: Iterable[JudgedPair]) -> tuple[float | None, int]:
-    """Return how far chance takes a win rate from one half, and the pairs that tell it.
-
-    The root mean square over the plain methods, each judged against itself at another seed.
-    """
-    by_method: dict[tuple[Method, int], list[float]] = {}
-    for pair in pairs:
-        points = POINTS.get(pair.outcome)
-        if pair.place.against == AGAIN and points is not None:
-            by_method.setdefault((pair.candidate.method, pair.seed), []).append(points)
-    distances = [fmean(points) - 0.5 for points in by_method.values()]
-    count = sum(map(len, by_method.values()))
-    return (sqrt(fmean(d**2 for d in distances)) if distances else None), count
+def _warning(judge: JudgeVetting) -> str | None:
+    if judge.result is None:
+        return f"{judge.name} was not vetted ({judge.unvetted}): its reliability is unknown"
+    if judge.has_failed:
+        return f"do not trust the win rates of {judge.name}: it {', '.join(judge.result.broken)}"
+    return None

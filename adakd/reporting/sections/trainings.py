@@ -1,45 +1,55 @@
-"""What was trained: time, data and parameters of every method with a training of its own."""
+"""Trainings: steps, time, rows and parameters of every method that was trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from adakd.reporting.index import Index, Method
+from adakd.reporting.index import Method
+from adakd.reporting.sections.base import Context
 from adakd.store.records import TrainingRecord
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The trainings of one method; failed ones count in `failed` alone."""
+class TrainedMethod:
+    """The trainings of one method; those that failed count in `failed` only."""
 
     method: Method
     done: int
     failed: int
     steps: int
     seconds: float
-    """Wall-clock seconds of one training, median over seeds; not measured side by side."""
+    """Wall-clock seconds of one training, median over seeds; not interleaved, so not comparable."""
     rows: int
     left_out: int
-    """Rows that the filters left out."""
+    """Rows that the filters of the data removed."""
     trainable: int
     parameters: int
 
 
-def trainings(index: Index) -> tuple[Trained, ...]:
-    """Describe the trainings of every method that has any."""
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings of all methods."""
+
+    rows: tuple[TrainedMethod, ...]
+
+
+def trainings(context: Context) -> Trainings | None:
+    """Describe the trainings of every method; None where nothing was trained."""
+    index = context.index
     by_method = {
         method: [
             index.trainings[method, s] for s in index.all_seeds if (method, s) in index.trainings
         ]
         for method in index.methods
     }
-    return tuple(_trained(method, records) for method, records in by_method.items() if records)
+    rows = tuple(_trained(method, records) for method, records in by_method.items() if records)
+    return Trainings(rows) if rows else None
 
 
-def _trained(method: Method, records: Sequence[TrainingRecord]) -> Trained:
+def _trained(method: Method, records: Sequence[TrainingRecord]) -> TrainedMethod:
     done = [record for record in records if record.status == "done"]
     last = (done or records)[-1]
-    return Trained(
+    return TrainedMethod(
         method=method,
         done=len(done),
         failed=len(records) - len(done),

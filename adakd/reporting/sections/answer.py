@@ -1,0 +1,164 @@
+"""The answer to the suite's question: is an adaptive arm better than the plain one?"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from adakd.reporting import formatting
+from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.index import Gap
+from adakd.reporting.judges.rates import verdict_lines
+from adakd.reporting.paired import PairedDifference, arm_differences
+from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.overhead import Overhead, overheads
+from adakd.reporting.sections.scores import instruction_sets, other_tasks
+from adakd.reporting.wording import arm_name, listed
+from adakd.stats import sign_flip_floor
+from adakd.store.records import RunRecord
+
+VERBS = {
+    "better": ("is", "are", "better than plain distillation"),
+    "worse": ("is", "are", "worse than plain distillation"),
+    "not separable": ("is", "are", "not separable from plain distillation"),
+    "failed": ("has", "have", "no result (failed)"),
+    "missing": ("has", "have", "no result yet"),
+}
+"""The words of a verdict, in the order of a headline, as a sentence about one arm or several."""
+
+
+@dataclass(frozen=True)
+class UnitGroup:
+    """The rows of all tasks with one unit, which share an axis."""
+
+    unit: str
+    by_task: tuple[tuple[str, tuple[PairedDifference, ...]], ...]
+    paired: str
+    """The seeds that the differences are paired over."""
+
+    @property
+    def rows(self) -> tuple[PairedDifference, ...]:
+        """The rows of all tasks."""
+        return tuple(row for _, rows in self.by_task for row in rows)
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of the rows."""
+        return difference_axis(self.rows, None)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The pooled differences, those of single tasks, and the sentences that sum them up."""
+
+    headlines: tuple[str, ...]
+    verdict_lines: tuple[tuple[str, bool], ...]
+    """One line for each judge's win rates, and whether the judge can be trusted."""
+    gaps: tuple[Gap, ...]
+    overall: tuple[PairedDifference, ...]
+    paired: str
+    """The seeds that the pooled differences are paired over."""
+    noise: float | None
+    """Root mean square distance of two plain runs that differ in their training seed only."""
+    floor: float
+    """Least p-value that a sign-flip test on the training seeds alone could give."""
+    own_constants: tuple[str, ...]
+    units: tuple[UnitGroup, ...]
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of the pooled rows."""
+        return difference_axis(self.overall, self.noise)
+
+
+def answer(context: Context) -> Answer:
+    """Compare every adaptive arm with its plain arm."""
+    found, index = context.once(arm_differences), context.index
+    sets, others = context.once(instruction_sets), context.once(other_tasks)
+    return Answer(
+        headlines=tuple(headlines(found.overall, context.once(overheads))),
+        verdict_lines=tuple(verdict_lines(context)),
+        gaps=index.gaps(),
+        overall=found.overall,
+        paired=sets.paired,
+        noise=found.noise,
+        floor=sign_flip_floor(len(index.seeds)),
+        own_constants=tuple(own_constants(index.run)),
+        units=tuple(
+            UnitGroup(unit, by_task, (sets if unit in sets.units else others).paired)
+            for unit, by_task in by_unit(found.tasks)
+        ),
+    )
+
+
+def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> list[str]:
+    """Return one sentence for all arms with the same words, with their overhead."""
+    words: dict[str, dict[str, str]] = {}
+    for row in rows:
+        words.setdefault(row.arm, {})[row.divergence] = row.word
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for arm, by_divergence in words.items():
+        alike.setdefault(tuple(by_divergence.items()), []).append(arm)
+    return [f"{_headline(arms, dict(found))}{_cost(arms, costs)}" for found, arms in alike.items()]
+
+
+def _headline(arms: Sequence[str], words: Mapping[str, str]) -> str:
+    """Return the sentence about some arms, from their word under each divergence."""
+    start = listed([arm_name(arm) for arm in arms])
+    if len(words) == 1:
+        ((divergence, word),) = words.items()
+        one, several, rest = VERBS[word]
+        return f"{start} {several if len(arms) > 1 else one} {rest} under {divergence}."
+    by_word = {word: [of for of, its in words.items() if its == word] for word in VERBS}
+    lists = [
+        f"{word.capitalize()}: {', '.join(names) if len(names) < len(words) else 'all'}."
+        for word, names in by_word.items()
+        if names
+    ]
+    start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
+    return f"{start} {len(by_word['better'])} of {len(words)} divergences. {' '.join(lists)}"
+
+
+def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:
+    ratios = [row.ratio.estimate for row in costs if row.arm in arms]
+    if not ratios:
+        return ""
+    ends = dict.fromkeys(formatting.number(end) for end in (min(ratios), max(ratios)))
+    return f" {'Their' if len(arms) > 1 else 'Its'} steps take {'–'.join(ends)}× as long."
+
+
+def own_constants(run: RunRecord | None) -> Iterator[str]:
+    """Name the settings whose values come from no paper, and the arms that have them."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for part in run.parts if run else ():
+        if part.ours:
+            alike.setdefault((part.name, part.ours), []).append(part.of)
+    for (name, names), rows in alike.items():
+        values = "value" if len(names) == 1 else "values"
+        verb = "is" if len(names) == 1 else "are"
+        yield (
+            f"{listed(rows)}: the {values} of {name}'s {listed(names)} {verb} adakd's own choice, "
+            "not taken from a paper; results may depend on it."
+        )
+
+
+def by_unit(
+    rows: Sequence[PairedDifference],
+) -> Iterator[tuple[str, tuple[tuple[str, tuple[PairedDifference, ...]], ...]]]:
+    """Group the rows of single tasks by unit and task, in the suite's order."""
+    groups: dict[str, dict[str, list[PairedDifference]]] = {}
+    for row in rows:
+        groups.setdefault(row.unit, {}).setdefault(str(row.task), []).append(row)
+    for unit, by_task in groups.items():
+        yield unit, tuple((task, tuple(of_task)) for task, of_task in by_task.items())
+
+
+def difference_axis(rows: Sequence[PairedDifference], noise: float | None) -> Axis:
+    """Return the axis that the rows of a forest plot share.
+
+    It shows every estimate, and intervals up to a length that leaves the estimates readable.
+    """
+    found = [row.difference for row in rows if row.difference]
+    values = [d.estimate for d in found] + [value for row in rows for value in row.by_seed]
+    values += [noise, -noise] if noise else []
+    reach = max(4 * max(map(abs, values), default=0), *(d.se_items for d in found), 0)
+    ends = [end for d in found for end in (d.low, d.high)]
+    return axis_over([*values, *(min(max(end, -reach), reach) for end in ends)], include=0.0)
