@@ -38,7 +38,7 @@ class PairedDifference:
     gap_closed: Ratio | None = None
     """Share of the plain student's gap to the teacher that the arm closes; pooled rows only."""
     adjusted_p: float | None = None
-    word: Conclusion | Literal["missing", "failed"] = "missing"
+    conclusion: Conclusion | Literal["missing", "failed"] = "missing"
     note: str = ""
 
 
@@ -62,7 +62,7 @@ def arm_differences(context: Context) -> ArmDifferences:
     pairs = list(index.pairs())
     overall = compare(index, pairs)
     single = [_difference(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
-    return ArmDifferences(overall, _worded(single), _noise(index, sets))
+    return ArmDifferences(overall, _concluded(single), _noise(index, sets))
 
 
 def compare(
@@ -73,7 +73,7 @@ def compare(
     The rows are one family for Holm's adjustment. The default is all sets, by the first metric.
     """
     sets = index.sets if sets is None else sets
-    return _worded([_difference(index, on, off, sets, None) for on, off in pairs if sets])
+    return _concluded([_difference(index, on, off, sets, None) for on, off in pairs if sets])
 
 
 def _difference(
@@ -139,7 +139,7 @@ def _absent(
     for method in (on, off):
         for seed in index.seeds:
             if reason := index.failure(method, seed):
-                return replace(row, word="failed", note=f"{method}, seed {seed}: {reason}")
+                return replace(row, conclusion="failed", note=f"{method}, seed {seed}: {reason}")
     scored = [
         method
         for method in (on, off)
@@ -150,18 +150,20 @@ def _absent(
     return replace(row, note="not scored in both arms")
 
 
-def _worded(rows: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]:
-    """Adjust the p-values of a family of rows and set the word of each row."""
+def _concluded(rows: Sequence[PairedDifference]) -> tuple[PairedDifference, ...]:
+    """Adjust the p-values of a family of rows and set the conclusion of each row."""
     adjusted = iter(holm([row.difference.p_value for row in rows if row.difference]))
-    worded = []
+    concluded = []
     for row in rows:
         if row.difference:
             p = next(adjusted)
             row = replace(
-                row, adjusted_p=p, word=conclusion(row.difference, p, row.higher_is_better)
+                row,
+                adjusted_p=p,
+                conclusion=conclusion(row.difference, p, row.higher_is_better),
             )
-        worded.append(row)
-    return tuple(worded)
+        concluded.append(row)
+    return tuple(concluded)
 
 
 # --- matrices -------------------------------------------------------------------------------

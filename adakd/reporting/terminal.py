@@ -30,7 +30,7 @@ def win_rate_table(store: Store) -> Table:
         table.add_row(
             escape(judge.name),
             escape(f"{row.method} against {row.opponent}"),
-            f"{row.word if rate else 'failed'}{doubt}",
+            f"{row.conclusion if rate else 'failed'}{doubt}",
             f"{formatting.percent(rate.estimate)}\n{100 * rate.low:.0f}–{100 * rate.high:.0f}"
             if rate
             else formatting.NONE,

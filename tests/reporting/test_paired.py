@@ -9,7 +9,7 @@ from adakd.store.records import Item, ScoreRecord
 
 def test_words_find_the_effects_that_were_put_in(made_store):
     found = arm_differences(Context.of(made_store()))
-    assert {row.divergence: row.word for row in found.overall} == {
+    assert {row.divergence: row.conclusion for row in found.overall} == {
         "forward_kl": "not separable",
         "reverse_kl": "better",
         "skew_reverse_kl(lam=0.1)": "worse",
@@ -31,7 +31,7 @@ def test_the_same_scores_in_both_arms_are_not_separable(made_store):
         )
         store.add(twin.model_copy(update={"items": score.items, "value": score.value}))
     rows = arm_differences(Context.of(store))
-    assert {row.word for row in (*rows.overall, *rows.tasks)} == {"not separable"}
+    assert {row.conclusion for row in (*rows.overall, *rows.tasks)} == {"not separable"}
     assert {row.difference.estimate for row in rows.overall if row.difference} == {0}
     assert all("same score on every item" in row.note for row in rows.overall)
 
@@ -55,7 +55,7 @@ def test_a_failed_seed_leaves_the_others(made_store):
 def test_an_arm_that_is_not_there_is_named(made_store, what, word):
     place = {"failed": None, what: ("reverse_kl", "adakd", 10)}
     row = arm_differences(Context.of(made_store(seeds=(10,), **place))).overall[1]
-    assert (row.word, row.difference, row.adjusted_p) == (word, None, None)
+    assert (row.conclusion, row.difference, row.adjusted_p) == (word, None, None)
     assert row.note
 
 
@@ -85,7 +85,7 @@ def test_a_task_without_values_of_items_is_not_paired(made_store):
         if score.task == "arc_easy":
             store.add(score.model_copy(update={"items": ()}))
     row = next(row for row in arm_differences(Context.of(store)).tasks if row.task == "arc_easy")
-    assert row.word == "missing"
+    assert row.conclusion == "missing"
     assert "nothing to pair" in row.note
 
 
@@ -93,7 +93,7 @@ def test_less_can_be_better(made_store):
     store = made_store(failed=None)
     for score in store.of(ScoreRecord):
         store.add(score.model_copy(update={"higher_is_better": False}))
-    words = {row.divergence: row.word for row in arm_differences(Context.of(store)).overall}
+    words = {row.divergence: row.conclusion for row in arm_differences(Context.of(store)).overall}
     assert words["reverse_kl"] == "worse"
 
 

@@ -1,4 +1,4 @@
-"""Win rates of the methods by every judge, with intervals and words."""
+"""Win rates of the methods by every judge, with intervals and conclusions."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,7 +41,7 @@ class WinRateRow:
     stop: StopRecord | None = None
     adjusted_p: float | None = None
     """None after an early stop: there the interval decides."""
-    word: Conclusion = "not separable"
+    conclusion: Conclusion = "not separable"
     """The overall rate against one half."""
     band: float | None = None
     """Distance from one half of two trainings of one plain method that differ in their seed."""
@@ -72,7 +72,7 @@ class WinRateRow:
 
     @property
     def remark(self) -> str:
-        """The note beside the word."""
+        """The note beside the conclusion."""
         stop = self.stop
         if self.overall is None:
             return "no pair was judged"
@@ -233,8 +233,8 @@ def rates(context: Context) -> Rates | None:
 def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
     """Summarise the comparisons by judge, opponent and method.
 
-    The words are one Holm family, and those of every method against every other are another. A row
-    with an early stop has its word by its interval, which is valid at any time; it has no p-value.
+    The rows are one Holm family, and those of every method against every other are another. The
+    conclusion of a row with an early stop is by its interval, which is valid at any time.
     """
     comparisons = context.verdicts.comparisons
     groups = {
@@ -255,7 +255,7 @@ def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
     judges = {key: number for number, key in enumerate(comparisons)}
     return tuple(
         sorted(
-            (row for family in families for row in _worded(family)),
+            (row for family in families for row in _concluded(family)),
             key=lambda row: (
                 row.against == ALL,
                 row.against != PLAIN,
@@ -293,18 +293,18 @@ def _row(
     )
 
 
-def _worded(rows: Sequence[WinRateRow]) -> list[WinRateRow]:
-    """Set the p-value and the word of each row of a family."""
+def _concluded(rows: Sequence[WinRateRow]) -> list[WinRateRow]:
+    """Set the p-value and the conclusion of each row of a family."""
     fixed = [row for row in rows if row.stop is None]
     adjusted = iter(holm([row.rate.p_value for row in fixed]))
-    worded = []
+    concluded = []
     for row in rows:
         p = None if row.stop else next(adjusted)
-        worded.append(replace(row, adjusted_p=p, word=_word(row.overall, p)))
-    return worded
+        concluded.append(replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p)))
+    return concluded
 
 
-def _word(overall: Ratio | None, adjusted_p: float | None) -> Conclusion:
+def _conclusion(overall: Ratio | None, adjusted_p: float | None) -> Conclusion:
     if overall is None:
         return "not separable"
     outside = not overall.low <= 0.5 <= overall.high
@@ -360,10 +360,10 @@ def verdict_lines(context: Context) -> Iterator[tuple[str, bool]]:
 
 
 def rates_line(rows: Sequence[WinRateRow]) -> str:
-    """Return the rows of one judge with their words; of many, count those not separable."""
+    """Return the rows of one judge with their conclusions; of many, count those not separable."""
     against = "plain" if rows[0].against == PLAIN else str(rows[0].opponent)
     few = len(rows) <= formatting.FEW
-    named = [row for row in rows if few or row.word != "not separable" or row.overall is None]
+    named = [row for row in rows if few or row.conclusion != "not separable" or row.overall is None]
     parts = list(map(_rate, named))
     if len(named) < len(rows):
         others = "others" if named else "methods"
@@ -375,4 +375,4 @@ def _rate(row: WinRateRow) -> str:
     if row.overall is None:
         return f"{row.method} failed"
     interval = formatting.shares(row.overall)
-    return f"{row.method} {formatting.percent(row.overall.estimate)} ({interval}, {row.word})"
+    return f"{row.method} {formatting.percent(row.overall.estimate)} ({interval}, {row.conclusion})"

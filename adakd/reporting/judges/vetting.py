@@ -75,12 +75,12 @@ class Vetted:
 
 @dataclass(frozen=True)
 class JudgeLabel:
-    """The name of a judge and the result of its vetting in a word."""
+    """The name of a judge and the result of its vetting in brief."""
 
     name: str
-    word: str
+    result: str
     css: str
-    """The CSS class of the word."""
+    """The CSS class of the result."""
     is_trusted: bool
     has_failed: bool
 
@@ -111,17 +111,17 @@ class JudgeVetting:
         return self.result is not None and not self.is_trusted
 
     @property
-    def word(self) -> str:
-        """The result in a word."""
+    def brief(self) -> str:
+        """The result in brief."""
         if self.result is None:
             return "not vetted"
         return "passed" if self.is_trusted else "failed its vetting"
 
     @property
     def label(self) -> JudgeLabel:
-        """The name and the word, for tables."""
+        """The name and the result, for tables."""
         css = "better" if self.is_trusted else "worse" if self.has_failed else "missing"
-        return JudgeLabel(self.name, self.word, css, self.is_trusted, self.has_failed)
+        return JudgeLabel(self.name, self.brief, css, self.is_trusted, self.has_failed)
 
 
 @dataclass(frozen=True)

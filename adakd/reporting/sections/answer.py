@@ -22,7 +22,7 @@ VERBS = {
     "failed": ("has", "have", "no result (failed)"),
     "missing": ("has", "have", "no result yet"),
 }
-"""The words of a verdict, in the order of a headline, as a sentence about one arm or several."""
+"""The conclusions in the order of a headline: verbs for one arm and for several, and the rest."""
 
 
 @dataclass(frozen=True)
@@ -90,31 +90,32 @@ def answer(context: Context) -> Answer:
 
 
 def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> list[str]:
-    """Return one sentence for all arms with the same words, with their overhead."""
-    words: dict[str, dict[str, str]] = {}
+    """Return one sentence for all arms with the same conclusions, with their overhead."""
+    conclusions: dict[str, dict[str, str]] = {}
     for row in rows:
-        words.setdefault(row.arm, {})[row.divergence] = row.word
+        conclusions.setdefault(row.arm, {})[row.divergence] = row.conclusion
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for arm, by_divergence in words.items():
+    for arm, by_divergence in conclusions.items():
         alike.setdefault(tuple(by_divergence.items()), []).append(arm)
     return [f"{_headline(arms, dict(found))}{_cost(arms, costs)}" for found, arms in alike.items()]
 
 
-def _headline(arms: Sequence[str], words: Mapping[str, str]) -> str:
-    """Return the sentence about some arms, from their word under each divergence."""
+def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
+    """Return the sentence about some arms, from their conclusion under each divergence."""
     start = listed([arm_name(arm) for arm in arms])
-    if len(words) == 1:
-        ((divergence, word),) = words.items()
-        one, several, rest = VERBS[word]
+    if len(conclusions) == 1:
+        ((divergence, conclusion),) = conclusions.items()
+        one, several, rest = VERBS[conclusion]
         return f"{start} {several if len(arms) > 1 else one} {rest} under {divergence}."
-    by_word = {word: [of for of, its in words.items() if its == word] for word in VERBS}
+    groups = {kind: [of for of, its in conclusions.items() if its == kind] for kind in VERBS}
+    total, better = len(conclusions), len(groups["better"])
     lists = [
-        f"{word.capitalize()}: {', '.join(names) if len(names) < len(words) else 'all'}."
-        for word, names in by_word.items()
+        f"{kind.capitalize()}: {', '.join(names) if len(names) < total else 'all'}."
+        for kind, names in groups.items()
         if names
     ]
     start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
-    return f"{start} {len(by_word['better'])} of {len(words)} divergences. {' '.join(lists)}"
+    return f"{start} {better} of {total} divergences. {' '.join(lists)}"
 
 
 def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:

@@ -225,7 +225,7 @@ def sentence(row: EqualTime) -> str:
     return (
         f"{bought}. Plain with {more} reaches {number(row.longer.score)}, {name} "
         f"{number(row.adaptive.score)}; paired, {signed(difference.estimate)} (95 % {ends}"
-        f"{f', {comparison.note}' if comparison.note else ''}): {verdict(row)}."
+        f"{f', {comparison.note}' if comparison.note else ''}): {conclusion(row)}."
     )
 
 
@@ -237,14 +237,14 @@ def _overhead(row: EqualTime) -> str:
     return f"{estimate} % (95 % {low} to {high})"
 
 
-def verdict(row: EqualTime) -> str:
-    """Return the word of the adaptive arm against the longer plain one, with unequal times.
+def conclusion(row: EqualTime) -> str:
+    """Return the conclusion on the adaptive arm against the longer plain one.
 
-    The result does not hold at equal time if the arm that lost had less time.
+    It is qualified by unequal times: a win with more time, or a loss with less, proves little.
     """
-    word, given = str(row.comparison.word) if row.comparison else "missing", row.given
+    found, given = str(row.comparison.conclusion) if row.comparison else "missing", row.given
     if given is None:
-        return f"{word} at equal time"
-    although = "but" if (word, given > 0) in (("worse", True), ("better", False)) else "though"
+        return f"{found} at equal time"
+    although = "but" if (found, given > 0) in (("worse", True), ("better", False)) else "though"
     than = "more" if given > 0 else "less"
-    return f"{word}, {although} plain had {percent(abs(given), 1)} {than} time"
+    return f"{found}, {although} plain had {percent(abs(given), 1)} {than} time"

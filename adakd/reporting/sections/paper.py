@@ -39,7 +39,7 @@ class Gain:
     @property
     def is_separable(self) -> bool:
         """Whether our gain is separable from 0."""
-        return self.ours.word in ("better", "worse")
+        return self.ours.conclusion in ("better", "worse")
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> Pape
         sets=tuple(task.name for task in ours),
         paper_sets=theirs,
         varied=scores.varied,
-        has_spread=any(figure.std is not None for row in rows for _, figure in row.fields),
+        has_spread=any(published.std is not None for row in rows for _, published in row.fields),
         rows=rows,
         ranked=len(ranked),
         tau=order.tau,

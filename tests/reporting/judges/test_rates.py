@@ -40,9 +40,9 @@ def test_every_pair_counts_once(ask, mind):
 
 def test_a_clear_preference_has_its_word(ask, mind):
     store = changed(ask(mind()), lambda r: r.model_copy(update={"verdict": "candidate"}))
-    assert {row.word for row in rates_of(store).rows} == {"better"}
+    assert {row.conclusion for row in rates_of(store).rows} == {"better"}
     store = changed(store, lambda r: r.model_copy(update={"verdict": "opponent"}))
-    assert {row.word for row in rates_of(store).rows} == {"worse"}
+    assert {row.conclusion for row in rates_of(store).rows} == {"worse"}
 
 
 def test_a_failed_order_is_never_a_tie(ask, mind):
@@ -53,7 +53,7 @@ def test_a_failed_order_is_never_a_tie(ask, mind):
     for row in rates_of(changed(ask(mind()), fail)).rows:
         assert row.rate.counts["tie"] == 0
         assert row.rate.counts["failed"] == sum(row.rate.counts.values())
-        assert (row.word, row.overall) == ("not separable", None)
+        assert (row.conclusion, row.overall) == ("not separable", None)
 
 
 def test_a_judge_that_likes_the_first_place_is_seen(ask, mind):
@@ -102,7 +102,7 @@ def test_a_jury_of_one_says_what_its_member_says(ask, mind, sit, changes):
     alone = [row for row in found.rows if row.judge == one.key]
     assert [row.rate.counts for row in jury] == [row.rate.counts for row in alone]
     assert [row.overall for row in jury] == [row.overall for row in alone]
-    assert [row.word for row in jury] == [row.word for row in alone]
+    assert [row.conclusion for row in jury] == [row.conclusion for row in alone]
 
 
 def test_a_jury_has_the_majority_and_comes_first(ask, mind, sit):
@@ -176,7 +176,7 @@ def test_a_stop_gives_its_interval_and_its_word(ask, mind):
     (row,) = [row for row in rows if row.stop]
     assert str(row.method) == "reverse_kl + adakd"
     assert (row.overall.low, row.overall.high, row.overall.n) == (0.55, 0.61, 50)
-    assert (row.word, row.adjusted_p) == ("better", None)
+    assert (row.conclusion, row.adjusted_p) == ("better", None)
     assert all(other.adjusted_p is not None for other in rows if other is not row)
 
 
@@ -188,7 +188,7 @@ def test_the_word_of_a_stop_is_by_its_interval(ask, mind, low, high, word):
     middle = (low + high) / 2
     record = stop(one.key, low=low, high=high, estimate=middle)
     rows = rates_of(ask(one, records=[record])).rows
-    assert [row.word for row in rows if row.stop] == [word]
+    assert [row.conclusion for row in rows if row.stop] == [word]
 
 
 def test_a_stop_that_was_judged_past_does_not_count(ask, mind):
@@ -247,10 +247,10 @@ def test_of_many_rows_those_that_are_not_separable_are_counted(ask, mind, monkey
     store = ask(mind())
     found = rates_of(store)
     ((every, _),) = verdict_lines(Context.of(store))
-    assert every.count("not separable)") == sum(r.word == "not separable" for r in found.rows)
+    assert every.count("not separable)") == sum(r.conclusion == "not separable" for r in found.rows)
     monkeypatch.setattr(formatting, "FEW", 0)
     first = found.rows[0]
-    better, same = replace(first, word="better"), replace(first, word="not separable")
+    better, same = replace(first, conclusion="better"), replace(first, conclusion="not separable")
     some = rates_line((better, same, same))
     assert some.endswith(", better), 2 others not separable")
     failed = replace(same, overall=None)

@@ -31,7 +31,7 @@ def test_the_headline_names_every_word_and_the_cost(made_store):
 )
 def test_the_headline_of_one_divergence(made_store, word, said):
     found = arm_differences(Context.of(made_store(effects=(("reverse_kl", 0.05),))))
-    rows = (replace(found.overall[0], word=word),)
+    rows = (replace(found.overall[0], conclusion=word),)
     assert headlines(rows, ()) == [said]
 
 
@@ -42,7 +42,8 @@ def test_arms_of_which_the_same_is_true_share_a_headline(made_store):
     assert line.startswith("AdaKD and latf are better than plain distillation under 1 of 3")
     assert " Their steps take 1." in line
     rows = tuple(
-        replace(row, word="worse" if row.arm == "latf" else row.word) for row in found.overall
+        replace(row, conclusion="worse" if row.arm == "latf" else row.conclusion)
+        for row in found.overall
     )
     first, second = headlines(rows, ())
     assert first.startswith("AdaKD is better than plain distillation under 1 of 3")
@@ -55,7 +56,7 @@ def test_arms_of_one_divergence_share_a_headline(made_store):
     arms = ("adakd", "idts", "latf")
     found = arm_differences(Context.of(made_store(arms=arms, effects=(("reverse_kl", 0.05),))))
     words = {"adakd": "not separable", "idts": "better", "latf": "not separable"}
-    rows = tuple(replace(row, word=words[row.arm]) for row in found.overall)
+    rows = tuple(replace(row, conclusion=words[row.arm]) for row in found.overall)
     assert headlines(rows, ()) == [
         "AdaKD and latf are not separable from plain distillation under reverse_kl.",
         "idts is better than plain distillation under reverse_kl.",

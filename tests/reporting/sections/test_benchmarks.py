@@ -103,5 +103,5 @@ def test_the_terminal_shows_every_line() -> None:
 def test_a_broken_file_is_one_error_that_names_it(made_store, content: str) -> None:
     store = made_store(timing=False)
     (store.folder / FILE).write_text(content)
-    with pytest.raises(AdakdError, match=r"bench\.json: not what `adakd bench`"):
+    with pytest.raises(AdakdError, match=r"bench\.json: not written by `adakd bench`"):
         write_report(store.folder)

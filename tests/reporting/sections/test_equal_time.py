@@ -7,7 +7,7 @@ import pytest
 from adakd.reporting import render
 from adakd.reporting.paired import arm_differences
 from adakd.reporting.sections.base import Context
-from adakd.reporting.sections.equal_time import EqualTime, equal_times, sentence, verdict
+from adakd.reporting.sections.equal_time import EqualTime, conclusion, equal_times, sentence
 from adakd.store import Store
 from adakd.store.records import RunRecord, TimedStep, TimingRecord
 
@@ -79,7 +79,7 @@ def test_an_arm_without_overhead_leaves_nothing_to_buy(made_store):
 def test_the_longer_arm_is_compared_with_the_adaptive_one(made_store):
     store = with_step(made_store(longer=0.1, failed=None), plain=1.0, adaptive=1.1)
     rows = rows_of(store)
-    words = {name: row.comparison.word for name, row in rows.items()}
+    words = {name: row.comparison.conclusion for name, row in rows.items()}
     assert words == {
         "forward_kl": "not separable",
         "reverse_kl": "better",
@@ -98,7 +98,7 @@ def test_the_longer_arm_is_compared_with_the_adaptive_one(made_store):
 def test_a_longer_arm_as_good_as_the_adaptive_one_takes_its_gain_away(made_store):
     store = with_step(made_store(longer=0.1, longer_effect=0.045, failed=None), 1.0, 1.1)
     row = rows_of(store)["reverse_kl"]
-    assert row.comparison.word == "not separable"
+    assert row.comparison.conclusion == "not separable"
     low, _ = row.longer.ends
     assert low > row.plain.score
 
@@ -114,7 +114,7 @@ def test_a_longer_arm_as_good_as_the_adaptive_one_takes_its_gain_away(made_store
 def test_a_verdict_says_how_equal_the_times_were(made_store, seconds: float, said: str) -> None:
     store = with_step(made_store(longer=0.1, failed=None), plain=1.0, adaptive=1.1)
     row = rows_of(store)["reverse_kl"]
-    assert verdict(replace(row, longer=replace(row.longer, seconds=seconds))) == said
+    assert conclusion(replace(row, longer=replace(row.longer, seconds=seconds))) == said
 
 
 def test_a_failed_or_missing_longer_arm_is_said(made_store):
