@@ -46,6 +46,7 @@ TWICE = {
     "overhead": "its measurement and its section",
     "diagnostics": "their formulas, their recording in a training and their section",
     "benchmarks": "their results and their section",
+    "ranking": "its statistics and its part of the report",
     "vetting": "of a judge, and its part of the report",
     "agreement": "of judges, and its part of the report",
     "judge": "its settings and its verb",

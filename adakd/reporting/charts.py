@@ -1,6 +1,6 @@
-"""Charts as inline SVG, drawn here: no script, no font and nothing from the network.
+"""Draw charts as inline SVG: no script, no font and nothing from the network.
 
-Colours come from the page's CSS variables by class, so light, dark and print each get their own.
+Colours come from the page's CSS variables by class, so light, dark and print have their own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,6 @@ from math import ceil, floor, isfinite, log10
 from markupsafe import Markup
 
 from adakd.reporting.formatting import number, signed
-from adakd.reporting.sections.curves import Chart
 
 ROW_WIDTH, ROW_HEIGHT, ROW_MARGIN = 320, 26, 18
 CHART_WIDTH, CHART_HEIGHT = 340, 200
@@ -18,8 +17,8 @@ LEFT, RIGHT, TOP, BOTTOM = 44, 10, 8, 34
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A linear axis: round ticks over the values that it must show."""
+class Axis:
+    """A linear axis with round ticks."""
 
     low: float
     high: float
@@ -27,13 +26,13 @@ class Scale:
     digits: int
 
     def at(self, value: float, start: float, end: float) -> float:
-        """Return the position of a value between two positions, kept inside them."""
+        """Return the position of a value between two positions, clipped to them."""
         share = (value - self.low) / (self.high - self.low)
         return round(start + min(max(share, 0), 1) * (end - start), 1)
 
 
-def scale(values: Iterable[float | None], include: float | None = None, ticks: int = 5) -> Scale:
-    """Return an axis with about so many round ticks that holds all finite `values`."""
+def axis_over(values: Iterable[float | None], include: float | None = None, ticks: int = 5) -> Axis:
+    """Return an axis with about `ticks` round ticks that shows all finite `values`."""
     finite = [value for value in values if value is not None and isfinite(value)]
     finite += [include] if include is not None else []
     low, high = min(finite, default=0.0), max(finite, default=1.0)
@@ -46,14 +45,14 @@ def scale(values: Iterable[float | None], include: float | None = None, ticks: i
     first, last = floor(low / step + 1e-9), ceil(high / step - 1e-9)
     marks = tuple(round(n * step, 10) for n in range(first, last + 1))
     decimals = -round(log10(unit)) + (multiple == 2.5) - (multiple == 10)
-    return Scale(marks[0], marks[-1], marks, max(0, decimals))
+    return Axis(marks[0], marks[-1], marks, max(0, decimals))
 
 
 # --- forest rows ----------------------------------------------------------------------------
 
 
 def forest_row(
-    axis: Scale,
+    axis: Axis,
     estimate: float,
     ends: tuple[float, float],
     *,
@@ -67,12 +66,12 @@ def forest_row(
 
     Args:
         axis: the axis that all rows of a table share.
-        estimate: where the mark goes.
-        ends: the interval; not drawn where it is unknown (NaN), an arrow where it leaves the axis.
+        estimate: the position of the mark.
+        ends: the interval; not drawn if unknown (NaN), with an arrow where it leaves the axis.
         kind: CSS class of the mark: ``better``, ``worse`` or ``flat``.
-        title: what the picture says, for readers who do not see it.
+        title: the content of the chart, for screen readers.
         points: small dots (seeds, pairs).
-        reference: where no difference is.
+        reference: the value of no difference.
         band: half width of a band around the reference.
     """
     middle = ROW_HEIGHT / 2
@@ -87,8 +86,8 @@ def forest_row(
     return _figure(ROW_WIDTH, ROW_HEIGHT, f"forest {kind}", title, parts)
 
 
-def forest_axis(axis: Scale, *, label: str, reference: float = 0.0, sign: bool = True) -> Markup:
-    """Draw the axis that stands under the rows of a forest plot."""
+def forest_axis(axis: Axis, *, label: str, reference: float = 0.0, sign: bool = True) -> Markup:
+    """Draw the axis below the rows of a forest plot."""
     write = signed if sign else number
     parts = [_tag("line", "axis", x1=ROW_MARGIN, x2=ROW_WIDTH - ROW_MARGIN, y1=1, y2=1)]
     for tick in axis.ticks:
@@ -99,20 +98,20 @@ def forest_axis(axis: Scale, *, label: str, reference: float = 0.0, sign: bool =
 
 
 def _arrow(x: float, y: float, direction: int) -> Markup:
-    """Return the head that says that an interval goes on beyond the axis."""
+    """Return the arrowhead of an interval that continues beyond the axis."""
     path = f"M{x + 7 * direction},{y}L{x},{y - 4}V{y + 4}Z"
     return Markup('<path class="beyond" d="{}"/>').format(path)
 
 
-def _x(axis: Scale, value: float) -> float:
+def _x(axis: Axis, value: float) -> float:
     return axis.at(value, ROW_MARGIN, ROW_WIDTH - ROW_MARGIN)
 
 
-def _vertical(axis: Scale, value: float, height: float) -> Markup:
+def _vertical(axis: Axis, value: float, height: float) -> Markup:
     return _tag("line", "reference", x1=_x(axis, value), x2=_x(axis, value), y1=0, y2=height)
 
 
-def _band(axis: Scale, reference: float, half: float | None) -> Markup:
+def _band(axis: Axis, reference: float, half: float | None) -> Markup:
     if half is None:
         return Markup("")
     a, b = _x(axis, reference - half), _x(axis, reference + half)
@@ -122,42 +121,63 @@ def _band(axis: Scale, reference: float, half: float | None) -> Markup:
 # --- lines ----------------------------------------------------------------------------------
 
 
-def line_chart(chart: Chart, classes: Mapping[str, str], label: str) -> Markup:
-    """Draw every line of a chart; `classes` gives the CSS class of an arm."""
+@dataclass(frozen=True)
+class Line:
+    """One line of a chart."""
+
+    label: str
+    series: str
+    """An arm or a group of tokens, which gives the colour."""
+    seed: int
+    points: tuple[tuple[float, float], ...]
+    """Step and value."""
+
+
+@dataclass(frozen=True)
+class LineChart:
+    """One measure by optimizer step."""
+
+    title: str
+    measure: str
+    lines: tuple[Line, ...]
+
+
+def line_chart(chart: LineChart, classes: Mapping[str, str], label: str) -> Markup:
+    """Draw every line of a chart; `classes` gives the CSS class of a series."""
     xs = [x for line in chart.lines for x, _ in line.points]
     ys = [y for line in chart.lines for _, y in line.points]
-    horizontal, vertical = _tight(xs), scale(ys, ticks=5)
+    horizontal, vertical = _tight(xs), axis_over(ys, ticks=5)
     parts = [*_grid(horizontal, vertical, "optimizer step")]
     for line in chart.lines:
         points = " ".join(f"{_across(horizontal, x)},{_up(vertical, y)}" for x, y in line.points)
         name = f"{line.label}, seed {line.seed}"
         shape = Markup('<polyline points="{}"><title>{}</title></polyline>').format(points, name)
-        parts.append(Markup('<g class="series {}">{}</g>').format(classes[line.arm], shape))
+        parts.append(Markup('<g class="series {}">{}</g>').format(classes[line.series], shape))
         if len(line.points) == 1:
             x, y = line.points[0]
             at = {"cx": _across(horizontal, x), "cy": _up(vertical, y), "r": 3}
-            parts.append(_tag("circle", f"series-dot {classes[line.arm]}", **at))
+            parts.append(_tag("circle", f"series-dot {classes[line.series]}", **at))
     return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
 
 
-def _tight(values: Sequence[float]) -> Scale:
-    """Return an axis that ends where the values end, its ticks the round ones inside."""
-    rounded = scale(values, ticks=5)
+def _tight(values: Sequence[float]) -> Axis:
+    """Return an axis from the least to the greatest value, with the round ticks in between."""
+    rounded = axis_over(values, ticks=5)
     low, high = min(values), max(values)
     if low == high:
         return rounded
     inside = tuple(tick for tick in rounded.ticks if low <= tick <= high)
-    return Scale(low, high, inside, rounded.digits)
+    return Axis(low, high, inside, rounded.digits)
 
 
-def _roomy(values: Sequence[float]) -> Scale:
-    """Return an axis with room beside its values, so that no mark stands on its ends."""
+def _roomy(values: Sequence[float]) -> Axis:
+    """Return an axis with a margin, so that no point lies on its ends."""
     room = (max(values) - min(values) or abs(values[0]) or 1.0) / 8
     return _tight([min(values) - room, *values, max(values) + room])
 
 
 def _grid(
-    horizontal: Scale, vertical: Scale, label: str, names: Mapping[float, str] | None = None
+    horizontal: Axis, vertical: Axis, label: str, names: Mapping[float, str] | None = None
 ) -> Iterable[Markup]:
     for tick in vertical.ticks:
         y = _up(vertical, tick)
@@ -174,11 +194,11 @@ def _grid(
     yield _text(middle, CHART_HEIGHT - 3, label, "middle")
 
 
-def _across(axis: Scale, value: float) -> float:
+def _across(axis: Axis, value: float) -> float:
     return axis.at(value, LEFT, CHART_WIDTH - RIGHT)
 
 
-def _up(axis: Scale, value: float) -> float:
+def _up(axis: Axis, value: float) -> float:
     return axis.at(value, CHART_HEIGHT - BOTTOM, TOP)
 
 
@@ -186,7 +206,7 @@ def _up(axis: Scale, value: float) -> float:
 
 
 @dataclass(frozen=True)
-class Mark:
+class Point:
     """A point of a chart with its interval."""
 
     css: str
@@ -197,38 +217,38 @@ class Mark:
     """The interval of `y`."""
 
 
-def point_chart(marks: Sequence[Mark], across: str, label: str) -> Markup:
-    """Draw points with their intervals; the first one also as a level line.
+def point_chart(points: Sequence[Point], across: str, label: str) -> Markup:
+    """Draw points with their intervals; the first one also as a horizontal line.
 
     Args:
-        marks: at least one.
-        across: what the horizontal axis shows.
-        label: what the picture says, for readers who do not see it.
+        points: at least one.
+        across: the label of the horizontal axis.
+        label: the content of the chart, for screen readers.
     """
-    ends = [end for mark in marks for end in mark.ends or ()]
-    horizontal = _roomy([mark.x for mark in marks])
-    vertical = scale([*ends, *(mark.y for mark in marks)], ticks=5)
-    level = _up(vertical, marks[0].y)
+    ends = [end for point in points for end in point.ends or ()]
+    horizontal = _roomy([point.x for point in points])
+    vertical = axis_over([*ends, *(point.y for point in points)], ticks=5)
+    level = _up(vertical, points[0].y)
     parts = [*_grid(horizontal, vertical, across)]
     parts.append(_tag("line", "level", x1=LEFT, x2=CHART_WIDTH - RIGHT, y1=level, y2=level))
-    for mark in marks:
-        x, y = _across(horizontal, mark.x), _up(vertical, mark.y)
-        if mark.ends:
-            low, high = (_up(vertical, end) for end in mark.ends)
-            parts.append(_tag("line", f"whisker {mark.css}", x1=x, x2=x, y1=low, y2=high))
+    for point in points:
+        x, y = _across(horizontal, point.x), _up(vertical, point.y)
+        if point.ends:
+            low, high = (_up(vertical, end) for end in point.ends)
+            parts.append(_tag("line", f"whisker {point.css}", x1=x, x2=x, y1=low, y2=high))
         dot = Markup(
             '<circle class="series-dot {}" cx="{}" cy="{}" r="5"><title>{}</title></circle>'
         )
-        parts.append(dot.format(mark.css, x, y, mark.label))
+        parts.append(dot.format(point.css, x, y, point.label))
     return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
 
 
-# --- upright bars ---------------------------------------------------------------------------
+# --- vertical bars --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Column:
-    """A bar that stands on 0, or hangs from it."""
+class Bar:
+    """A vertical bar between 0 and its height, which may be negative."""
 
     css: str
     label: str
@@ -237,29 +257,29 @@ class Column:
     height: float
 
 
-def column_chart(
-    columns: Sequence[Column], across: str, label: str, names: Mapping[float, str] | None = None
+def bar_chart(
+    bars: Sequence[Bar], across: str, label: str, names: Mapping[float, str] | None = None
 ) -> Markup:
     """Draw bars, the later ones in front.
 
     Args:
-        columns: at least one.
-        across: what the horizontal axis shows.
-        label: what the picture says, for readers who do not see it.
-        names: what stands below the axis, by place; numbers if not given.
+        bars: at least one.
+        across: the label of the horizontal axis.
+        label: the content of the chart, for screen readers.
+        names: tick labels by position; the default is numbers.
     """
-    edges = [edge for column in columns for edge in (column.left, column.right)]
+    edges = [edge for bar in bars for edge in (bar.left, bar.right)]
     horizontal = _tight(edges)
     if names:
-        horizontal = Scale(min(edges), max(edges), tuple(names), 0)
-    vertical = scale([column.height for column in columns], include=0.0)
+        horizontal = Axis(min(edges), max(edges), tuple(names), 0)
+    vertical = axis_over([bar.height for bar in bars], include=0.0)
     parts, ground = [*_grid(horizontal, vertical, across, names)], _up(vertical, 0)
-    for column in columns:
-        left, right = (_across(horizontal, x) for x in (column.left, column.right))
-        top, bottom = sorted((ground, _up(vertical, column.height)))
+    for bar in bars:
+        left, right = (_across(horizontal, x) for x in (bar.left, bar.right))
+        top, bottom = sorted((ground, _up(vertical, bar.height)))
         box = Markup('<rect class="column {}" x="{}" y="{}" width="{}" height="{}">')
-        box = box.format(column.css, left, top, round(right - left, 1), round(bottom - top, 1))
-        parts.append(box + Markup("<title>{}</title></rect>").format(column.label))
+        box = box.format(bar.css, left, top, round(right - left, 1), round(bottom - top, 1))
+        parts.append(box + Markup("<title>{}</title></rect>").format(bar.label))
     return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
 
 
@@ -269,12 +289,12 @@ def column_chart(
 def stacked_bar(
     parts: Sequence[tuple[str, str, float]], title: str, full: float | None = None
 ) -> Markup:
-    """Draw one bar of several parts; each has its label where it fits.
+    """Draw one bar of several parts, each with its label where it fits.
 
     Args:
         parts: CSS class, label and value of each part, left to right.
-        title: what the picture says, for readers who do not see it.
-        full: the value that takes the whole width; the sum of the parts if not given.
+        title: the content of the chart, for screen readers.
+        full: the value of the whole width; the default is the sum of the parts.
     """
     whole = full or sum(value for *_, value in parts) or 1.0
     shapes, x = [], 0.0

@@ -1,6 +1,5 @@
-"""Numbers as the page writes them: one place for digits, signs and units."""
+"""Format numbers for the page: digits, signs and units."""
 
-from collections.abc import Sequence
 from math import isfinite
 
 from adakd.stats import Ratio
@@ -8,7 +7,7 @@ from adakd.stats import Ratio
 NONE = "–"
 MINUS = "−"
 FEW = 6
-"""Rows that a reader takes in at a glance; of more the page folds them, or tells of some."""
+"""Most rows that a reader takes in at a glance; more are folded, or described in part."""
 
 
 def number(value: float | None, digits: int = 2) -> str:
@@ -37,19 +36,13 @@ def percent(value: float | None, digits: int = 0) -> str:
     return NONE if value is None else f"{number(100 * value, digits)} %"
 
 
-def ratio(value: Ratio, digits: int = 2) -> str:
-    """Return ``1.32× (95 % 1.28–1.37)``."""
-    ends = f"{number(value.low, digits)}–{number(value.high, digits)}"
-    return f"{number(value.estimate, digits)}× (95 % {ends})"
-
-
 def shares(value: Ratio, digits: int = 0) -> str:
     """Return the interval of a share as ``51–72 %``."""
     return f"{number(100 * value.low, digits)}–{number(100 * value.high, digits)} %"
 
 
 def money(value: float | None, currency: str) -> str:
-    """Return an amount, small ones with the digits that tell it from nothing."""
+    """Return an amount, with more digits where it is small."""
     if value is None:
         return NONE
     digits = 2 if value >= 1 or value == 0 else 4
@@ -81,12 +74,6 @@ def duration(seconds: float) -> str:
 def seconds(value: float) -> str:
     """Return seconds with the digits that a short time needs."""
     return number(value, 1 if value >= 10 else 2 if value >= 0.1 else 4)
-
-
-def listed(names: Sequence[str]) -> str:
-    """Return ``a``, ``a and b`` or ``a, b and c``."""
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def counted(count: int, thing: str) -> str:

@@ -1,14 +1,15 @@
-"""What judging came to, for the terminal; the report says the same at length."""
+"""Summarise the judging for the terminal; the report has the details."""
 
 from collections.abc import Sequence
 
 from rich.markup import escape
 from rich.table import Table
 
-from adakd.reporting import formatting, wording
-from adakd.reporting.index import index
-from adakd.reporting.judges.judging import Judging, judging
-from adakd.reporting.judges.verdicts import verdicts
+from adakd.reporting import formatting
+from adakd.reporting.judges import warnings
+from adakd.reporting.judges.rates import win_rate_rows
+from adakd.reporting.judges.vetting import judge_vettings
+from adakd.reporting.sections.base import Context
 from adakd.store import Store
 
 
@@ -19,15 +20,17 @@ def win_rate_table(store: Store) -> Table:
         table.add_column(name)
     for name in ("win rate", "pairs"):
         table.add_column(name, justify="right", no_wrap=True)
-    found = _judging(store)
-    for row in found.contests:
+    context = Context.of(store)
+    judges = {judge.key: judge for judge in context.once(judge_vettings)}
+    for row in win_rate_rows(context):
         rate, counts = row.overall, row.rate.counts
-        doubt = "" if found.referee(row.judge).is_trusted else "?"
+        judge = judges[row.judge]
+        doubt = "" if judge.is_trusted else "?"
         failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
         table.add_row(
-            escape(found.name(row.judge)),
+            escape(judge.name),
             escape(f"{row.method} against {row.opponent}"),
-            f"{row.word if rate else 'failed'}{doubt}",
+            f"{row.conclusion if rate else 'failed'}{doubt}",
             f"{formatting.percent(rate.estimate)}\n{100 * rate.low:.0f}–{100 * rate.high:.0f}"
             if rate
             else formatting.NONE,
@@ -37,18 +40,10 @@ def win_rate_table(store: Store) -> Table:
 
 
 def vetting_warnings(store: Store, judges: Sequence[str]) -> list[str]:
-    """Return why the win rates of some judges are not to be believed, a sentence for each.
+    """Return a sentence for each of some judges whose win rates are not reliable.
 
     Args:
         store: the run.
-        judges: the judges' keys, or a jury's.
+        judges: the keys of judges or juries.
     """
-    found = _judging(store)
-    asked = [one for one in found.referees if one.record.key in judges]
-    warnings = (wording.warning(one, found.name(one.record.key)) for one in asked)
-    return [warning for warning in warnings if warning]
-
-
-def _judging(store: Store) -> Judging:
-    order = index(store)
-    return judging(store, order, verdicts(store, order))
+    return warnings.vetting_warnings(Context.of(store), judges)

@@ -1,9 +1,11 @@
 """The store of a run's records: JSON lines, appended and never changed.
 
 The report needs ``results.jsonl`` alone. Reading it after a crash drops at most an unfinished
-last line.
+last line. Without it, the compressed ``results.jsonl.gz`` of a published run is read; such a run
+cannot be continued until its records are decompressed.
 """
 
+import gzip
 import json
 import os
 from collections.abc import Iterator
@@ -34,6 +36,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "results.jsonl"
+        self._compressed = folder / "results.jsonl.gz"
         self._records: dict[tuple[type, str], Record] = {}
         self._keys: set[str] = set()
         self._with_texts: dict[str, str] = {}
@@ -43,6 +46,11 @@ class Store:
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
+
+    @property
+    def exists(self) -> bool:
+        """Whether the folder has a file of records."""
+        return self.file.exists() or self._compressed.exists()
 
     def of(self, kind: type[R]) -> list[R]:
         """Return the records of a kind, the latest of each key, in order of first writing."""
@@ -99,7 +107,8 @@ class Store:
         which there may be thousands a second.
 
         Raises:
-            AdakdError: the disk is full or the folder cannot be written.
+            AdakdError: the disk is full, the folder cannot be written, or its records are
+                compressed.
         """
         lines = b"".join(record.model_dump_json().encode() + b"\n" for record in records)
         with writing(self.file, self.folder), self._opened() as stream:
@@ -117,6 +126,11 @@ class Store:
         try:
             return self.file.open("rb+")
         except FileNotFoundError:
+            if self._compressed.exists():
+                raise AdakdError(
+                    f"{self._compressed}: compressed records are read-only; decompress them first: "
+                    f"gunzip {self._compressed}"
+                ) from None
             self.folder.mkdir(parents=True, exist_ok=True)
             return self.file.open("wb+")
 
@@ -128,9 +142,15 @@ class Store:
         if isinstance(record, ScoreRecord) and record.has_texts:
             self._with_texts[record.answers] = record.key
 
+    def _content(self) -> tuple[Path, bytes]:
+        """Return the file of the records and what it holds, decompressed."""
+        if self.file.exists() or not self._compressed.exists():
+            return self.file, self.file.read_bytes() if self.file.exists() else b""
+        return self._compressed, gzip.decompress(self._compressed.read_bytes())
+
     def _read(self, verdicts: bool) -> Iterator[Record]:
         """Yield either the verdicts or all other records."""
-        content = self.file.read_bytes() if self.file.exists() else b""
+        file, content = self._content()
         self._end = content.rfind(b"\n") + 1  # killed while writing: that work is done again
         for number, line in enumerate(content[: self._end].splitlines(), start=1):
             if (_VERDICT in line) is not verdicts:
@@ -142,7 +162,7 @@ class Store:
                     yield _ADAPTER.validate_json(line)
             except ValidationError as error:
                 raise AdakdError(
-                    f"{self.file}, line {number}: not a record of this version of adakd "
+                    f"{file}, line {number}: not a record of this version of adakd "
                     f"({error.errors()[0]['msg']}); choose another --out folder"
                 ) from None
 

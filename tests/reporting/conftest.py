@@ -1,7 +1,10 @@
 """A run folder made up by seeded numbers: everything that a real run records, in miniature."""
 
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
+from html.parser import HTMLParser
 from itertools import product
 from math import ceil
 from pathlib import Path
@@ -12,6 +15,8 @@ import numpy as np
 import pytest
 
 from adakd.planning import Cell
+from adakd.reporting import render
+from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import (
     Case,
@@ -30,6 +35,8 @@ from adakd.store.records import (
     VettingRecord,
 )
 
+STORED = Path(__file__).parent / "stored"
+"""Records of a real run; its README says how it was made."""
 WORDS = "the quick answer is that a small model can copy what its teacher finds likely".split()
 
 
@@ -91,9 +98,13 @@ def cells(made: Made) -> list[Cell]:
 def fill(folder: Path, made: Made) -> Store:
     """Write the records of `made` into a folder, all at once: a store flushes each to the disk."""
     folder.mkdir(parents=True)
-    lines = (record.model_dump_json() + "\n" for record in records(made))
-    (folder / "results.jsonl").write_text("".join(lines), encoding="utf-8")
+    (folder / "results.jsonl").write_text(content(made), encoding="utf-8")
     return Store(folder)
+
+
+@cache
+def content(made: Made) -> str:
+    return "".join(record.model_dump_json() + "\n" for record in records(made))
 
 
 def records(made: Made) -> Iterator[Record]:
@@ -397,6 +408,100 @@ def example_texts(made: Made) -> Iterator[ExampleRecord]:
                 question=made.text or f"Question {number} of {task}: what does a student copy?",
                 reference=made.text or "What its teacher finds likely.",
             )
+
+
+VOID = {"meta", "br", "input"}
+
+
+class Page(HTMLParser):
+    """The text, tags, addresses and numbers of a page; fails on tags that do not match."""
+
+    def __init__(self, written: str) -> None:
+        super().__init__()
+        self.written = written
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.lines: list[str] = []
+        self.script = ""
+        self.feed(written)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self.addresses += [
+            str(value) for key, value in attrs if key in ("src", "href", "action", "data", "srcset")
+        ]
+        self.ids += [str(value) for key, value in attrs if key == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "script" in self.open:
+            self.script += data
+        elif not {"style", "svg"} & set(self.open) and data.strip():
+            self.lines.append(" ".join(data.split()))
+
+    @property
+    def names(self) -> list[str]:
+        return [tag for tag, _ in self.tags]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.lines)
+
+    @property
+    def style(self) -> str:
+        return self.written[self.written.index("<style>") : self.written.index("</style>")]
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.script)
+        return found
+
+    def line(self, start: str) -> int:
+        """Return the number of the first line that begins so."""
+        return next(number for number, line in enumerate(self.lines) if line.startswith(start))
+
+
+@pytest.fixture(scope="session")
+def page_of() -> Callable[[Store], Page]:
+    """Return a function that renders the page of a run."""
+    return lambda store: Page(render(store))
+
+
+@pytest.fixture(scope="session")
+def mini(tmp_path_factory: pytest.TempPathFactory) -> Context:
+    """Return the context of a complete made-up run, which no test changes."""
+    return Context.of(fill(tmp_path_factory.mktemp("complete") / "mini", Made()))
+
+
+@pytest.fixture(scope="session")
+def mini_page(mini: Context) -> Page:
+    """Return the page of the complete made-up run, with three items of the judge's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adakd.reporting.judges.items.MOST", 3)
+        return Page(render(mini.store))
+
+
+@pytest.fixture(scope="session")
+def stored() -> Context:
+    """Return the context of a real run, stored beside the tests."""
+    return Context.of(Store(STORED))
+
+
+@pytest.fixture(scope="session")
+def stored_page(stored: Context) -> Page:
+    """Return the page of the stored run."""
+    return Page(render(stored.store))
 
 
 @pytest.fixture

@@ -1,101 +1,19 @@
-"""The sentences at the top, and the axes under the forest plots."""
+"""Words that several sections share."""
 
-from dataclasses import replace
+import yaml
 
-import pytest
-
-from adakd.reporting.index import index
-from adakd.reporting.sections.answer import answer
-from adakd.reporting.sections.overhead import overheads
-from adakd.reporting.wording import by_unit, difference_axis, headlines, overhead, own_constants
-from adakd.store.records import PartRecord, RunRecord
+from adakd.reporting.wording import arm_name, as_yaml, listed
 
 
-def test_the_headline_names_every_word_and_the_cost(made_store):
-    store = made_store()
-    (line,) = headlines(answer(index(store)), overheads(store))
-    assert line.startswith(
-        "AdaKD is better than plain distillation under 1 of 3 divergences. Better: reverse_kl. "
-        "Worse: skew_reverse_kl(lam=0.1). Not separable: forward_kl. Its steps take 1.2"
-    )
+def test_names_are_listed_as_in_a_sentence():
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b"]) == "a and b"
+    assert listed(["a", "b", "c"]) == "a, b and c"
+    assert [arm_name(arm) for arm in ("plain", "adakd", "egad")] == ["plain", "AdaKD", "egad"]
 
 
-@pytest.mark.parametrize(
-    ("word", "said"),
-    [
-        ("better", "AdaKD is better than plain distillation under reverse_kl."),
-        ("worse", "AdaKD is worse than plain distillation under reverse_kl."),
-        ("not separable", "AdaKD cannot be told from plain distillation under reverse_kl."),
-        ("failed", "AdaKD has no result, for a failure, under reverse_kl."),
-    ],
-)
-def test_the_headline_of_one_divergence(made_store, word, said):
-    found = answer(index(made_store(effects=(("reverse_kl", 0.05),))))
-    rows = (replace(found.overall[0], word=word),)
-    assert headlines(replace(found, overall=rows), ()) == [said]
-
-
-def test_arms_of_which_the_same_is_true_share_a_headline(made_store):
-    store = made_store(arms=("adakd", "latf"), failed=None)
-    found = answer(index(store))
-    (line,) = headlines(found, overheads(store))
-    assert line.startswith("AdaKD and latf are better than plain distillation under 1 of 3")
-    assert " Their steps take 1." in line
-    rows = tuple(
-        replace(row, word="worse" if row.arm == "latf" else row.word) for row in found.overall
-    )
-    first, second = headlines(replace(found, overall=rows), ())
-    assert first.startswith("AdaKD is better than plain distillation under 1 of 3")
-    assert second == (
-        "latf is better than plain distillation under 0 of 3 divergences. Worse: all."
-    )
-
-
-def test_arms_of_one_divergence_share_a_headline(made_store):
-    arms = ("adakd", "idts", "latf")
-    found = answer(index(made_store(arms=arms, effects=(("reverse_kl", 0.05),))))
-    words = {"adakd": "not separable", "idts": "better", "latf": "not separable"}
-    rows = tuple(replace(row, word=words[row.arm]) for row in found.overall)
-    assert headlines(replace(found, overall=rows), ()) == [
-        "AdaKD and latf cannot be told from plain distillation under reverse_kl.",
-        "idts is better than plain distillation under reverse_kl.",
-    ]
-
-
-def test_constants_without_a_source_are_named():
-    def part(of, name, ours):
-        return PartRecord(of=of, sort="adaptive method", name=name, settings={}, ours=ours)
-
-    parts = (part("adakd", "adakd", ()), part("egad", "egad", ("c", "base")))
-    run = RunRecord(
-        key="1", started="", command="", suite={}, suite_digest="", parts=parts, wanted=(),
-        versions={}, hardware={}, commit=None,
-    )  # fmt: skip
-    (line,) = own_constants(run)
-    assert line.startswith("egad: what egad takes for c and base is adakd's own choice")
-    assert own_constants(None) == []
-
-
-def test_overhead_in_one_sentence(made_store):
-    row = overheads(made_store())[1]
-    assert overhead(row) == (
-        "reverse_kl: the AdaKD step takes 1.20× a plain step "
-        "(95 % 1.18–1.22, n = 10 interleaved pairs), peak memory 1.20×."
-    )
-    assert overhead(replace(row, peak_plain=None)).endswith("interleaved pairs).")
-
-
-def test_rows_of_tasks_keep_the_order_of_the_suite(made_store):
-    groups = by_unit(answer(index(made_store())).tasks)
-    assert {unit: list(tasks) for unit, tasks in groups.items()} == {
-        "ROUGE-L × 100": ["dolly", "self-inst"],
-        "accuracy × 100": ["dolly-choice"],
-        "acc_norm × 100": ["arc_easy"],
-    }
-
-
-def test_one_endless_interval_does_not_flatten_the_others(made_store):
-    row = answer(index(made_store())).overall[1]
-    wide = replace(row, difference=replace(row.difference, low=-900.0, high=900.0))
-    axis = difference_axis([row, wide], None)
-    assert -50 < axis.low < 0 < axis.high < 50
+def test_settings_are_written_so_that_they_can_be_read_again():
+    shared = ["ü", 1.5]
+    settings = {"first": shared, "second": shared}
+    assert yaml.safe_load(as_yaml(settings)) == settings
+    assert "&" not in as_yaml(settings)

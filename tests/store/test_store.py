@@ -1,6 +1,7 @@
 """The record file: appended, read again after any crash, never half trusted."""
 
 import errno
+import gzip
 import io
 import math
 import subprocess
@@ -190,6 +191,39 @@ def test_the_suite_of_the_last_run_is_the_folders(folder: Path, make_suite) -> N
     store.add(run_record("run1", make_suite().model_dump(mode="json")))
     store.add(run_record("run2", suite.model_dump(mode="json")))
     assert Store(folder).suite() == suite
+
+
+# --- compressed records -----------------------------------------------------------------------
+
+
+def compressed(folder: Path) -> Path:
+    """Leave only the compressed records of a run folder, and return their file."""
+    plain = folder / "results.jsonl"
+    file = folder / "results.jsonl.gz"
+    file.write_bytes(gzip.compress(plain.read_bytes()))
+    plain.unlink()
+    return file
+
+
+def test_compressed_records_are_read(folder: Path) -> None:
+    store = Store(folder)
+    assert not store.exists
+    store.add(example("one"), scored())
+    compressed(folder)
+    read = Store(folder)
+    assert read.exists
+    assert read.of(ExampleRecord) == store.of(ExampleRecord)
+    assert read.of(ScoreRecord) == store.of(ScoreRecord)
+
+
+def test_a_run_with_compressed_records_is_not_continued(folder: Path) -> None:
+    Store(folder).add(example("one"))
+    file = compressed(folder)
+    before = file.read_bytes()
+    with pytest.raises(AdakdError, match=r"results\.jsonl\.gz: .*gunzip"):
+        Store(folder).add(example("two"))
+    assert [entry.name for entry in folder.iterdir()] == [file.name]
+    assert file.read_bytes() == before
 
 
 # --- the lock ---------------------------------------------------------------------------------

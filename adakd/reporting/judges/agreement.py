@@ -1,13 +1,13 @@
 """Agreement of judges with each other, and with the metric."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 from adakd.config.judge import Outcome
-from adakd.reporting.judges.verdicts import JudgedPair, Place
+from adakd.reporting.sections.base import Context
+from adakd.reporting.verdicts import ComparisonId, JudgedComparison, Verdicts
 from adakd.stats import cohen_kappa, krippendorff_alpha
-from adakd.store.records import JudgeRecord
 
 _CATEGORIES: Mapping[Outcome, str | None] = {
     "win": "candidate",
@@ -17,86 +17,100 @@ _CATEGORIES: Mapping[Outcome, str | None] = {
     "identical": None,
     "failed": None,
 }
-"""What a judge thinks of a pair; a verdict that changes with the order prefers neither side."""
-_Ratings = Mapping[Place, str]
+"""The preference in an outcome; a verdict that changes with the order prefers neither answer."""
+_Ratings = Mapping[ComparisonId, str]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two judges on the pairs that both decided something about."""
+    """Two judges on the comparisons that both decided."""
 
     first: str
     second: str
     kappa: float | None
-    """Cohen's; None where both said one and the same of all pairs."""
+    """Cohen's kappa; None if both gave the same single verdict on all comparisons."""
     same: float
-    """Share of pairs of which both said the same."""
+    """Share of comparisons with the same verdict."""
     n: int
 
 
 @dataclass(frozen=True)
 class Agreements:
-    """Every two judges, and all of them together."""
+    """The agreement of every two judges, and of all of them."""
 
     metric: str
     """Title of the metric, which counts as a judge that prefers the better score."""
     judges: tuple[str, ...]
-    """Keys, in the order of the matrix; the metric's title last, where it prefers any answer."""
+    """Keys, in the order of the matrix; the metric's title last, if it prefers any answer."""
+    names: Mapping[str, str]
+    """By key."""
     pairs: tuple[Agreement, ...]
     alpha: float | None
-    """Krippendorff's over all judges, without the metric."""
+    """Krippendorff's alpha over all judges, without the metric."""
     units: int
-    """Pairs that at least two judges decided something about."""
+    """Comparisons that at least two judges decided."""
+
+    @property
+    def has_several_judges(self) -> bool:
+        """Whether judges can be compared with each other."""
+        return sum(judge != self.metric for judge in self.judges) > 1
 
     def of(self, a: str, b: str) -> Agreement | None:
-        """Return how far two judges agree; None where they share no pair."""
+        """Return the agreement of two judges; None if they share no comparison."""
         return next((pair for pair in self.pairs if {pair.first, pair.second} == {a, b}), None)
 
 
-def agreements(
-    judges: Sequence[JudgeRecord], pairs: Mapping[str, Sequence[JudgedPair]], metric: str
-) -> Agreements:
+def agreement(context: Context) -> Agreements | None:
+    """Compare all judges with each other and with the metric; None if none share a comparison."""
+    metric = context.index.metric
+    found = agreements(context.verdicts, metric.title if metric else "")
+    return found if found.pairs else None
+
+
+def agreements(verdicts: Verdicts, metric: str) -> Agreements:
     """Compare all judges; a jury is left out, since its members would agree with themselves.
 
     Args:
-        judges: those that were asked.
-        pairs: the judged pairs, by the judge's key.
-        metric: title of the metric whose values the pairs hold.
+        verdicts: the comparisons of all judges.
+        metric: title of the metric whose values the answers have.
     """
-    ratings = {judge.key: _ratings(pairs[judge.key]) for judge in judges if not judge.members}
+    comparisons, judges = verdicts.comparisons, verdicts.judges
+    ratings = {judge.key: _ratings(comparisons[judge.key]) for judge in judges if not judge.members}
     ratings = {key: found for key, found in ratings.items() if found}
-    by_metric = _by_metric(pair for key in ratings for pair in pairs[key])
-    places = list(dict.fromkeys(place for found in ratings.values() for place in found))
-    units = [[found.get(place) for place in places] for found in ratings.values()]
-    shared = sum(sum(said is not None for said in unit) > 1 for unit in zip(*units, strict=True))
+    by_metric = _by_metric(comparison for key in ratings for comparison in comparisons[key])
+    ids = list(dict.fromkeys(id for found in ratings.values() for id in found))
+    by_judge = [[found.get(id) for id in ids] for found in ratings.values()]
+    decided = [sum(rating is not None for rating in unit) for unit in zip(*by_judge, strict=True)]
+    shared = sum(count > 1 for count in decided)
     everyone = {**ratings, **({metric: by_metric} if by_metric else {})}
     return Agreements(
         metric=metric,
         judges=tuple(everyone),
+        names={key: verdicts.name(key) for key in everyone},
         pairs=tuple(
             found
             for a, b in combinations(everyone, 2)
             if (found := _agreement(a, b, everyone[a], everyone[b]))
         ),
-        alpha=krippendorff_alpha(units) if shared else None,
+        alpha=krippendorff_alpha(by_judge) if shared else None,
         units=shared,
     )
 
 
 def _agreement(a: str, b: str, first: _Ratings, second: _Ratings) -> Agreement | None:
-    both = [(first[place], second[place]) for place in first if place in second]
+    both = [(first[id], second[id]) for id in first if id in second]
     if not both:
         return None
     same = sum(one == other for one, other in both) / len(both)
     return Agreement(a, b, cohen_kappa(*zip(*both, strict=True)), same, len(both))
 
 
-def _ratings(pairs: Sequence[JudgedPair]) -> dict[Place, str]:
-    said = {pair.place: _CATEGORIES[pair.outcome] for pair in pairs}
-    return {place: category for place, category in said.items() if category}
+def _ratings(comparisons: Iterable[JudgedComparison]) -> dict[ComparisonId, str]:
+    found = {one.id: _CATEGORIES[one.outcome] for one in comparisons}
+    return {id: category for id, category in found.items() if category}
 
 
-def _by_metric(pairs: Iterable[JudgedPair]) -> dict[Place, str]:
-    preferred = {p.place: p.preferred_by_metric for p in pairs if p.outcome != "identical"}
-    said = {place: _CATEGORIES[what] for place, what in preferred.items() if what}
-    return {place: category for place, category in said.items() if category}
+def _by_metric(comparisons: Iterable[JudgedComparison]) -> dict[ComparisonId, str]:
+    preferred = {c.id: c.preferred_by_metric for c in comparisons if c.outcome != "identical"}
+    found = {id: _CATEGORIES[outcome] for id, outcome in preferred.items() if outcome}
+    return {id: category for id, category in found.items() if category}

@@ -1,60 +1,59 @@
-"""Single items to look at: both answers, both orders' verdicts, and what to filter them by."""
+"""Single items: both answers and all verdicts on them, with filters."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import chain, zip_longest
 from typing import Literal
 from zlib import crc32
 
 from adakd.config.judge import Outcome
-from adakd.judging.comparisons import AGAIN
-from adakd.reporting.judges.judging import Judging
-from adakd.reporting.judges.verdicts import JudgedPair, Orders, Side, Verdicts
-from adakd.reporting.sections.answer_texts import LONG, repeats
-from adakd.store import Store
+from adakd.judging.comparisons import AGAIN, REFERENCE
+from adakd.reporting.sections.answer_texts import LONG, is_repetitive
+from adakd.reporting.sections.base import Context
+from adakd.reporting.verdicts import JudgedAnswer, JudgedComparison, Verdicts
 from adakd.store.records import ExampleRecord, TaskRecord, VerdictRecord
 
 MOST = 200
-"""Items on the page: each is a few kilobytes, and all of them are in ``results.jsonl``."""
+"""Most items on the page: each is a few kilobytes, and the records hold all of them."""
 LONGEST = 2000
-"""Characters of a text on the page."""
+"""Most characters of a text on the page."""
 ALIKE = 0.1
-"""Answers whose lengths differ by no more than this share are alike."""
+"""Answers whose lengths differ by at most this share count as equally long."""
 _ENDS = frozenset(".!?…:;)]}>\"'`”’»*")
 
 Agrees = Literal["disagrees", "agrees", "no preference"]
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text as the page shows it, cut where it is very long."""
+class Passage:
+    """A text on the page, cut if it is very long."""
 
     shown: str
     hidden: int = 0
-    """Characters that are left out."""
+    """Number of characters that are cut."""
 
     @classmethod
-    def of(cls, text: str | None) -> "Text | None":
-        """Return a text cut to what the page has room for."""
+    def of(cls, text: str | None) -> "Passage | None":
+        """Return a text, cut to the most characters of the page."""
         return None if text is None else cls(text[:LONGEST], max(len(text) - LONGEST, 0))
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownAnswer:
     """One of the two answers."""
 
     method: str
-    text: Text | None
+    text: Passage | None
     value: float | None
     words: int | None
     marks: tuple[str, ...]
-    """What is wrong with it at first sight."""
+    """Visible faults, such as ``empty``."""
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a judge said in one order."""
+class ShownVerdict:
+    """The verdict of a judge in one order."""
 
     judge: str
     order: str
@@ -62,27 +61,32 @@ class Said:
     probabilities: tuple[float, float, float] | None
     """Of candidate, opponent and tie."""
     seconds: float
-    reason: Text | None
+    reason: Passage | None
 
 
 @dataclass(frozen=True)
 class BrowsedItem:
-    """A pair of answers with everything that was said of it."""
+    """A comparison of two answers with all verdicts on it."""
 
     classes: str
-    """CSS classes, one a facet; made of numbers alone."""
+    """CSS classes, one for each facet; a letter and a number."""
     judge: str
     outcome: Outcome
     task: str
     item: str
     seed: int
     agrees: Agrees
-    question: Text | None
-    reference: Text | None
-    candidate: Shown
-    opponent: Shown
-    said: tuple[tuple[Said, ...], ...]
-    """Of the judge, or of each member of a jury, in both orders."""
+    question: Passage | None
+    reference: Passage | None
+    candidate: ShownAnswer
+    opponent: ShownAnswer
+    by_member: tuple[tuple[ShownVerdict, ...], ...]
+    """Both orders of the judge, or of each member of a jury."""
+
+    @property
+    def shows_reference(self) -> bool:
+        """Whether the reference is shown beside the question: it is known and not the opponent."""
+        return self.reference is not None and self.opponent.method != REFERENCE
 
 
 @dataclass(frozen=True)
@@ -110,43 +114,42 @@ class Browser:
     items: tuple[BrowsedItem, ...]
     facets: tuple[Facet, ...]
     total: int
-    """Items that could be shown."""
+    """Comparisons that could be shown."""
     metric: TaskRecord | None
-    """The metric of the answers; None where nothing was scored."""
+    """The metric of the answers; None if nothing was scored."""
 
 
-def browser(
-    store: Store, verdicts: Verdicts, judging: Judging, metric: TaskRecord | None
-) -> Browser:
-    """Choose items over all judges, methods and outcomes alike; disagreement comes first."""
-    pairs = [
-        pair
-        for of_judge in verdicts.pairs.values()
-        for pair in of_judge
-        if pair.place.against != AGAIN and pair.outcome != "identical"
+def items(context: Context) -> Browser | None:
+    """Choose items from all judges, methods and outcomes; disagreement with the metric first."""
+    verdicts, store, metric = context.verdicts, context.store, context.index.metric
+    comparisons = [
+        comparison
+        for of_judge in verdicts.comparisons.values()
+        for comparison in of_judge
+        if comparison.id.against != AGAIN and comparison.outcome != "identical"
     ]
-    chosen = sorted(_spread(pairs)[:MOST], key=_interest)
-    facets = tuple(_facets(chosen, judging, metric.title if metric else ""))
+    chosen = sorted(_spread(comparisons)[:MOST], key=_interest)
+    facets = tuple(_facets(chosen, verdicts, metric.title if metric else ""))
     texts = {(record.task, record.item): record for record in store.of(ExampleRecord)}
-    items = tuple(_item(pair, facets, texts, judging) for pair in chosen)
+    found = tuple(_item(comparison, facets, texts, verdicts) for comparison in chosen)
     shown = tuple(facet for facet, _ in facets if len(facet.options) > 1)
-    return Browser(items, shown, len(pairs), metric)
+    return Browser(found, shown, len(comparisons), metric) if found else None
 
 
-def agreement(pair: JudgedPair) -> Agrees:
+def agrees_with_metric(comparison: JudgedComparison) -> Agrees:
     """Return whether the judge prefers the answer with the better value of the metric."""
-    sides = {pair.outcome, pair.preferred_by_metric}
+    sides = {comparison.outcome, comparison.preferred_by_metric}
     if not sides <= {"win", "loss"}:
         return "no preference"
     return "agrees" if len(sides) == 1 else "disagrees"
 
 
 def marks(text: str | None) -> tuple[str, ...]:
-    """Return what is wrong with an answer at first sight."""
+    """Return the visible faults of an answer."""
     words = (text or "").split()
     found = {
         "empty": text is not None and not words,
-        "repeats itself": repeats(words),
+        "repetitive": is_repetitive(words),
         "may be cut": len(words) >= LONG and _is_cut(text or ""),
     }
     return tuple(name for name, is_so in found.items() if is_so)
@@ -159,50 +162,50 @@ def _is_cut(text: str) -> bool:
     return last[-1] not in _ENDS and not is_listed
 
 
-def _spread(pairs: Iterable[JudgedPair]) -> list[JudgedPair]:
-    """Order pairs so that any first part of them has all judges, rows and outcomes in it."""
-    order = sorted(pairs, key=lambda pair: crc32(f"{pair.judge}{pair.place}".encode()))
-    of_outcomes = _in_turn(order, lambda pair: (*pair.contest, pair.outcome))
-    return _in_turn(of_outcomes, lambda pair: pair.judge)
+def _spread(comparisons: Iterable[JudgedComparison]) -> list[JudgedComparison]:
+    """Order comparisons so that any first part of them has all judges, rows and outcomes."""
+    order = sorted(comparisons, key=lambda one: crc32(repr((one.judge, *astuple(one.id))).encode()))
+    of_outcomes = _in_turn(order, lambda one: (*one.row, one.outcome))
+    return _in_turn(of_outcomes, lambda one: one.judge)
 
 
 def _in_turn(
-    pairs: Iterable[JudgedPair], group: Callable[[JudgedPair], object]
-) -> list[JudgedPair]:
+    comparisons: Iterable[JudgedComparison], group: Callable[[JudgedComparison], object]
+) -> list[JudgedComparison]:
     """Take from every group in turn, each in its own order."""
-    groups: dict[object, list[JudgedPair]] = {}
-    for pair in pairs:
-        groups.setdefault(group(pair), []).append(pair)
+    groups: dict[object, list[JudgedComparison]] = {}
+    for one in comparisons:
+        groups.setdefault(group(one), []).append(one)
     taken = chain.from_iterable(zip_longest(*groups.values()))
-    return [pair for pair in taken if pair is not None]
+    return [one for one in taken if one is not None]
 
 
-def _interest(pair: JudgedPair) -> tuple[int, int, float]:
-    """Sort disagreement with the metric first, widest gaps before others, then failures."""
+def _interest(pair: JudgedComparison) -> tuple[int, int, float]:
+    """Sort disagreement with the metric first, the largest difference first, then by outcome."""
     kinds: Sequence[Outcome] = ("failed", "flip", "loss", "win", "tie")
     order: Sequence[Agrees] = ("disagrees", "no preference", "agrees")
     distance = abs((pair.candidate.value or 0) - (pair.opponent.value or 0))
-    return order.index(agreement(pair)), kinds.index(pair.outcome), -distance
+    return order.index(agrees_with_metric(pair)), kinds.index(pair.outcome), -distance
 
 
 # --- filters --------------------------------------------------------------------------------
 
 
 def _facets(
-    pairs: Sequence[JudgedPair], judging: Judging, metric: str
-) -> Iterator[tuple[Facet, Callable[[JudgedPair], str]]]:
-    """Yield every facet, with what it says of a pair."""
-    values: Sequence[tuple[str, str, Callable[[JudgedPair], str]]] = (
-        ("o", "Outcome", lambda pair: pair.outcome),
-        ("r", metric, lambda pair: _AGREES[agreement(pair)]),
-        ("j", "Judge", lambda pair: judging.name(pair.judge)),
-        ("m", "Method", lambda pair: str(pair.candidate.method)),
-        ("a", "Against", lambda pair: str(pair.opponent.method)),
-        ("t", "Set", lambda pair: pair.place.task),
+    comparisons: Sequence[JudgedComparison], verdicts: Verdicts, metric: str
+) -> Iterator[tuple[Facet, Callable[[JudgedComparison], str]]]:
+    """Yield every facet, with the function that gives its value for a comparison."""
+    values: Sequence[tuple[str, str, Callable[[JudgedComparison], str]]] = (
+        ("o", "Outcome", lambda one: one.outcome),
+        ("r", metric, lambda one: _AGREES[agrees_with_metric(one)]),
+        ("j", "Judge", lambda one: verdicts.name(one.judge)),
+        ("m", "Method", lambda one: str(one.candidate.method)),
+        ("a", "Against", lambda one: str(one.opponent.method)),
+        ("t", "Set", lambda one: one.id.task),
         ("l", "Length", _length),
     )
     for css, label, value in values:
-        counts = Counter(value(pair) for pair in pairs)
+        counts = Counter(value(one) for one in comparisons)
         options = (
             Option(f"{css}{n}", name, count) for n, (name, count) in enumerate(counts.most_common())
         )
@@ -216,14 +219,15 @@ _AGREES: Mapping[Agrees, str] = {
 }
 
 
-def _length(pair: JudgedPair) -> str:
+def _length(comparison: JudgedComparison) -> str:
     """Return whether the candidate's answer is the longer one."""
-    difference = pair.length_difference
+    difference = comparison.length_difference
     if difference is None:
         return "unknown"
-    longest = max(len((side.text or "").split()) for side in (pair.candidate, pair.opponent))
+    answers = (comparison.candidate, comparison.opponent)
+    longest = max(len((answer.text or "").split()) for answer in answers)
     if abs(difference) <= ALIKE * longest:
-        return "alike"
+        return "equally long"
     return "candidate longer" if difference > 0 else "candidate shorter"
 
 
@@ -231,51 +235,50 @@ def _length(pair: JudgedPair) -> str:
 
 
 def _item(
-    pair: JudgedPair,
-    facets: Sequence[tuple[Facet, Callable[[JudgedPair], str]]],
+    comparison: JudgedComparison,
+    facets: Sequence[tuple[Facet, Callable[[JudgedComparison], str]]],
     texts: Mapping[tuple[str, str], ExampleRecord],
-    judging: Judging,
+    verdicts: Verdicts,
 ) -> BrowsedItem:
-    values = [(facet, value(pair)) for facet, value in facets]
-    example = texts.get(pair.place.prompt)
+    values = [(facet, value(comparison)) for facet, value in facets]
+    example = texts.get(comparison.id.prompt)
     return BrowsedItem(
         classes=" ".join(o.css for f, value in values for o in f.options if o.label == value),
-        judge=judging.name(pair.judge),
-        outcome=pair.outcome,
-        task=pair.place.task,
-        item=pair.place.item,
-        seed=pair.seed,
-        agrees=agreement(pair),
-        question=Text.of(example.question if example else None),
-        reference=Text.of((example.reference or None) if example else None),
-        candidate=_shown(pair.candidate),
-        opponent=_shown(pair.opponent),
-        said=tuple(_orders(orders, pair, judging) for orders in pair.said),
+        judge=verdicts.name(comparison.judge),
+        outcome=comparison.outcome,
+        task=comparison.id.task,
+        item=comparison.id.item,
+        seed=comparison.seed,
+        agrees=agrees_with_metric(comparison),
+        question=Passage.of(example.question if example else None),
+        reference=Passage.of((example.reference or None) if example else None),
+        candidate=_answer(comparison.candidate),
+        opponent=_answer(comparison.opponent),
+        by_member=tuple(
+            tuple(_verdict(record, comparison, verdicts.name(record.judge)) for record in orders)
+            for orders in comparison.by_member
+        ),
     )
 
 
-def _shown(side: Side) -> Shown:
+def _answer(side: JudgedAnswer) -> ShownAnswer:
     words = None if side.text is None else len(side.text.split())
-    return Shown(str(side.method), Text.of(side.text), side.value, words, marks(side.text))
+    return ShownAnswer(str(side.method), Passage.of(side.text), side.value, words, marks(side.text))
 
 
-def _orders(orders: Orders, pair: JudgedPair, judging: Judging) -> tuple[Said, ...]:
-    return tuple(_said(record, pair, judging) for record in orders)
-
-
-def _said(record: VerdictRecord, pair: JudgedPair, judging: Judging) -> Said:
-    mine, other = str(pair.candidate.method), str(pair.opponent.method)
-    verdicts = {"candidate": f"prefers {mine}", "opponent": f"prefers {other}", "tie": "a tie"}
+def _verdict(record: VerdictRecord, comparison: JudgedComparison, judge: str) -> ShownVerdict:
+    mine, other = str(comparison.candidate.method), str(comparison.opponent.method)
+    words = {"candidate": f"prefers {mine}", "opponent": f"prefers {other}", "tie": "a tie"}
     order = f"{mine if record.candidate_first else other} shown first"
-    verdict = verdicts.get(record.verdict, record.verdict)
+    verdict = words.get(record.verdict, record.verdict)
     if record.score is not None:
         order = f"{mine if record.candidate_first else other} shown alone"
         verdict = f"rated {record.score:g}"
-    return Said(
-        judge=judging.name(record.judge),
+    return ShownVerdict(
+        judge=judge,
         order=order,
         verdict=verdict,
         probabilities=record.probabilities,
         seconds=record.seconds,
-        reason=Text.of(record.reason or None),
+        reason=Passage.of(record.reason or None),
     )

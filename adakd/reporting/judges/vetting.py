@@ -1,53 +1,55 @@
-"""Whether a judge can be believed: its verdicts on pairs whose answer is known, beside its bar."""
+"""Vetting: a judge's verdicts on known pairs, whose better answer is known, against its bar."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import get_args
+from typing import Any, get_args
 
 from adakd.config.judge import Outcome, Vetting
+from adakd.judging.judge_files import family
 from adakd.judging.outcomes import combined, outcome
 from adakd.planning import Cell
 from adakd.reporting.formatting import percent
+from adakd.reporting.sections.base import Context
 from adakd.stats import Ratio, wilson
-from adakd.store.records import Case, JudgeRecord, VerdictRecord, VettingRecord
+from adakd.store.records import Case, JudgeRecord, RunRecord, VerdictRecord, VettingRecord
 
 MOST_FAILED = 0.5
-"""A judge that fails on more of the known pairs than this is not believed either."""
+"""Greatest share of known pairs that a trusted judge may fail on."""
 SAME: Case = "same"
 KNOWN: tuple[Case, ...] = tuple(case for case in get_args(Case) if case != SAME)
-"""The cases of which one answer is the better one."""
+"""The cases in which one answer is better."""
 _SIDES = {"right": "candidate", "wrong": "opponent"}
-_NOBODY = Cell(role="file", seed=0, key="")
+_NO_CELL = Cell(role="file", seed=0, key="")
 
 
 @dataclass(frozen=True)
 class Decided:
-    """A pair whose answer is known, as one judge decided it."""
+    """A known pair with the outcome by one judge."""
 
     case: Case
     length_difference: int
     outcome: Outcome
-    """A win where the right answer was chosen in both orders."""
+    """A win if the right answer was chosen in both orders."""
 
 
 @dataclass(frozen=True)
 class Vetted:
-    """How a judge did on the known pairs; shares are of pairs that got a verdict."""
+    """The result of a vetting; shares are of the known pairs with a verdict."""
 
     accuracy: Ratio | None
     by_case: Mapping[Case, Ratio]
     flips: Ratio | None
     self_ties: Ratio | None
     longer: Ratio | None
-    """Accuracy where the right answer is the longer one, among answers to other questions."""
+    """Accuracy where the right answer is the longer one, in the case ``other``."""
     shorter: Ratio | None
     failed: Ratio
-    """Of all known pairs."""
+    """Share of all known pairs."""
     bar: Vetting
     broken: tuple[str, ...]
-    """What is below the bar, each with its figure and the bar."""
+    """The measures below the bar, each in words with its value and the bar."""
 
     @property
     def length_pull(self) -> float | None:
@@ -58,9 +60,9 @@ class Vetted:
 
     @property
     def is_pulled(self) -> bool:
-        """Whether the length of an answer moves the judge by more than its bar and than chance.
+        """Whether length influences the judge by more than its bar and more than chance.
 
-        Few pairs are behind each side, so the pull must also be outside a 95 % interval of no
+        Each side has few pairs, so the pull must also be outside a 95 % interval of no
         difference (Newcombe's, from both Wilson intervals).
         """
         longer, shorter, pull = self.longer, self.shorter, self.length_pull
@@ -71,12 +73,117 @@ class Vetted:
         return abs(pull) > max(self.bar.length_pull, by_chance)
 
 
+@dataclass(frozen=True)
+class JudgeLabel:
+    """The name of a judge and the result of its vetting in brief."""
+
+    name: str
+    result: str
+    css: str
+    """The CSS class of the result."""
+    is_trusted: bool
+    has_failed: bool
+
+
+@dataclass(frozen=True)
+class JudgeVetting:
+    """A judge with the result of its vetting."""
+
+    key: str
+    name: str
+    record: JudgeRecord
+    members: tuple[str, ...]
+    """Names of a jury's members."""
+    result: Vetted | None
+    unvetted: str
+    """Why the judge was not vetted, or an empty string."""
+    of_teacher: bool
+    """Whether its model is of the teacher's family; a jury has no model."""
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether the vetting found nothing below the bar."""
+        return self.result is not None and not self.result.broken
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the vetting found something below the bar."""
+        return self.result is not None and not self.is_trusted
+
+    @property
+    def brief(self) -> str:
+        """The result in brief."""
+        if self.result is None:
+            return "not vetted"
+        return "passed" if self.is_trusted else "failed its vetting"
+
+    @property
+    def label(self) -> JudgeLabel:
+        """The name and the result, for tables."""
+        css = "better" if self.is_trusted else "worse" if self.has_failed else "missing"
+        return JudgeLabel(self.name, self.brief, css, self.is_trusted, self.has_failed)
+
+
+@dataclass(frozen=True)
+class Vettings:
+    """The vetting of all judges."""
+
+    judges: tuple[JudgeVetting, ...]
+
+    @property
+    def cases(self) -> tuple[Case, ...]:
+        """The cases in which one answer is better."""
+        return KNOWN
+
+    @property
+    def vetted(self) -> tuple[JudgeVetting, ...]:
+        """Judges that were vetted."""
+        return tuple(judge for judge in self.judges if judge.result)
+
+
+def vetting(context: Context) -> Vettings | None:
+    """Return the vetting of all judges; None if there are no judges."""
+    judges = context.once(judge_vettings)
+    return Vettings(judges) if judges else None
+
+
+def judge_vettings(context: Context) -> tuple[JudgeVetting, ...]:
+    """Measure every judge on its known pairs."""
+    verdicts, records = context.verdicts, context.store.of(VettingRecord)
+    by_key = {record.key: record for record in verdicts.judges}
+    families = teacher_families(context.index.run)
+    found = []
+    for record in verdicts.judges:
+        result = vetted(record, records)
+        members = [by_key[key] for key in record.members if key in by_key]
+        found.append(
+            JudgeVetting(
+                key=record.key,
+                name=verdicts.name(record.key),
+                record=record,
+                members=tuple(member.name for member in members),
+                result=result,
+                unvetted="" if result else why_not(record, members),
+                of_teacher=record.family in families,
+            )
+        )
+    return tuple(found)
+
+
+def teacher_families(run: RunRecord | None) -> set[str]:
+    """Return the model families in the names of the teacher's model."""
+    teacher: dict[str, Any] = run.suite.get("teacher", {}) if run else {}
+    base = teacher.get("base") or {}
+    names = [base.get("model"), base.get("gguf_file")]
+    return {found for name in names if name and (found := family(str(name)))}
+
+
 def vetted(judge: JudgeRecord, records: Iterable[VettingRecord]) -> Vetted | None:
-    """Measure a judge, or a jury by its members' verdicts combined; None if it was not vetted.
+    """Measure a judge, or a jury by its members' combined verdicts; None if it was not vetted.
 
     Args:
-        judge: whose vetting it is.
-        records: of all judges.
+        judge: the judge.
+        records: the vetting records of all judges.
     """
     pairs = list(_decided(judge, records))
     if not pairs:
@@ -99,25 +206,26 @@ def vetted(judge: JudgeRecord, records: Iterable[VettingRecord]) -> Vetted | Non
 
 
 def why_not(judge: JudgeRecord, members: Sequence[JudgeRecord] = ()) -> str:
-    """Return why a judge without vetting has none."""
+    """Return the reason why a judge was not vetted."""
     if all(one.vetting.items == 0 for one in members or (judge,)):
         return "switched off in the judge file"
-    return "no item has a reference to make pairs of known answer from, or it was never tried"
+    return "no item has a reference to make known pairs from, or the vetting was not run"
 
 
 def _broken(vetting: Vetted) -> Iterator[str]:
     bar = vetting.bar
     if vetting.failed.estimate > MOST_FAILED:
-        yield _said("fails on", vetting.failed, "of known pairs", MOST_FAILED)
+        yield _against_bar("fails on", vetting.failed, "of known pairs", MOST_FAILED)
     if vetting.accuracy is None:
-        yield "gives no verdict on any pair of known answer"
+        yield "gives no verdict on any known pair"
     elif vetting.accuracy.estimate < bar.accuracy:
-        yield _said("decides", vetting.accuracy, "of known pairs rightly", bar.accuracy)
+        yield _against_bar("decides", vetting.accuracy, "of known pairs correctly", bar.accuracy)
     if vetting.flips and vetting.flips.estimate > bar.flips:
-        yield _said("changes", vetting.flips, "of its verdicts with the order", bar.flips)
+        yield _against_bar("changes", vetting.flips, "of its verdicts with the order", bar.flips)
     if vetting.self_ties and vetting.self_ties.estimate < bar.self_ties:
-        share = _said("calls", vetting.self_ties, "of answers equal to themselves", bar.self_ties)
-        yield share
+        yield _against_bar(
+            "calls", vetting.self_ties, "of pairs of equal answers a tie", bar.self_ties
+        )
     if vetting.is_pulled and vetting.length_pull is not None:
         which = "longer" if vetting.length_pull > 0 else "shorter"
         points = f"{100 * abs(vetting.length_pull):.0f} points"
@@ -127,7 +235,7 @@ def _broken(vetting: Vetted) -> Iterator[str]:
         )
 
 
-def _said(verb: str, share: Ratio, of: str, bar: float) -> str:
+def _against_bar(verb: str, share: Ratio, of: str, bar: float) -> str:
     return f"{verb} {percent(share.estimate)} {of} (bar {percent(bar)})"
 
 
@@ -138,27 +246,27 @@ def _decided(judge: JudgeRecord, records: Iterable[VettingRecord]) -> Iterator[D
         if record.judge in asked:
             place = (record.task, record.item, record.case)
             pairs.setdefault(place, defaultdict(list))[record.judge].append(record)
-    for (_, _, case), said in pairs.items():
-        first = next(iter(said.values()))[0]
-        orders = [[_as_verdict(record) for record in of_one] for of_one in said.values()]
+    for (_, _, case), by_judge in pairs.items():
+        first = next(iter(by_judge.values()))[0]
+        orders = [[_as_verdict(record) for record in of_one] for of_one in by_judge.values()]
         both = combined(orders, judge.key) if judge.members else orders[0]
         yield Decided(case, first.length_difference, outcome(both))
 
 
 def _as_verdict(record: VettingRecord) -> VerdictRecord:
-    """Return the verdict with the right answer as the candidate: one rule makes all outcomes."""
-    said = record.model_dump(include={"task", "item", "score", "reason", "seconds"})
+    """Return the verdict with the right answer as the candidate, so that one rule decides."""
+    shared = record.model_dump(include={"task", "item", "score", "reason", "seconds"})
     return VerdictRecord(
         key=record.key,
         judge=record.judge,
         against=record.case,
-        candidate=_NOBODY,
+        candidate=_NO_CELL,
         opponent=None,
         sampling_seed=None,
         words="",
         candidate_first=record.right_first,
         verdict=_SIDES.get(record.verdict, record.verdict),
-        **said,
+        **shared,
     )
 
 
@@ -167,7 +275,7 @@ def _by_case(known: Sequence[Decided]) -> dict[Case, Ratio]:
     return {case: share for case, share in shares.items() if share}
 
 
-def _share(pairs: Sequence[Decided], what: Outcome) -> Ratio | None:
+def _share(pairs: Sequence[Decided], outcome: Outcome) -> Ratio | None:
     if not pairs:
         return None
-    return wilson(sum(pair.outcome == what for pair in pairs), len(pairs))
+    return wilson(sum(pair.outcome == outcome for pair in pairs), len(pairs))

@@ -1,248 +1,165 @@
-"""The answer: each adaptive arm minus the plain arm, paired by item, seed and sampling seed."""
+"""The answer to the suite's question: is an adaptive arm better than the plain one?"""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-import numpy as np
+from adakd.reporting import formatting
+from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.index import Gap
+from adakd.reporting.judges.rates import verdict_lines
+from adakd.reporting.paired import PairedDifference, arm_differences
+from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.overhead import Overhead, overheads
+from adakd.reporting.sections.scores import instruction_sets, other_tasks
+from adakd.reporting.wording import arm_name, listed
+from adakd.stats import sign_flip_floor
+from adakd.store.records import RunRecord
 
-from adakd.planning import PLAIN
-from adakd.reporting.index import Index, Method
-from adakd.stats import (
-    Array,
-    Conclusion,
-    Difference,
-    Ratio,
-    conclusion,
-    gap_closed,
-    holm,
-    pooled_difference,
-)
-from adakd.store.records import TaskRecord
+VERBS = {
+    "better": ("is", "are", "better than plain distillation"),
+    "worse": ("is", "are", "worse than plain distillation"),
+    "not separable": ("is", "are", "not separable from plain distillation"),
+    "failed": ("has", "have", "no result (failed)"),
+    "missing": ("has", "have", "no result yet"),
+}
+"""The conclusions in the order of a headline: verbs for one arm and for several, and the rest."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """One row of the answer; numbers are in the unit that the page shows."""
+class UnitGroup:
+    """The rows of all tasks with one unit, which share an axis."""
 
-    divergence: str
-    arm: str
-    task: str | None
-    """None for the mean over the instruction sets."""
     unit: str
-    higher_is_better: bool = True
-    difference: Difference | None = None
-    by_seed: tuple[float, ...] = ()
-    """The difference in each training seed."""
-    gap_closed: Ratio | None = None
-    """Share of the plain student's gap to the teacher that the arm closes; of pooled rows alone."""
-    adjusted_p: float | None = None
-    word: Conclusion | Literal["missing", "failed"] = "missing"
-    note: str = ""
+    by_task: tuple[tuple[str, tuple[PairedDifference, ...]], ...]
+    paired: str
+    """The seeds that the differences are paired over."""
+
+    @property
+    def rows(self) -> tuple[PairedDifference, ...]:
+        """The rows of all tasks."""
+        return tuple(row for _, rows in self.by_task for row in rows)
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of the rows."""
+        return difference_axis(self.rows, None)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """All comparisons: the pooled ones at the top of the page, and one a task beneath."""
+    """The pooled differences, those of single tasks, and the sentences that sum them up."""
 
-    overall: tuple[Comparison, ...]
-    tasks: tuple[Comparison, ...]
+    headlines: tuple[str, ...]
+    verdict_lines: tuple[tuple[str, bool], ...]
+    """One line for each judge's win rates, and whether the judge can be trusted."""
+    gaps: tuple[Gap, ...]
+    overall: tuple[PairedDifference, ...]
+    paired: str
+    """The seeds that the pooled differences are paired over."""
     noise: float | None
-    """Typical distance (root mean square) of two plain runs that differ in their seed alone."""
+    """Root mean square distance of two plain runs that differ in their training seed only."""
+    floor: float
+    """Least p-value that a sign-flip test on the training seeds alone could give."""
+    own_constants: tuple[str, ...]
+    units: tuple[UnitGroup, ...]
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of the pooled rows."""
+        return difference_axis(self.overall, self.noise)
 
 
-def answer(index: Index) -> Answer:
-    """Compare every adaptive arm with its plain arm, and give the words.
-
-    The pooled rows are one family for Holm's adjustment, the rows of single tasks another.
-    """
-    sets = index.sets
-    pairs = list(index.pairs())
-    overall = versus(index, pairs)
-    single = [_comparison(index, on, off, (t,), t) for on, off in pairs for t in index.tasks]
-    return Answer(overall, _worded(single), _noise(index, sets))
-
-
-def versus(
-    index: Index, pairs: Sequence[tuple[Method, Method]], sets: Sequence[TaskRecord] | None = None
-) -> tuple[Comparison, ...]:
-    """Compare each first method of `pairs` with the second, pooled over instruction sets.
-
-    The rows are one family for Holm's adjustment. All sets count, by the first metric, if none
-    are given.
-    """
-    sets = index.sets if sets is None else sets
-    return _worded([_comparison(index, on, off, sets, None) for on, off in pairs if sets])
-
-
-def _comparison(
-    index: Index, on: Method, off: Method, tasks: Sequence[TaskRecord], task: TaskRecord | None
-) -> Comparison:
-    """Compare two arms on some tasks; `task` is None where they are pooled."""
-    row = Comparison(
-        divergence=str(on.divergence),
-        arm=on.arm,
-        task=task.name if task else None,
-        unit=tasks[0].unit,
-        higher_is_better=tasks[0].higher_is_better,
-    )
-    triples = [(t.name, _triple(index, on, off, t)) for t in tasks]
-    scored = [(n, (a, b, c)) for n, (a, b, c) in triples if np.isfinite(a - b).any()]
-    if not scored:
-        return _absent(index, row, on, off, task)
-    matrices = [three for _, three in scored]
-    try:
-        difference = pooled_difference([(a, b) for a, b, _ in matrices])
-    except ValueError:
-        return replace(row, note="the sets have no training seed in common")
-    if all(task.scale == 100 for task in tasks):
-        difference = _within(difference, 100.0)
-    if difference.low == difference.high == 0:
-        difference = replace(difference, minimum_effect=float("inf"))
-    lacking = sorted({n for n, _ in triples} - {n for n, _ in scored})
-    by_seed = np.mean([_mean_of_columns(a - b) for a, b, _ in matrices], axis=0)
-    has_teacher = all(np.isfinite(sum(three)).any() for three in matrices)
-    return replace(
-        row,
-        difference=difference,
-        by_seed=tuple(float(value) for value in by_seed if np.isfinite(value)),
-        gap_closed=gap_closed(matrices) if task is None and has_teacher else None,
-        note="; ".join(_notes(index, difference, lacking)),
+def answer(context: Context) -> Answer:
+    """Compare every adaptive arm with its plain arm."""
+    found, index = context.once(arm_differences), context.index
+    sets, others = context.once(instruction_sets), context.once(other_tasks)
+    return Answer(
+        headlines=tuple(headlines(found.overall, context.once(overheads))),
+        verdict_lines=tuple(verdict_lines(context)),
+        gaps=index.gaps(),
+        overall=found.overall,
+        paired=sets.paired,
+        noise=found.noise,
+        floor=sign_flip_floor(len(index.seeds)),
+        own_constants=tuple(own_constants(index.run)),
+        units=tuple(
+            UnitGroup(unit, by_task, (sets if unit in sets.units else others).paired)
+            for unit, by_task in by_unit(found.tasks)
+        ),
     )
 
 
-def _within(difference: Difference, most: float) -> Difference:
-    """Cut an interval at what a difference of shares can be; two seeds alone may go beyond."""
-    seen = difference.minimum_effect
-    return replace(
-        difference,
-        low=float(np.maximum(difference.low, -most)),
-        high=float(np.minimum(difference.high, most)),
-        minimum_effect=seen if seen <= most else float("inf"),
-    )
-
-
-def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iterator[str]:
-    if difference.low == difference.high == 0:
-        yield "both arms have the same score on every item"
-    if lacking:
-        yield f"without {', '.join(lacking)} (not scored in both arms)"
-    if difference.n_seeds < len(index.seeds):
-        yield f"{difference.n_seeds} of {len(index.seeds)} training seeds"
-
-
-def _absent(
-    index: Index, row: Comparison, on: Method, off: Method, task: TaskRecord | None
-) -> Comparison:
-    """Return the row of a comparison without any pair, with the reason."""
-    for method in (on, off):
-        for seed in index.seeds:
-            if reason := index.failure(method, seed):
-                return replace(row, word="failed", note=f"{method}, seed {seed}: {reason}")
-    scored = [
-        method
-        for method in (on, off)
-        if task and any((method, seed, task.key) in index.scores for seed in index.seeds)
-    ]
-    if len(scored) == 2:
-        return replace(row, note="the task gives no value for single items: nothing to pair")
-    return replace(row, note="not scored in both arms")
-
-
-def _worded(rows: Sequence[Comparison]) -> tuple[Comparison, ...]:
-    """Adjust the family's p-values and give each row its word."""
-    adjusted = iter(holm([row.difference.p_value for row in rows if row.difference]))
-    worded = []
+def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> list[str]:
+    """Return one sentence for all arms with the same conclusions, with their overhead."""
+    conclusions: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row.difference:
-            p = next(adjusted)
-            said = conclusion(row.difference, p, row.higher_is_better)
-            row = replace(row, adjusted_p=p, word=said)
-        worded.append(row)
-    return tuple(worded)
+        conclusions.setdefault(row.arm, {})[row.divergence] = row.conclusion
+    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for arm, by_divergence in conclusions.items():
+        alike.setdefault(tuple(by_divergence.items()), []).append(arm)
+    return [f"{_headline(arms, dict(found))}{_cost(arms, costs)}" for found, arms in alike.items()]
 
 
-# --- matrices -------------------------------------------------------------------------------
+def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
+    """Return the sentence about some arms, from their conclusion under each divergence."""
+    start = listed([arm_name(arm) for arm in arms])
+    if len(conclusions) == 1:
+        ((divergence, conclusion),) = conclusions.items()
+        one, several, rest = VERBS[conclusion]
+        return f"{start} {several if len(arms) > 1 else one} {rest} under {divergence}."
+    groups = {kind: [of for of, its in conclusions.items() if its == kind] for kind in VERBS}
+    total, better = len(conclusions), len(groups["better"])
+    lists = [
+        f"{kind.capitalize()}: {', '.join(names) if len(names) < total else 'all'}."
+        for kind, names in groups.items()
+        if names
+    ]
+    start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
+    return f"{start} {better} of {total} divergences. {' '.join(lists)}"
 
 
-def _triple(index: Index, on: Method, off: Method, task: TaskRecord) -> tuple[Array, Array, Array]:
-    """Return items x seeds of both arms and items x 1 of the teacher, sampling seeds averaged.
+def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:
+    ratios = [row.ratio.estimate for row in costs if row.arm in arms]
+    if not ratios:
+        return ""
+    ends = dict.fromkeys(formatting.number(end) for end in (min(ratios), max(ratios)))
+    return f" {'Their' if len(arms) > 1 else 'Its'} steps take {'–'.join(ends)}× as long."
 
-    A sampling seed counts for an item where both arms have a score of it.
+
+def own_constants(run: RunRecord | None) -> Iterator[str]:
+    """Name the settings whose values come from no paper, and the arms that have them."""
+    alike: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for part in run.parts if run else ():
+        if part.ours:
+            alike.setdefault((part.name, part.ours), []).append(part.of)
+    for (name, names), rows in alike.items():
+        values = "value" if len(names) == 1 else "values"
+        verb = "is" if len(names) == 1 else "are"
+        yield (
+            f"{listed(rows)}: the {values} of {name}'s {listed(names)} {verb} adakd's own choice, "
+            "not taken from a paper; results may depend on it."
+        )
+
+
+def by_unit(
+    rows: Sequence[PairedDifference],
+) -> Iterator[tuple[str, tuple[tuple[str, tuple[PairedDifference, ...]], ...]]]:
+    """Group the rows of single tasks by unit and task, in the suite's order."""
+    groups: dict[str, dict[str, list[PairedDifference]]] = {}
+    for row in rows:
+        groups.setdefault(row.unit, {}).setdefault(str(row.task), []).append(row)
+    for unit, by_task in groups.items():
+        yield unit, tuple((task, tuple(of_task)) for task, of_task in by_task.items())
+
+
+def difference_axis(rows: Sequence[PairedDifference], noise: float | None) -> Axis:
+    """Return the axis that the rows of a forest plot share.
+
+    It shows every estimate, and intervals up to a length that leaves the estimates readable.
     """
-    teacher = Method("teacher")
-    items = _items(index, (on, off), task)
-    samplings = _samplings(index, (on, off), task)
-    a, b = (_cube(index, method, task, index.seeds, items, samplings) for method in (on, off))
-    unpaired = np.isnan(a + b)
-    a[unpaired], b[unpaired] = np.nan, np.nan
-    its_seeds = [seed for method, seed in index.expected if method == teacher][:1]
-    c = _cube(index, teacher, task, its_seeds or [0], items, samplings)
-    return _mean(a), _mean(b), _mean(c)
-
-
-def _items(index: Index, methods: Sequence[Method], task: TaskRecord) -> dict[str, int]:
-    """Return the position of every item, in the order of the data."""
-    ids = [
-        item.id
-        for method in methods
-        for seed in index.seeds
-        for record in index.scores.get((method, seed, task.key), ())
-        for item in record.items
-    ]
-    return {item: position for position, item in enumerate(dict.fromkeys(ids))}
-
-
-def _samplings(index: Index, methods: Sequence[Method], task: TaskRecord) -> dict[int | None, int]:
-    seeds = [
-        record.sampling_seed
-        for method in methods
-        for seed in index.seeds
-        for record in index.scores.get((method, seed, task.key), ())
-    ]
-    return {seed: position for position, seed in enumerate(dict.fromkeys(seeds))}
-
-
-def _cube(
-    index: Index,
-    method: Method,
-    task: TaskRecord,
-    seeds: Sequence[int],
-    items: dict[str, int],
-    samplings: dict[int | None, int],
-) -> Array:
-    """Return items x training seeds x sampling seeds, NaN where there is no score."""
-    cube = np.full((len(items), len(seeds), max(len(samplings), 1)), np.nan)
-    for column, seed in enumerate(seeds):
-        for record in index.scores.get((method, seed, task.key), ()):
-            layer = samplings.get(record.sampling_seed)
-            for item in record.items if layer is not None else ():
-                if item.value is not None and item.id in items:
-                    cube[items[item.id], column, layer] = item.value * task.scale
-    return cube
-
-
-def _mean(cube: Array) -> Array:
-    """Average the sampling seeds; NaN where none has a score."""
-    scored = np.isfinite(cube)
-    counts = scored.sum(2)
-    sums = np.where(scored, cube, 0).sum(2)
-    means: Array = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
-    return means
-
-
-def _mean_of_columns(matrix: Array) -> Array:
-    return _mean(matrix.T[:, None, :])[:, 0]
-
-
-def _noise(index: Index, sets: Sequence[TaskRecord]) -> float | None:
-    """Return how far apart plain runs of two training seeds are, in the pooled metric."""
-    variances = []
-    for divergence in dict.fromkeys(on.divergence for on, _ in index.pairs()):
-        plain = Method("distilled", divergence, PLAIN)
-        by_set = [_mean_of_columns(_triple(index, plain, plain, task)[0]) for task in sets]
-        values = np.mean(by_set, axis=0) if by_set else np.array([])
-        values = values[np.isfinite(values)]
-        if len(values) > 1:
-            variances.append(values.var(ddof=1))
-    return float(np.sqrt(2 * np.mean(variances))) if variances else None
+    found = [row.difference for row in rows if row.difference]
+    values = [d.estimate for d in found] + [value for row in rows for value in row.by_seed]
+    values += [noise, -noise] if noise else []
+    reach = max(4 * max(map(abs, values), default=0), *(d.se_items for d in found), 0)
+    ends = [end for d in found for end in (d.low, d.high)]
+    return axis_over([*values, *(min(max(end, -reach), reach) for end in ends)], include=0.0)

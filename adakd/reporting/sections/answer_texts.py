@@ -1,19 +1,20 @@
-"""What the answers look like: lengths, empty and repeating ones, which scores and judges blur."""
+"""Answer texts in numbers: lengths, empty and repetitive answers, which scores do not show."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean, median
 
 from adakd.reporting.index import Index, Method
+from adakd.reporting.sections.base import Context
 
-REPEATING = 0.3
-"""An answer repeats itself if so few of its words are different ones."""
+REPETITIVE = 0.3
+"""An answer is repetitive if its share of different words is below this."""
 LONG = 20
-"""Words from which on repetition is looked for: a short answer has no room for it."""
+"""Least words of a repetitive answer: a shorter one repeats few words by chance."""
 
 
 @dataclass(frozen=True)
-class Look:
+class TextStatistics:
     """The answers of one method over all instruction sets, training and sampling seeds."""
 
     method: Method
@@ -22,14 +23,23 @@ class Look:
     mean_words: float
     empty: float
     """Share of answers without a word."""
-    repeating: float
-    """Share of answers that go round in circles."""
+    repetitive: float
+    """Share of repetitive answers."""
 
 
-def looks(index: Index) -> tuple[Look, ...]:
-    """Describe the answers of every method that has any."""
+@dataclass(frozen=True)
+class AnswerTexts:
+    """The answers of every method that has any."""
+
+    rows: tuple[TextStatistics, ...]
+
+
+def answer_texts(context: Context) -> AnswerTexts | None:
+    """Describe the answers of every method; None where no answer was recorded."""
+    index = context.index
     found = ((method, list(_words(index, method))) for method in index.methods)
-    return tuple(_look(method, answers) for method, answers in found if answers)
+    rows = tuple(_statistics(method, answers) for method, answers in found if answers)
+    return AnswerTexts(rows) if rows else None
 
 
 def _words(index: Index, method: Method) -> Iterator[list[str]]:
@@ -39,18 +49,18 @@ def _words(index: Index, method: Method) -> Iterator[list[str]]:
                 yield from (i.answer.split() for i in record.items if i.answer is not None)
 
 
-def _look(method: Method, answers: list[list[str]]) -> Look:
+def _statistics(method: Method, answers: list[list[str]]) -> TextStatistics:
     lengths = [len(words) for words in answers]
-    return Look(
+    return TextStatistics(
         method=method,
         answers=len(answers),
         median_words=median(lengths),
         mean_words=fmean(lengths),
         empty=fmean(not words for words in answers),
-        repeating=fmean(repeats(words) for words in answers),
+        repetitive=fmean(is_repetitive(words) for words in answers),
     )
 
 
-def repeats(words: list[str]) -> bool:
-    """Whether an answer goes round in circles."""
-    return len(words) >= LONG and len(set(words)) < REPEATING * len(words)
+def is_repetitive(words: list[str]) -> bool:
+    """Whether an answer repeats few words over and over."""
+    return len(words) >= LONG and len(set(words)) < REPETITIVE * len(words)

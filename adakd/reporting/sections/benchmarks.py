@@ -1,31 +1,58 @@
-"""What the benchmarks measured on this machine, as the page and the terminal show it."""
+"""Results of ``adakd bench`` on this machine, for the page and for the terminal."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from adakd.benchmarks.results import FILE, Bench, Line, read_bench
 from adakd.reporting.formatting import FEW, counted, number, percent
+from adakd.reporting.sections.base import Context
 
 BUSY = 0.05
-"""Share of the cores from which on other programs disturb a measurement."""
+"""Share of the cores above which other programs disturb a measurement."""
 _TIMES = "times "
 
 
 @dataclass(frozen=True)
+class Row:
+    """One measured value."""
+
+    line: Line
+
+    @property
+    def measured(self) -> str:
+        """The value with its unit, such as ``6.1× faster``."""
+        unit = self.line.measure.removeprefix(_TIMES)
+        sign = "×" if unit != self.line.measure else ""
+        return f"{number(self.line.value, _digits(self.line.value))}{sign} {unit}"
+
+    @property
+    def goal(self) -> str:
+        """The goal, such as ``≥ 5``, or an empty string."""
+        if self.line.goal is None:
+            return ""
+        return f"{'≥' if self.line.more_is_better else '≤'} {self.line.goal:g}"
+
+
+@dataclass(frozen=True)
 class Group:
-    """The lines of one group of benchmarks."""
+    """The values of one group of benchmarks."""
 
     name: str
-    lines: tuple[Line, ...]
+    rows: tuple[Row, ...]
 
     @property
     def is_short(self) -> bool:
-        """Whether the page shows the lines at once."""
-        return len(self.lines) <= FEW
+        """Whether the page shows the rows unfolded."""
+        return len(self.rows) <= FEW
+
+    @property
+    def summary(self) -> str:
+        """The number of goals that are met."""
+        met = [row.line.met for row in self.rows if row.line.goal is not None]
+        return f"{sum(map(bool, met))} of {counted(len(met), 'goal')} met" if met else "no goal"
 
 
 @dataclass(frozen=True)
@@ -40,19 +67,19 @@ class Benchmarks:
     groups: tuple[Group, ...]
     met: int
     goals: int
-    """Lines that have a goal."""
+    """Values that have a goal."""
     failed: tuple[str, ...]
     warning: str
-    """Why the figures are not to be trusted; empty where nothing speaks against them."""
+    """Why the measurements are not reliable, or an empty string."""
 
 
-def benchmarks(folder: Path) -> Benchmarks | None:
-    """Return what ``bench.json`` of a run folder says; None where there is none.
+def benchmarks(context: Context) -> Benchmarks | None:
+    """Return the results in ``bench.json`` of the run folder, if there are any.
 
     Raises:
-        AdakdError: it says something else.
+        AdakdError: the file is not a result of ``adakd bench``.
     """
-    found = read_bench(folder / FILE)
+    found = read_bench(context.store.folder / FILE)
     if found is None:
         return None
     lines = [line for case in found.benchmarks for line in case.extra_info.rows]
@@ -74,12 +101,12 @@ def benchmarks(folder: Path) -> Benchmarks | None:
 
 
 def warning(found: Bench) -> str:
-    """Return what speaks against the figures: other programs that were at work."""
+    """Return why the measurements are not reliable: the load by other programs."""
     if found.others is None or found.others <= BUSY:
         return ""
     return (
-        f"Other programs took {percent(found.others)} of the processor meanwhile, and with it of "
-        "its caches: measure again on a quiet machine."
+        f"Other programs took {percent(found.others)} of the processor during the measurement, "
+        "and a part of its caches: measure again on a quiet machine."
     )
 
 
@@ -87,27 +114,7 @@ def _groups(found: Bench) -> Iterator[Group]:
     groups: dict[str, list[Line]] = {}
     for case in found.benchmarks:
         groups.setdefault(case.group or "", []).extend(case.extra_info.rows)
-    yield from (Group(name, tuple(lines)) for name, lines in groups.items())
-
-
-def summary(group: Group) -> str:
-    """Return how many goals of a group are met."""
-    asked = [line.met for line in group.lines if line.goal is not None]
-    return f"{sum(map(bool, asked))} of {counted(len(asked), 'goal')} met" if asked else "no goal"
-
-
-def measured(line: Line) -> str:
-    """Return a value with its unit, such as ``6.1× faster``."""
-    unit = line.measure.removeprefix(_TIMES)
-    sign = "×" if unit != line.measure else ""
-    return f"{number(line.value, _digits(line.value))}{sign} {unit}"
-
-
-def goal(line: Line) -> str:
-    """Return the goal of a line, such as ``≥ 5``; empty where it has none."""
-    if line.goal is None:
-        return ""
-    return f"{'≥' if line.more_is_better else '≤'} {line.goal:g}"
+    yield from (Group(name, tuple(map(Row, lines))) for name, lines in groups.items())
 
 
 def _digits(value: float) -> int:
@@ -115,14 +122,14 @@ def _digits(value: float) -> int:
 
 
 def bench_table(found: Bench) -> Table:
-    """Return the lines of a run of the benchmarks as a table for the terminal."""
-    table = Table("what", "against", "measured", "goal", "")
+    """Return the results of the benchmarks as a table for the terminal."""
+    table = Table("benchmark", "against", "measured", "goal", "")
     marks = {True: "[green]met[/green]", False: "[red]missed[/red]", None: ""}
     for group in _groups(found):
-        for line in group.lines:
-            texts = (line.what, line.reference, measured(line), goal(line))
-            table.add_row(*map(escape, texts), marks[line.met])
+        for row in group.rows:
+            texts = (row.line.what, row.line.reference, row.measured, row.goal)
+            table.add_row(*map(escape, texts), marks[row.line.met])
         table.add_section()
-    caption = "times of the processor on one thread, both sides in turn, medians"
+    caption = "processor time on one thread, both sides interleaved, medians"
     table.caption = "\n".join(filter(None, (caption, warning(found))))
     return table

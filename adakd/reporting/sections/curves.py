@@ -1,4 +1,4 @@
-"""Training curves: loss, kept ratio and temperature of every seed, thinned for the page."""
+"""Training curves: loss, share of selected tokens and temperature of every seed, thinned."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,55 +6,54 @@ from math import ceil, isfinite
 from statistics import fmean
 
 from adakd.planning import PLAIN
+from adakd.reporting.charts import Line, LineChart
 from adakd.reporting.index import Index, Method
+from adakd.reporting.sections.base import Context
 from adakd.store.records import Step
 
 POINTS = 100
-"""Most points of a line; longer trainings are averaged over equal stretches of steps."""
+"""Most points of a line; longer trainings are averaged over equal ranges of steps."""
 TOGETHER = 4
-"""Adaptive arms of a divergence that share charts; of more, each has the plain arm beside it."""
+"""Most adaptive arms in one chart; with more, each has its own charts with the plain arm."""
 
 MEASURES: dict[str, tuple[str, Callable[[Step], float]]] = {
     "loss": ("Loss", lambda step: step.loss),
-    "kept": ("Share of tokens kept", lambda step: step.kept_ratio),
-    "temperature": ("Temperature, mean over kept tokens", lambda step: step.temperature),
+    "kept": ("Share of tokens selected", lambda step: step.kept_ratio),
+    "temperature": ("Temperature, mean over selected tokens", lambda step: step.temperature),
 }
 
 
 @dataclass(frozen=True)
-class Line:
-    """One seed of one arm."""
-
-    label: str
-    arm: str
-    seed: int
-    points: tuple[tuple[float, float], ...]
-    """Step and value."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """One measure of one divergence (or of a control), all arms and seeds."""
-
-    title: str
-    measure: str
-    lines: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Curves:
+class CurveGroup:
     """The charts of one divergence, or of one of its arms, side by side."""
 
     name: str
     of_divergence: bool
-    """Whether arms are compared; else it is a control by itself."""
-    charts: tuple[Chart, ...]
+    """Whether the charts compare arms; otherwise they show a control."""
+    charts: tuple[LineChart, ...]
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms in the charts."""
+        return tuple(dict.fromkeys(line.series for chart in self.charts for line in chart.lines))
 
 
-def curves(index: Index) -> tuple[Curves, ...]:
+@dataclass(frozen=True)
+class Curves:
+    """The training curves of all students."""
+
+    groups: tuple[CurveGroup, ...]
+
+
+def curves(context: Context) -> Curves | None:
+    """Return the training curves; None where the answers are from files."""
+    return None if context.index.is_of_files else Curves(curve_groups(context.index))
+
+
+def curve_groups(index: Index) -> tuple[CurveGroup, ...]:
     """Return the training curves by divergence, then those of the controls that were trained.
 
-    Where a divergence has many adaptive arms, each of them stands alone with the plain one.
+    Where a divergence has many adaptive arms, each of them has charts with the plain arm only.
     """
     groups: dict[str, list[Method]] = {}
     for method in index.methods:
@@ -62,7 +61,7 @@ def curves(index: Index) -> tuple[Curves, ...]:
             continue  # the same curve as the plain arm's, stretched
         groups.setdefault(method.divergence or str(method), []).append(method)
     found = [
-        Curves(name, methods[0].divergence is not None, _charts(index, methods))
+        CurveGroup(name, methods[0].divergence is not None, _charts(index, methods))
         for name, methods in _apart(groups)
     ]
     found.sort(key=lambda group: not group.of_divergence)
@@ -80,9 +79,9 @@ def _apart(groups: Mapping[str, Sequence[Method]]) -> Iterator[tuple[str, Sequen
                     yield str(method), [*plain, method]
 
 
-def _charts(index: Index, methods: Sequence[Method]) -> tuple[Chart, ...]:
+def _charts(index: Index, methods: Sequence[Method]) -> tuple[LineChart, ...]:
     charts = [
-        Chart(title, measure, _lines(index, methods, value))
+        LineChart(title, measure, _lines(index, methods, value))
         for measure, (title, value) in MEASURES.items()
         if measure == "loss" or methods[0].role == "distilled"
     ]
@@ -104,8 +103,8 @@ def _lines(
 def thinned(
     steps: Sequence[Step], value: Callable[[Step], float], most: int = POINTS
 ) -> tuple[tuple[float, float], ...]:
-    """Return step and value, averaged over stretches so that at most `most` points are left."""
+    """Return step and value, averaged over ranges of steps to at most `most` points."""
     finite = [(step.step, value(step)) for step in steps if isfinite(value(step))]
-    stretch = ceil(len(finite) / most) or 1
-    parts = [finite[start : start + stretch] for start in range(0, len(finite), stretch)]
+    length = ceil(len(finite) / most) or 1
+    parts = [finite[start : start + length] for start in range(0, len(finite), length)]
     return tuple((fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts)

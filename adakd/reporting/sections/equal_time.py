@@ -1,7 +1,7 @@
-"""Quality at equal time: scores against training seconds, and what the overhead would have bought.
+"""Quality at equal time: scores by training seconds, and the plain steps that the overhead costs.
 
-Seconds are those of an interleaved step, times the steps of a training: whole trainings, one after
-the other, differ by what else the machine was doing.
+Seconds are those of an interleaved step, times the steps of a training: the times of whole
+trainings, one after the other, depend on the load of the machine.
 """
 
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ from math import ceil, isfinite
 from statistics import median
 
 from adakd.planning import PLAIN
-from adakd.reporting.charts import Mark
-from adakd.reporting.formatting import counted, duration, interval, number, percent, signed
+from adakd.reporting.charts import Point
+from adakd.reporting.formatting import FEW, counted, duration, interval, number, percent, signed
 from adakd.reporting.index import Index, Method
-from adakd.reporting.sections.answer import Answer, Comparison, versus
-from adakd.reporting.sections.scores import ScoreTable
+from adakd.reporting.paired import PairedDifference, arm_differences, compare
+from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.scores import set_means
 from adakd.reporting.wording import arm_name
 from adakd.stats import Difference, Ratio, ratio_of_medians
-from adakd.store import Store
 from adakd.store.records import TimedStep, TimingRecord
 
 EVEN = 0.02
-"""Trainings whose seconds differ by no more than this share took the same time."""
+"""Trainings whose seconds differ by at most this share count as equally long."""
 
 
 @dataclass(frozen=True)
-class Spent:
-    """A method by the time that its training takes and the score that it reaches."""
+class TimedScore:
+    """The score of a method and the time of its training."""
 
     method: Method
     steps: int
@@ -34,7 +34,7 @@ class Spent:
     score: float | None
     """Mean over the instruction sets, as in the table of scores."""
     ends: tuple[float, float] | None = None
-    """The interval of the paired difference to the plain arm, set around the score."""
+    """The interval of the paired difference to the plain arm, around the score."""
 
 
 @dataclass(frozen=True)
@@ -42,85 +42,125 @@ class EqualTime:
     """One divergence with one adaptive arm."""
 
     unit: str
-    plain: Spent
-    adaptive: Spent
-    longer: Spent | None
-    """The plain arm trained for longer; None where there is none."""
+    plain: TimedScore
+    adaptive: TimedScore
+    longer: TimedScore | None
+    """The plain arm trained for longer, if there is one."""
     overhead: Ratio
     """Adaptive over plain optimizer step, with all its micro-batches."""
-    asked: bool
+    expects_longer: bool
     """Whether the suite asks for a plain arm that is trained for longer."""
     bought: int
-    """Plain steps that the adaptive arm's time beyond the plain arm's would have bought."""
-    comparison: Comparison | None
+    """Plain steps that fit in the time of the overhead."""
+    comparison: PairedDifference | None
     """The adaptive arm minus the longer plain arm."""
 
     @property
-    def spent(self) -> tuple[Spent, ...]:
-        """All that have a score, the plain arm first; none where that has none."""
+    def scored(self) -> tuple[TimedScore, ...]:
+        """The arms with a score, the plain arm first; empty if that has none."""
         found = (self.plain, self.adaptive, self.longer) if self.plain.score is not None else ()
         return tuple(one for one in found if one and one.score is not None)
 
     @property
     def suggestion(self) -> str:
-        """The share of steps that would make the times equal, as the command line takes it."""
+        """The value of ``controls.longer`` that would make the times equal."""
         return f"{max(1, ceil(round(100 * (self.overhead.estimate - 1), 6))) / 100:g}"
 
     @property
     def given(self) -> float | None:
-        """How much more time the longer plain arm had than the adaptive one, as a share.
+        """The extra time of the longer plain arm over the adaptive one, as a share.
 
-        None where the two took the same time.
+        None if both took the same time.
         """
         if self.longer is None:
             return None
         more = self.longer.seconds / self.adaptive.seconds - 1
         return more if abs(more) > EVEN else None
 
+    @property
+    def sentence(self) -> str:
+        """The cost of the overhead in plain steps, and the comparison at equal time, in words."""
+        return sentence(self)
 
-def equal_times(
-    store: Store, index: Index, found: Answer, scores: ScoreTable
-) -> tuple[EqualTime, ...]:
-    """Describe every divergence and adaptive arm whose overhead was measured.
+    def points(self, classes: Mapping[str, str]) -> list[Point]:
+        """Return the points of a chart; `classes` gives the CSS class of an arm."""
+        return [
+            Point(
+                "longer" if one.method.longer else classes[one.method.arm],
+                f"{one.method}: {number(one.score)} after {duration(one.seconds)}",
+                one.seconds,
+                one.score,
+                one.ends,
+            )
+            for one in self.scored
+            if one.score is not None
+        ]
 
-    Args:
-        store: holds the interleaved steps.
-        index: the other records.
-        found: the adaptive arms against the plain ones.
-        scores: the instruction sets; the last column is the mean over them.
-    """
-    timed = {(r.divergence, r.arm): r for r in store.current(TimingRecord) if r.pairs}
+
+@dataclass(frozen=True)
+class EqualTimes:
+    """All divergences and adaptive arms whose overhead was measured."""
+
+    rows: tuple[EqualTime, ...]
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether there are too many rows to show at once."""
+        return len(self.rows) > FEW
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The adaptive arms of the rows."""
+        return tuple(dict.fromkeys(row.adaptive.method.arm for row in self.rows))
+
+    @property
+    def has_longer(self) -> bool:
+        """Whether any plain arm was trained for longer."""
+        return any(row.longer for row in self.rows)
+
+
+def equal_time(context: Context) -> EqualTimes | None:
+    """Compare scores at equal time; None where no overhead was measured."""
+    rows = equal_times(context)
+    return EqualTimes(rows) if rows else None
+
+
+def equal_times(context: Context) -> tuple[EqualTime, ...]:
+    """Describe every divergence and adaptive arm whose overhead was measured."""
+    index, scores = context.index, context.once(set_means)
+    timed = {(r.divergence, r.arm): r for r in context.store.current(TimingRecord) if r.pairs}
     longer = {m.divergence: m for m in index.methods if m.role == "longer"}
     pairs = [(on, off) for on, off in index.pairs() if (on.divergence, on.arm) in timed]
-    gains = versus(index, [(m, Method("distilled", m.divergence)) for m in longer.values()])
-    over_plain = {(row.divergence, row.arm): row.difference for row in (*found.overall, *gains)}
+    gains = compare(index, [(m, Method("distilled", m.divergence)) for m in longer.values()])
+    differences = (*context.once(arm_differences).overall, *gains)
+    over_plain = {(row.divergence, row.arm): row.difference for row in differences}
     against = [(on, longer[on.divergence]) for on, _ in pairs if on.divergence in longer]
-    last = {(row.divergence, row.arm): row for row in versus(index, against)}
+    last = {(row.divergence, row.arm): row for row in compare(index, against)}
     means = {method: row[-1].mean for method, row in scores.rows if row}
     rows = []
     for on, off in pairs:
         place = str(on.divergence), on.arm
         plain, adaptive = _step_seconds(timed[place], index)
-        found_of = [
-            _spent(index, method, median(seconds), means, over_plain)
+        timed_scores = [
+            _timed_score(index, method, median(seconds), means, over_plain)
             for method, seconds in (
                 (off, plain),
                 (on, adaptive),
                 (longer.get(on.divergence), plain),
             )
         ]
-        if found_of[0] is None or found_of[1] is None:
+        if timed_scores[0] is None or timed_scores[1] is None:
             continue
         overhead = ratio_of_medians(adaptive, plain)
         rows.append(
             EqualTime(
                 unit=scores.units[-1] if scores.units else "",
-                plain=found_of[0],
-                adaptive=found_of[1],
-                longer=found_of[2],
+                plain=timed_scores[0],
+                adaptive=timed_scores[1],
+                longer=timed_scores[2],
                 overhead=overhead,
-                asked=on.divergence in longer,
-                bought=max(0, round((overhead.estimate - 1) * found_of[0].steps)),
+                expects_longer=on.divergence in longer,
+                bought=max(0, round((overhead.estimate - 1) * timed_scores[0].steps)),
                 comparison=last.get(place),
             )
         )
@@ -138,14 +178,14 @@ def _step_seconds(record: TimingRecord, index: Index) -> tuple[list[float], list
     return [whole(plain) for plain, _ in record.pairs], [whole(on) for _, on in record.pairs]
 
 
-def _spent(
+def _timed_score(
     index: Index,
     method: Method | None,
     seconds: float,
     means: Mapping[Method, float | None],
     over_plain: Mapping[tuple[str, str], Difference | None],
-) -> Spent | None:
-    """Return what a method spent and reached; None where no training of it has ended well."""
+) -> TimedScore | None:
+    """Return the time and score of a method; None if none of its trainings is done."""
     records = [index.trainings.get((method, seed)) for seed in index.seeds] if method else []
     steps = [r.steps[-1].step for r in records if r and r.status == "done" and r.steps]
     if method is None or not steps:
@@ -155,23 +195,23 @@ def _spent(
     is_plain = method.role == "distilled" and method.arm == PLAIN
     if score is not None and over and not is_plain and isfinite(over.low + over.high):
         ends = score + over.low - over.estimate, score + over.high - over.estimate
-    return Spent(method, steps[0], steps[0] * seconds, score, ends)
+    return TimedScore(method, steps[0], steps[0] * seconds, score, ends)
 
 
 def sentence(row: EqualTime) -> str:
-    """Return what the overhead would have bought, and what is known of it, in words."""
+    """Return the cost of the overhead in plain steps, and the comparison at equal time."""
     name = arm_name(row.adaptive.method.arm)
     bought = f"{row.plain.method}: {name}'s overhead of {_overhead(row)} "
     costs = row.overhead.estimate > 1
     if costs:
         bought += f"would have bought {counted(row.bought, 'more plain step')}"
     else:
-        bought += "leaves no time that the plain arm could have used"
-    if row.longer is None and row.asked:
-        return f"{bought}; the plain arm that is to be trained for longer was not trained."
+        bought += "leaves no time for more plain steps"
+    if row.longer is None and row.expects_longer:
+        return f"{bought}; the longer plain arm was not trained."
     if row.longer is None:
         unknown = (
-            f" beside the {row.plain.steps:,}; what these would have brought is not known: run the "
+            f" in addition to the {row.plain.steps:,}; to see their effect, run the "
             f"same command with --set controls.longer={row.suggestion}"
         )
         return f"{bought}{unknown if costs else ''}."
@@ -185,7 +225,7 @@ def sentence(row: EqualTime) -> str:
     return (
         f"{bought}. Plain with {more} reaches {number(row.longer.score)}, {name} "
         f"{number(row.adaptive.score)}; paired, {signed(difference.estimate)} (95 % {ends}"
-        f"{f', {comparison.note}' if comparison.note else ''}): {verdict(row)}."
+        f"{f', {comparison.note}' if comparison.note else ''}): {conclusion(row)}."
     )
 
 
@@ -197,29 +237,14 @@ def _overhead(row: EqualTime) -> str:
     return f"{estimate} % (95 % {low} to {high})"
 
 
-def verdict(row: EqualTime) -> str:
-    """Return the word on the adaptive arm against the longer plain one, and how equal they were.
+def conclusion(row: EqualTime) -> str:
+    """Return the conclusion on the adaptive arm against the longer plain one.
 
-    Less time for the arm that lost, or more for the one that won, is no verdict at equal time.
+    It is qualified by unequal times: a win with more time, or a loss with less, proves little.
     """
-    word, given = str(row.comparison.word) if row.comparison else "missing", row.given
+    found, given = str(row.comparison.conclusion) if row.comparison else "missing", row.given
     if given is None:
-        return f"{word} at equal time"
-    although = "but" if (word, given > 0) in (("worse", True), ("better", False)) else "though"
+        return f"{found} at equal time"
+    although = "but" if (found, given > 0) in (("worse", True), ("better", False)) else "though"
     than = "more" if given > 0 else "less"
-    return f"{word}, {although} plain had {percent(abs(given), 1)} {than} time"
-
-
-def marks(row: EqualTime, arms: Mapping[str, str]) -> list[Mark]:
-    """Return the points of a chart; `arms` gives the CSS class of an arm."""
-    return [
-        Mark(
-            "longer" if one.method.longer else arms[one.method.arm],
-            f"{one.method}: {number(one.score)} after {duration(one.seconds)}",
-            one.seconds,
-            one.score,
-            one.ends,
-        )
-        for one in row.spent
-        if one.score is not None
-    ]
+    return f"{found}, {although} plain had {percent(abs(given), 1)} {than} time"

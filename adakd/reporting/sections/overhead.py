@@ -1,25 +1,29 @@
-"""What the adaptive arm costs: interleaved steps of both arms on the same batches."""
+"""Overhead of an adaptive arm: interleaved steps of both arms on the same batches."""
 
 from dataclasses import dataclass
 from statistics import median
 from typing import get_args
 
+from adakd.reporting import formatting
+from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.sections.base import Context
+from adakd.reporting.wording import arm_name
 from adakd.stats import Ratio, ratio_of_medians
-from adakd.store import Store
 from adakd.store.records import Phase, TimedStep, TimingRecord
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
+_COLOURS = dict(zip(PHASES, ("s5", "s0", "s3", "s1", "s4", "s2"), strict=True))
 
 
 @dataclass(frozen=True)
 class PhaseTime:
-    """One phase of a step in both arms: medians in milliseconds, 0 where it did not happen."""
+    """One phase of a step in both arms: medians in milliseconds, 0 in an arm without it."""
 
     phase: Phase
     plain: float
     adaptive: float
     plain_share: float
-    """Of the phases' medians together."""
+    """Share of the sum of all phases' medians."""
     adaptive_share: float
     ratio: Ratio | None
     """None where the phase takes no time in the plain arm."""
@@ -34,21 +38,82 @@ class Overhead:
     device: str
     tokens: int
     ratio: Ratio
-    """Whole adaptive step over whole plain step."""
+    """Adaptive step over plain step, all phases."""
     plain: float
     """Median milliseconds of a plain step."""
     adaptive: float
     phases: tuple[PhaseTime, ...]
     pair_ratios: tuple[float, ...]
-    """Of each pair by itself: all points behind the interval."""
+    """The ratio of each interleaved pair."""
     peak_plain: int | None
-    """Most memory in use, in bytes; None where the system cannot tell."""
+    """Peak memory in bytes; None where the system does not report it."""
     peak_adaptive: int | None
 
+    @property
+    def sentence(self) -> str:
+        """The overhead in one sentence."""
+        ends = f"{formatting.number(self.ratio.low)}–{formatting.number(self.ratio.high)}"
+        pairs = f"n = {formatting.counted(self.ratio.n, 'interleaved pair')}"
+        memory = ""
+        if self.peak_plain and self.peak_adaptive:
+            memory = f", peak memory {formatting.number(self.peak_adaptive / self.peak_plain)}×"
+        return (
+            f"{self.divergence}: the {arm_name(self.arm)} step takes "
+            f"{formatting.number(self.ratio.estimate)}× a plain step "
+            f"(95 % {ends}, {pairs}){memory}."
+        )
 
-def overheads(store: Store) -> tuple[Overhead, ...]:
+    @property
+    def longest(self) -> float:
+        """Milliseconds of the longer step of both arms."""
+        return max(
+            sum(phase.plain for phase in self.phases), sum(phase.adaptive for phase in self.phases)
+        )
+
+    @property
+    def plain_bar(self) -> list[tuple[str, str, float]]:
+        """Class, label and milliseconds of each phase of a plain step."""
+        return [(_css(phase.phase), phase.phase, phase.plain) for phase in self.phases]
+
+    @property
+    def adaptive_bar(self) -> list[tuple[str, str, float]]:
+        """Class, label and milliseconds of each phase of an adaptive step."""
+        return [(_css(phase.phase), phase.phase, phase.adaptive) for phase in self.phases]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The overhead of every arm that was measured."""
+
+    rows: tuple[Overhead, ...]
+
+    @property
+    def axis(self) -> Axis:
+        """The axis of all ratios."""
+        ends = [end for row in self.rows for end in (row.ratio.low, row.ratio.high)]
+        points = [ratio for row in self.rows for ratio in row.pair_ratios]
+        return axis_over([*ends, *points], include=1.0)
+
+    @property
+    def has_sentences(self) -> bool:
+        """Whether there are few enough rows to describe each in a sentence."""
+        return len(self.rows) <= formatting.FEW
+
+    @property
+    def colours(self) -> dict[Phase, str]:
+        """The colour of each phase that any of the rows has."""
+        found = {part.phase for row in self.rows for part in row.phases}
+        return {phase: colour for phase, colour in _COLOURS.items() if phase in found}
+
+
+def overhead(context: Context) -> Timing | None:
+    """Return the overhead of every arm; None where the answers are from files."""
+    return None if context.index.is_of_files else Timing(context.once(overheads))
+
+
+def overheads(context: Context) -> tuple[Overhead, ...]:
     """Summarise every timing record; the newest of each divergence and arm counts."""
-    newest = {(r.divergence, r.arm): r for r in store.current(TimingRecord) if r.pairs}
+    newest = {(r.divergence, r.arm): r for r in context.store.current(TimingRecord) if r.pairs}
     return tuple(_overhead(record) for record in newest.values())
 
 
@@ -71,11 +136,11 @@ def _overhead(record: TimingRecord) -> Overhead:
 
 
 def _phases(plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]) -> tuple[PhaseTime, ...]:
-    had = {phase for step in (*plain, *adaptive) for phase in step.seconds}
+    found = {phase for step in (*plain, *adaptive) for phase in step.seconds}
     times = {
         phase: (_seconds(plain, phase), _seconds(adaptive, phase))
         for phase in PHASES
-        if phase in had
+        if phase in found
     }
     medians = {phase: (median(b), median(a)) for phase, (b, a) in times.items()}
     wholes = [sum(both[arm] for both in medians.values()) or 1.0 for arm in (0, 1)]
@@ -94,6 +159,10 @@ def _phases(plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]) -> tu
 
 def _seconds(steps: tuple[TimedStep, ...], phase: Phase) -> list[float]:
     return [step.seconds.get(phase, 0.0) for step in steps]
+
+
+def _css(phase: Phase) -> str:
+    return "loss-phase" if phase == "loss" else phase  # bars of outcomes have a class "loss" too
 
 
 def _total(step: TimedStep) -> float:

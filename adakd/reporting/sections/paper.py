@@ -1,4 +1,4 @@
-"""Ours beside the paper's figures: whether gains have the same sign, and methods the same order."""
+"""Our results and the published ones: signs of the gains, and the order of the methods."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,85 +10,86 @@ from adakd.planning import PLAIN
 from adakd.planning.published import METRIC, PublishedRow, PublishedScore, published_rows
 from adakd.reporting.formatting import counted, number, signed
 from adakd.reporting.index import Index, Method
-from adakd.reporting.sections.answer import Comparison, versus
+from adakd.reporting.paired import PairedDifference, compare
+from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import Score, score_table
 from adakd.stats import order_agreement
 from adakd.store.records import TaskRecord
 
-Agreement = Literal["same sign", "other sign", "no sign"]
+SignAgreement = Literal["same sign", "other sign", "no sign"]
 _DIGITS = 6
-"""Means that differ by less than rounding errors are the same."""
+"""Digits of a mean; smaller differences are rounding errors."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """What a method has over another one, here and in the paper, in the mean of the sets."""
+    """A method minus another one, here and in the paper, in the mean over the sets."""
 
     over: Method
-    ours: Comparison
+    ours: PairedDifference
     paper: float
 
     @property
-    def agreement(self) -> Agreement:
-        """Whether both have one sign; ``no sign`` where one of them is 0 or unknown."""
+    def agreement(self) -> SignAgreement:
+        """Whether both signs are equal; ``no sign`` if one gain is 0 or unknown."""
         found = self.ours.difference.estimate if self.ours.difference else 0.0
         product = round(found, _DIGITS) * round(self.paper, _DIGITS)
         return "no sign" if product == 0 else "same sign" if product > 0 else "other sign"
 
     @property
     def is_separable(self) -> bool:
-        """Whether ours can be told from no gain at all."""
-        return self.ours.word in ("better", "worse")
+        """Whether our gain is separable from 0."""
+        return self.ours.conclusion in ("better", "worse")
 
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One method: ours and the published figures, column by column."""
+    """One method: our scores and the published ones, by column."""
 
     method: Method
     name: str
-    """What the paper's table calls it."""
+    """The name in the paper's table."""
     fields: tuple[tuple[Score, PublishedScore], ...]
     gain: Gain | None
 
 
 @dataclass(frozen=True)
 class Swap:
-    """Two methods that the paper orders the other way round."""
+    """Two methods in the opposite order in the paper."""
 
     better: Method
-    """In the paper."""
+    """The better one in the paper."""
     worse: Method
     paper: float
     ours: float
-    """The difference here, which is below 0."""
+    """Our difference, which is below 0."""
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One of the paper's tables beside ours."""
+    """One of the paper's tables with our results."""
 
     table: str
     model: str | None
     over: str | None
-    """The method that gains are counted from; None where it is the plain arm of each."""
+    """The baseline of all gains; None if it is the plain arm of each method."""
     unit: str
     columns: tuple[str, ...]
-    """Sets that both have, and the mean."""
+    """The sets in both tables, and the mean."""
     sets: tuple[str, ...]
-    """The sets that our mean is over."""
+    """The sets of our mean."""
     paper_sets: tuple[str, ...]
-    """The sets that the paper's mean is over, as it stands here."""
+    """The sets of the paper's mean in this table."""
     varied: str
-    """What our ± varies."""
+    """The seeds behind our ±."""
     has_spread: bool
     """Whether the paper gives a spread."""
     rows: tuple[PaperRow, ...]
     ranked: int
-    """Students with a mean of both sorts."""
+    """Students with a mean in both tables."""
     tau: float | None
     pairs: int
-    """Of these students, that neither side ties."""
+    """Pairs of these students with different means in both tables."""
     swaps: tuple[Swap, ...]
 
     @property
@@ -96,9 +97,47 @@ class PaperTable:
         """Whether both means are over the same sets."""
         return set(self.sets) == set(self.paper_sets)
 
+    @property
+    def has_gains(self) -> bool:
+        """Whether any row has a gain."""
+        return any(row.gain for row in self.rows)
+
+    @property
+    def title(self) -> str:
+        """The name of the table, such as ``table1_main, qwen2-7b->1.5b``."""
+        return f"{self.table}{f', {self.model}' if self.model else ''}"
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """The agreement of signs and of the order."""
+        return signs(self), ranking(self)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The seeds behind the spreads, and the sets of the means."""
+        return spreads(self), means(self)
+
+    @property
+    def swap_lines(self) -> tuple[str, ...]:
+        """The pairs in the opposite order."""
+        return tuple(map(swap, self.swaps))
+
+
+@dataclass(frozen=True)
+class Paper:
+    """All published tables that the suite names."""
+
+    tables: tuple[PaperTable, ...]
+
+
+def paper(context: Context) -> Paper | None:
+    """Return our results with the published ones; None if the suite names no table."""
+    tables = paper_tables(context.index)
+    return Paper(tables) if tables else None
+
 
 def paper_tables(index: Index) -> tuple[PaperTable, ...]:
-    """Return the published tables that the run's suite names, beside ours."""
+    """Return the published tables that the run's suite names, with our results."""
     sets = [task for task in index.of_sort("answers") if task.metric == METRIC]
     sections = index.suite.paper if index.suite and sets else ()
     return tuple(_table(index, section, sets) for section in sections)
@@ -134,7 +173,7 @@ def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> Pape
         sets=tuple(task.name for task in ours),
         paper_sets=theirs,
         varied=scores.varied,
-        has_spread=any(figure.std is not None for row in rows for _, figure in row.fields),
+        has_spread=any(published.std is not None for row in rows for _, published in row.fields),
         rows=rows,
         ranked=len(ranked),
         tau=order.tau,
@@ -152,7 +191,7 @@ def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> Pape
 
 
 def _average(row: PublishedRow, names: Sequence[str]) -> float:
-    """Return the paper's mean over some of its sets; over all of them as it is printed."""
+    """Return the paper's mean over some of its sets; over all of them, the printed mean."""
     if set(names) == set(row.sets):
         return row.average
     return mean(row.sets[name].mean for name in names)
@@ -161,7 +200,7 @@ def _average(row: PublishedRow, names: Sequence[str]) -> float:
 def _fields(
     scores: Sequence[Score], row: PublishedRow, columns: Sequence[str], average: float
 ) -> tuple[tuple[Score, PublishedScore], ...]:
-    """Pair our scores with the published ones; the last pair is that of the means."""
+    """Pair our scores with the published ones; the last pair is the means."""
     found = [(score, row.sets[name]) for score, name in zip(scores, columns, strict=False)]
     return (*found, (scores[-1], PublishedScore(average)))
 
@@ -177,59 +216,54 @@ def _gains(
     known: Mapping[str, Method],
     sets: Sequence[TaskRecord],
 ) -> Iterator[tuple[Method, Gain]]:
-    """Yield each method that stands against another one of the table, with its gain over that."""
-    pairs = [(method, _opponent(method, section.over, known)) for method in averages]
+    """Yield each method that has a baseline in the table, with its gain over it."""
+    pairs = [(method, _baseline(method, section.over, known)) for method in averages]
     pairs = [(on, off) for on, off in pairs if off in averages and on != off]
     of_table = [(on, off) for on, off in pairs if off is not None]
-    for (on, off), found in zip(of_table, versus(index, of_table, sets), strict=True):
+    for (on, off), found in zip(of_table, compare(index, of_table, sets), strict=True):
         yield on, Gain(off, found, averages[on] - averages[off])
 
 
-def _opponent(method: Method, over: str | None, known: Mapping[str, Method]) -> Method | None:
-    """Return what a distilled method's gain is counted from: one method, or its plain arm."""
+def _baseline(method: Method, over: str | None, known: Mapping[str, Method]) -> Method | None:
+    """Return the baseline of a distilled method's gain: a named method, or its plain arm."""
     if method.role != "distilled":
         return None
     return known.get(over) if over else Method("distilled", method.divergence, PLAIN)
 
 
-# --- words ----------------------------------------------------------------------------------
-
-
-def title(table: PaperTable) -> str:
-    """Return the name of a table, such as ``table1_main, qwen2-7b->1.5b``."""
-    return f"{table.table}{f', {table.model}' if table.model else ''}"
+# --- sentences ------------------------------------------------------------------------------
 
 
 def signs(table: PaperTable) -> str:
-    """Return for how many rows the sign of the gain agrees."""
+    """Return the number of rows whose gains have the same sign."""
     gains = [row.gain for row in table.rows if row.gain]
     signed_ones = [gain for gain in gains if gain.agreement != "no sign"]
     if not signed_ones:
-        return "No gain here can be set beside a published one."
+        return "No gain here can be compared with a published one."
     same = [gain for gain in signed_ones if gain.agreement == "same sign"]
-    told = sum(gain.is_separable for gain in same)
-    said = f"The gain has the paper's sign in {len(same)} of {counted(len(signed_ones), 'row')}"
+    separable = sum(gain.is_separable for gain in same)
+    found = f"The gain has the paper's sign in {len(same)} of {counted(len(signed_ones), 'row')}"
     if same:
-        of = f"of these {len(same)}" if len(same) > 1 else "of this one"
-        said += f"; {told} {of} can be told from no gain at all"
+        verb = "is" if separable == 1 else "are"
+        found += f"; {separable} of these {verb} separable from no gain"
     without = len(gains) - len(signed_ones)
     rest = f"; {counted(without, 'row')} without a sign" if without else ""
-    return f"{said}{rest}."
+    return f"{found}{rest}."
 
 
 def ranking(table: PaperTable) -> str:
-    """Return how far the order of the students agrees."""
+    """Return the agreement of the two orders of the students."""
     if table.tau is None:
-        return "The two orders cannot be compared: it takes two students with different means."
+        return "The two orders cannot be compared: fewer than two students have different means."
     return (
         f"Kendall's τ between the two orders of {counted(table.ranked, 'student')} is "
         f"{number(table.tau)}: {table.pairs - len(table.swaps)} of "
-        f"{counted(table.pairs, 'pair')} stand in the paper's order."
+        f"{counted(table.pairs, 'pair')} are in the paper's order."
     )
 
 
 def spreads(table: PaperTable) -> str:
-    """Return what varies on either side."""
+    """Return the seeds behind the spread on either side."""
     paper = (
         "the paper's ± is over five sampling seeds of one training"
         if table.has_spread
@@ -238,21 +272,21 @@ def spreads(table: PaperTable) -> str:
     ours = f"Ours: {table.varied}; {paper}."
     if not table.has_spread:
         return ours
-    return f"{ours} Training again and drawing answers again are different things."
+    return f"{ours} Training again and sampling answers again are different things."
 
 
 def means(table: PaperTable) -> str:
-    """Return which sets the means are over."""
+    """Return the sets of the means."""
     if table.is_same_sets:
         return f"Means are over {', '.join(table.sets)}."
     return (
         f"Our mean is over {', '.join(table.sets)}, the paper's over "
-        f"{', '.join(table.paper_sets)}: signs and orders can be compared, figures cannot."
+        f"{', '.join(table.paper_sets)}: signs and orders can be compared, scores cannot."
     )
 
 
 def swap(one: Swap) -> str:
-    """Return a pair that the paper orders the other way round."""
+    """Return a pair of methods in the opposite order, with both differences."""
     return (
         f"{one.better} against {one.worse}: {signed(one.paper)} in the paper, "
         f"{signed(one.ours)} here"

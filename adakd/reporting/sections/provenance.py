@@ -1,52 +1,54 @@
-"""What was trained: time, data and parameters of every method with a training of its own."""
+"""Provenance: command, versions, hardware and settings of the run, and its gaps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
 
-from adakd.reporting.index import Index, Method
-from adakd.store.records import TrainingRecord
+from adakd.reporting import formatting
+from adakd.reporting.index import Gap
+from adakd.reporting.sections.base import Context
+from adakd.store.records import RunRecord, TeachingRecord
 
 
 @dataclass(frozen=True)
-class Trained:
-    """The trainings of one method; failed ones count in `failed` alone."""
+class Provenance:
+    """The last start of the run, and the records that are missing or left out."""
 
-    method: Method
-    done: int
-    failed: int
-    steps: int
-    seconds: float
-    """Wall-clock seconds of one training, median over seeds; not measured side by side."""
-    rows: int
-    left_out: int
-    """Rows that the filters left out."""
-    trainable: int
-    parameters: int
+    run: RunRecord | None
+    starts: int
+    """How often the command was started in this folder."""
+    teacher: TeachingRecord | None
+    gaps: tuple[Gap, ...]
+    superseded: int
+    """Records of settings that were changed since."""
 
-
-def trainings(index: Index) -> tuple[Trained, ...]:
-    """Describe the trainings of every method that has any."""
-    by_method = {
-        method: [
-            index.trainings[method, s] for s in index.all_seeds if (method, s) in index.trainings
-        ]
-        for method in index.methods
-    }
-    return tuple(_trained(method, records) for method, records in by_method.items() if records)
+    @property
+    def teacher_passes(self) -> str | None:
+        """How often the teacher read the training data, in a sentence."""
+        return teacher_passes(self.teacher) if self.teacher else None
 
 
-def _trained(method: Method, records: Sequence[TrainingRecord]) -> Trained:
-    done = [record for record in records if record.status == "done"]
-    last = (done or records)[-1]
-    return Trained(
-        method=method,
-        done=len(done),
-        failed=len(records) - len(done),
-        steps=last.steps[-1].step if last.steps else 0,
-        seconds=median(record.seconds for record in done or records),
-        rows=last.rows,
-        left_out=last.left_out,
-        trainable=last.trainable,
-        parameters=last.parameters,
+def provenance(context: Context) -> Provenance:
+    """Describe how the run was started."""
+    store, index = context.store, context.index
+    return Provenance(
+        run=index.run,
+        starts=len(store.of(RunRecord)),
+        teacher=next(reversed(store.current(TeachingRecord)), None),
+        gaps=index.gaps(),
+        superseded=index.superseded,
+    )
+
+
+def teacher_passes(record: TeachingRecord) -> str:
+    """Return how often the teacher read the sequences that the students learned from."""
+    sequences, readings = (
+        formatting.counted(count, "sequence") for count in (record.sequences, record.readings)
+    )
+    if record.cache == "off":
+        return (
+            f"reads every batch anew, since {record.reason}; all trainings together take {readings}"
+        )
+    labels, size = formatting.counted(record.tokens, "label"), formatting.size(record.size)
+    return (
+        f"read each of {sequences} once; all trainings on them together take {readings}. "
+        f"Hidden states of {labels} are kept as {record.cache}, {size}"
     )

@@ -1,4 +1,4 @@
-"""Answers side by side: the items that the run kept the text of, in the run's order."""
+"""Sample answers side by side: the items whose text the run recorded, in its order."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,34 +6,34 @@ from dataclasses import dataclass
 
 from adakd.judging.comparisons import AGAIN
 from adakd.reporting.index import Index, Method
-from adakd.store import Store
+from adakd.reporting.sections.base import Context
 from adakd.store.records import ExampleRecord, Item, ScoreRecord, TaskRecord, VerdictRecord
 
 PER_TASK = 2
-"""Examples of each task on the page; the first that the run recorded, none chosen by hand."""
+"""Samples of each task on the page: the first that the run recorded, none chosen by hand."""
 
 LONGEST = 600
-"""Characters of a judge's reason; all of them are in ``results.jsonl``."""
-_Place = tuple[str, str, str, int | None]
+"""Most characters of a judge's reason; the full text is in the records."""
+_AnswerId = tuple[str, str, str, int | None]
 """An answer's cell, task, item and sampling seed."""
-Said = Mapping[_Place, tuple[str, ...]]
-"""Lines on an answer."""
+VerdictLines = Mapping[_AnswerId, tuple[str, ...]]
+"""The verdicts on each answer, in words."""
 
 
 @dataclass(frozen=True)
-class Reply:
-    """What one method answered."""
+class SampleAnswer:
+    """The answer of one method."""
 
     method: Method
     text: str | None
-    """None where there is no answer."""
+    """None if no answer was recorded."""
     value: float | None
     verdicts: tuple[str, ...] = ()
-    """What judges said, such as ``rule: won, shown first``."""
+    """The verdicts of judges, such as ``rule against plain, shown first: tie``."""
 
 
 @dataclass(frozen=True)
-class Example:
+class Sample:
     """A question with its reference and the answers of every method."""
 
     task: str
@@ -41,57 +41,67 @@ class Example:
     item: str
     question: str
     reference: str
-    controls: tuple[Reply, ...]
-    by_divergence: tuple[tuple[str, tuple[Reply, ...]], ...]
+    controls: tuple[SampleAnswer, ...]
+    by_divergence: tuple[tuple[str, tuple[SampleAnswer, ...]], ...]
     """For each divergence the answers of its arms, plain first."""
 
 
-def examples(store: Store, index: Index, verdicts: Iterable[VerdictRecord]) -> tuple[Example, ...]:
-    """Return a few examples of each task, with the answers of the first seeds."""
+@dataclass(frozen=True)
+class Samples:
+    """The samples of all tasks."""
+
+    samples: tuple[Sample, ...]
+
+
+def samples(context: Context) -> Samples:
+    """Return a few samples of each task, with the answers of the first seeds."""
+    store, index = context.store, context.index
     tasks = {task.name: task for task in index.sets}
     by_task: dict[str, dict[str, ExampleRecord]] = defaultdict(dict)
     for record in store.of(ExampleRecord):
-        by_task[record.task].setdefault(record.item, record)  # judging may have kept it again
-    said = _verdicts(verdicts)
-    return tuple(
-        _example(record, tasks[name], index, said)
-        for name, records in by_task.items()
-        if name in tasks
-        for record in list(records.values())[:PER_TASK]
+        by_task[record.task].setdefault(record.item, record)  # judging may record it again
+    lines = _verdict_lines(context.verdicts.records)
+    return Samples(
+        tuple(
+            _sample(record, tasks[name], index, lines)
+            for name, records in by_task.items()
+            if name in tasks
+            for record in list(records.values())[:PER_TASK]
+        )
     )
 
 
-def _example(
+def _sample(
     record: ExampleRecord,
     task: TaskRecord,
     index: Index,
-    said: Said,
-) -> Example:
-    replies = [_reply(method, record, task, index, said) for method in index.methods]
-    grouped: dict[str, list[Reply]] = defaultdict(list)
-    for reply in replies:
-        if reply.method.divergence:
-            grouped[reply.method.divergence].append(reply)
-    return Example(
+    lines: VerdictLines,
+) -> Sample:
+    answers = [_answer(method, record, task, index, lines) for method in index.methods]
+    grouped: dict[str, list[SampleAnswer]] = defaultdict(list)
+    for answer in answers:
+        if answer.method.divergence:
+            grouped[answer.method.divergence].append(answer)
+    return Sample(
         task=task.name,
         unit=task.unit,
         item=record.item,
         question=record.question,
         reference=record.reference,
-        controls=tuple(reply for reply in replies if not reply.method.divergence),
+        controls=tuple(answer for answer in answers if not answer.method.divergence),
         by_divergence=tuple((name, tuple(group)) for name, group in grouped.items()),
     )
 
 
-def _reply(
-    method: Method, record: ExampleRecord, task: TaskRecord, index: Index, said: Said
-) -> Reply:
+def _answer(
+    method: Method, record: ExampleRecord, task: TaskRecord, index: Index, lines: VerdictLines
+) -> SampleAnswer:
     found = next(_items(method, record, task, index), None)
     if found is None:
-        return Reply(method, None, None)
+        return SampleAnswer(method, None, None)
     score, item = found
     value = None if item.value is None else item.value * task.scale
-    return Reply(method, item.answer, value, said.get(_place(score, item), ()))
+    return SampleAnswer(method, item.answer, value, lines.get(_answer_id(score, item), ()))
 
 
 def _items(
@@ -103,18 +113,18 @@ def _items(
             yield from ((score, item) for item in score.items if item.id == record.item)
 
 
-def _place(score: ScoreRecord, item: Item) -> _Place:
+def _answer_id(score: ScoreRecord, item: Item) -> _AnswerId:
     return score.cell.key, score.task, item.id, score.sampling_seed
 
 
-def _verdicts(records: Iterable[VerdictRecord]) -> Said:
-    """Return what judges said of every answer."""
-    said: dict[_Place, list[str]] = defaultdict(list)
+def _verdict_lines(records: Iterable[VerdictRecord]) -> VerdictLines:
+    """Return the verdicts on every answer, in words."""
+    found: dict[_AnswerId, list[str]] = defaultdict(list)
     for record in records:
         if record.against != AGAIN:
-            place = (record.candidate.key, record.task, record.item, record.sampling_seed)
-            said[place].append(_line(record))
-    return {place: tuple(lines) for place, lines in said.items()}
+            answer = (record.candidate.key, record.task, record.item, record.sampling_seed)
+            found[answer].append(_line(record))
+    return {answer: tuple(lines) for answer, lines in found.items()}
 
 
 def _line(record: VerdictRecord) -> str:

@@ -1,4 +1,4 @@
-"""Methods x tasks with means and spreads: for the report and for the terminal."""
+"""Scores: methods x tasks with means and spreads, for the report and for the terminal."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ from typing import Literal
 from rich.table import Table
 
 from adakd.reporting import formatting
-from adakd.reporting.index import Index, Method, index
+from adakd.reporting.index import Index, Method
+from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import ScoreRecord, TaskRecord
 
@@ -17,11 +18,11 @@ Spread = Literal["training", "sampling"]
 
 @dataclass(frozen=True)
 class Score:
-    """One field of a table: a mean with its spread, or why there is none."""
+    """One cell of a table: a mean with its spread, or the reason why there is none."""
 
     mean: float | None = None
     std: float | None = None
-    """Over the seeds that the table's heading names; None with one of them."""
+    """Over the seeds in the table's caption; None where there is only one."""
     seeds: int = 0
     """Training seeds behind the mean."""
     items: int = 0
@@ -39,7 +40,7 @@ class ScoreTable:
     units: tuple[str, ...]
     rows: tuple[tuple[Method, tuple[Score, ...]], ...]
     spread: Spread
-    """What the ± varies: training seeds where there are several, else sampling seeds."""
+    """The seeds behind the ±: training seeds if there are several, else sampling seeds."""
     seeds: int
     """How many of them."""
     samplings: int
@@ -49,7 +50,7 @@ class ScoreTable:
 
     @property
     def varied(self) -> str:
-        """What varies behind each field, such as ``mean ± std over 3 training seeds``."""
+        """The seeds behind each mean, such as ``mean ± std over 3 training seeds``."""
         samplings = formatting.counted(self.samplings, "sampling seed")
         if self.spread == "sampling" and self.seeds > 1:
             return f"mean ± std over {samplings} of one training seed"
@@ -60,7 +61,7 @@ class ScoreTable:
 
     @property
     def paired(self) -> str:
-        """What differences of two rows are paired over, besides items."""
+        """The seeds that differences of two rows are paired over."""
         trainings = self.seeds if self.spread == "training" else 1
         each = (
             f", each at {formatting.counted(self.samplings, 'sampling seed')}"
@@ -70,8 +71,46 @@ class ScoreTable:
         return f"paired over {formatting.counted(trainings, 'training seed')}{each}"
 
 
+@dataclass(frozen=True)
+class Scores:
+    """The tables of the page."""
+
+    sets: ScoreTable
+    tasks: ScoreTable
+    unscored: int
+    """Item scores that could not be computed, over all tables."""
+    has_values: bool
+    """Whether any item has a score."""
+
+
+def scores(context: Context) -> Scores:
+    """Return the scores of all methods on all tasks."""
+    records = [record for records in context.index.scores.values() for record in records]
+    return Scores(
+        sets=context.once(instruction_sets),
+        tasks=context.once(other_tasks),
+        unscored=sum(record.unscored for record in records),
+        has_values=any(item.value is not None for record in records for item in record.items),
+    )
+
+
+def instruction_sets(context: Context) -> ScoreTable:
+    """Return the table of the instruction sets in all metrics, with the mean in the first one."""
+    return score_table(context.index, context.index.of_sort("answers"), average=True)
+
+
+def set_means(context: Context) -> ScoreTable:
+    """Return the table of the instruction sets in the first metric; the mean comes last."""
+    return score_table(context.index, context.index.sets, average=True)
+
+
+def other_tasks(context: Context) -> ScoreTable:
+    """Return the table of the multiple-choice and lm-eval tasks."""
+    return score_table(context.index, context.index.of_sort("choice", "task"))
+
+
 def score_table(index: Index, tasks: Sequence[TaskRecord], average: bool = False) -> ScoreTable:
-    """Return a table of all methods on `tasks`.
+    """Return the scores of all methods on `tasks`.
 
     Args:
         index: the records.
@@ -115,22 +154,20 @@ def _best(means: Sequence[float | None], higher: bool) -> float | None:
 
 def summary_table(store: Store) -> Table:
     """Return the scores as a table for the terminal: methods x tasks, mean ± std over seeds."""
-    order = index(store)
-    sets, others = order.of_sort("answers"), order.of_sort("choice", "task")
-    tables = [score_table(order, sets, average=True), score_table(order, others)]
-    shown = [table for table in tables if table.columns]
-    varied = dict.fromkeys(table.varied for table in shown)
-    result = Table(title="; ".join(varied) if shown else "no scores")
+    context = Context.of(store)
+    tables = [table for table in (instruction_sets(context), other_tasks(context)) if table.columns]
+    varied = dict.fromkeys(table.varied for table in tables)
+    result = Table(title="; ".join(varied) if tables else "no scores")
     result.add_column("method")
-    for table in shown:
+    for table in tables:
         for column, unit in zip(table.columns, table.units, strict=True):
             result.add_column(f"{column}\n[dim]{unit}[/dim]", justify="right")
-    for number, method in enumerate(order.methods):
-        result.add_row(str(method), *(_field(c) for t in shown for c in t.rows[number][1]))
+    for number, method in enumerate(context.index.methods):
+        result.add_row(str(method), *(_cell(c) for t in tables for c in t.rows[number][1]))
     return result
 
 
-def _field(score: Score) -> str:
+def _cell(score: Score) -> str:
     if score.mean is None:
         return f"[red]{score.status}[/red]" if score.status == "failed" else score.status
     spread = "" if score.std is None else f" ± {score.std:.2f}"
@@ -138,14 +175,14 @@ def _field(score: Score) -> str:
 
 
 def _spread(index: Index, samplings: int) -> tuple[Spread, int]:
-    """Return which seeds vary, and how many: training seeds where there are several."""
+    """Return the seeds that vary and their number: training seeds if there are several."""
     if len(index.seeds) > 1 or not samplings:
         return "training", len(index.seeds)
     return "sampling", samplings
 
 
 def _samplings(index: Index, tasks: Sequence[TaskRecord]) -> int:
-    """Return how many sampling seeds the scores of `tasks` have."""
+    """Return the number of sampling seeds of the scores on `tasks`."""
     keys = {task.key for task in tasks}
     seeds = {r.sampling_seed for (_, _, key), rs in index.scores.items() if key in keys for r in rs}
     return len(seeds - {None})
@@ -183,8 +220,8 @@ def _values(
 
     Args:
         scored: for each training seed and task the records of its sampling seeds.
-        tasks: what the records are of, for their scales.
-        spread: which seeds vary; the others are averaged.
+        tasks: the tasks of these records, for their scales.
+        spread: the seeds that vary; the others are averaged.
     """
     for of_seed in scored:
         by_task = [

@@ -27,6 +27,8 @@ SMALL = {
     "failed": None,
 }
 """A run with nothing but answers."""
+ASKED: dict[str, list[Record]] = {}
+"""All that asking some judges about a made-up run leaves behind: several tests ask the same."""
 CASES = ("other", "truncated", "shuffled", "same")
 
 
@@ -232,8 +234,10 @@ def ask(made_store: Callable[..., Store]) -> Callable[..., Store]:
         **changes: object,
     ) -> Store:
         changes = {**SMALL, **changes}
-        store = made_store(name, **changes)
-        return add(store, [*judged(store, minds, against, limit), *records])
+        store, key = made_store(name, **changes), repr((changes, minds, against, limit))
+        if key not in ASKED:
+            ASKED[key] = list(judged(store, minds, against, limit))
+        return add(store, [*ASKED[key], *records])
 
     return make
 

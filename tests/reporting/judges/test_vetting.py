@@ -1,4 +1,4 @@
-"""What a judge's vetting says of it, and where it falls below its bar."""
+"""A judge's vetting: its measures, and those below the bar."""
 
 import pytest
 
@@ -51,7 +51,7 @@ def test_right_is_right_in_both_orders(record):
     assert found.accuracy.low < 0.6 < found.accuracy.high
     assert found.flips.estimate == 0.2
     assert found.self_ties is None
-    assert found.broken == ("decides 60 % of known pairs rightly (bar 80 %)",)
+    assert found.broken == ("decides 60 % of known pairs correctly (bar 80 %)",)
 
 
 def test_cases_are_told_apart(record):
@@ -81,9 +81,9 @@ def test_every_broken_bar_is_named_with_its_figure(record):
         ],
     )
     assert found.broken == (
-        "decides 27 % of known pairs rightly (bar 80 %)",
+        "decides 27 % of known pairs correctly (bar 80 %)",
         "changes 45 % of its verdicts with the order (bar 25 %)",
-        "calls 0 % of answers equal to themselves (bar 50 %)",
+        "calls 0 % of pairs of equal answers a tie (bar 50 %)",
         "is right 100 points more often where the right answer is the longer one (bar 25)",
     )
 
@@ -120,7 +120,7 @@ def test_failures_are_no_wrong_answers_but_most_of_them_break_the_bar(record):
     assert found.broken == ("fails on 75 % of known pairs (bar 50 %)",)
     silent = vetted(record, many("other", 4, "failed", "failed"))
     assert silent.accuracy is None
-    assert "gives no verdict on any pair of known answer" in silent.broken
+    assert "gives no verdict on any known pair" in silent.broken
 
 
 def test_of_two_ratings_the_higher_one_is_preferred(record):

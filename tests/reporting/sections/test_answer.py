@@ -1,125 +1,93 @@
-"""The answer: what is paired with what, and which words come out."""
+"""The answer: the sentences at the top, and the axes of the forest plots."""
+
+from dataclasses import replace
 
 import pytest
 
-from adakd.reporting.index import index
-from adakd.reporting.sections.answer import answer
-from adakd.store.records import Item, ScoreRecord
+from adakd.reporting.paired import arm_differences
+from adakd.reporting.sections.answer import by_unit, difference_axis, headlines, own_constants
+from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.overhead import overheads
+from adakd.store.records import PartRecord, RunRecord
 
 
-def test_words_find_the_effects_that_were_put_in(made_store):
-    found = answer(index(made_store()))
-    assert {row.divergence: row.word for row in found.overall} == {
-        "forward_kl": "not separable",
-        "reverse_kl": "better",
-        "skew_reverse_kl(lam=0.1)": "worse",
+def test_the_headline_names_every_word_and_the_cost(made_store):
+    store = made_store()
+    (line,) = headlines(arm_differences(Context.of(store)).overall, overheads(Context.of(store)))
+    assert line.startswith(
+        "AdaKD is better than plain distillation under 1 of 3 divergences. Better: reverse_kl. "
+        "Worse: skew_reverse_kl(lam=0.1). Not separable: forward_kl. Its steps take 1.2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("better", "AdaKD is better than plain distillation under reverse_kl."),
+        ("worse", "AdaKD is worse than plain distillation under reverse_kl."),
+        ("not separable", "AdaKD is not separable from plain distillation under reverse_kl."),
+        ("failed", "AdaKD has no result (failed) under reverse_kl."),
+    ],
+)
+def test_the_headline_of_one_divergence(made_store, word, said):
+    found = arm_differences(Context.of(made_store(effects=(("reverse_kl", 0.05),))))
+    rows = (replace(found.overall[0], conclusion=word),)
+    assert headlines(rows, ()) == [said]
+
+
+def test_arms_of_which_the_same_is_true_share_a_headline(made_store):
+    store = made_store(arms=("adakd", "latf"), failed=None)
+    found = arm_differences(Context.of(store))
+    (line,) = headlines(found.overall, overheads(Context.of(store)))
+    assert line.startswith("AdaKD and latf are better than plain distillation under 1 of 3")
+    assert " Their steps take 1." in line
+    rows = tuple(
+        replace(row, conclusion="worse" if row.arm == "latf" else row.conclusion)
+        for row in found.overall
+    )
+    first, second = headlines(rows, ())
+    assert first.startswith("AdaKD is better than plain distillation under 1 of 3")
+    assert second == (
+        "latf is better than plain distillation under 0 of 3 divergences. Worse: all."
+    )
+
+
+def test_arms_of_one_divergence_share_a_headline(made_store):
+    arms = ("adakd", "idts", "latf")
+    found = arm_differences(Context.of(made_store(arms=arms, effects=(("reverse_kl", 0.05),))))
+    words = {"adakd": "not separable", "idts": "better", "latf": "not separable"}
+    rows = tuple(replace(row, conclusion=words[row.arm]) for row in found.overall)
+    assert headlines(rows, ()) == [
+        "AdaKD and latf are not separable from plain distillation under reverse_kl.",
+        "idts is better than plain distillation under reverse_kl.",
+    ]
+
+
+def test_constants_without_a_source_are_named():
+    def part(of, name, ours):
+        return PartRecord(of=of, sort="adaptive method", name=name, settings={}, ours=ours)
+
+    parts = (part("adakd", "adakd", ()), part("egad", "egad", ("c", "base")))
+    run = RunRecord(
+        key="1", started="", command="", suite={}, suite_digest="", parts=parts, wanted=(),
+        versions={}, hardware={}, commit=None,
+    )  # fmt: skip
+    (line,) = own_constants(run)
+    assert line.startswith("egad: the values of egad's c and base are adakd's own choice")
+    assert list(own_constants(None)) == []
+
+
+def test_rows_of_tasks_keep_the_order_of_the_suite(mini):
+    groups = by_unit(arm_differences(mini).tasks)
+    assert {unit: [name for name, _ in tasks] for unit, tasks in groups} == {
+        "ROUGE-L × 100": ["dolly", "self-inst"],
+        "accuracy × 100": ["dolly-choice"],
+        "acc_norm × 100": ["arc_easy"],
     }
-    assert len(found.tasks) == 3 * 4
-    assert found.noise is not None
 
 
-def test_the_same_scores_in_both_arms_are_not_separable(made_store):
-    store = made_store(failed=None)
-    plain = [s for s in store.of(ScoreRecord) if s.cell.arm == "plain" and s.cell.divergence]
-    for score in plain:
-        twin = next(
-            s
-            for s in store.of(ScoreRecord)
-            if s.cell == s.cell.model_copy(update={"arm": "adakd"})
-            and (s.cell.divergence, s.cell.seed) == (score.cell.divergence, score.cell.seed)
-            and (s.task, s.sampling_seed) == (score.task, score.sampling_seed)
-        )
-        store.add(twin.model_copy(update={"items": score.items, "value": score.value}))
-    rows = answer(index(store))
-    assert {row.word for row in (*rows.overall, *rows.tasks)} == {"not separable"}
-    assert {row.difference.estimate for row in rows.overall if row.difference} == {0}
-    assert all("same score on every item" in row.note for row in rows.overall)
-
-
-def test_numbers_are_in_the_unit_of_the_page(made_store):
-    row = answer(index(made_store(seeds=(10,), failed=None))).overall[1]
-    assert row.unit == "ROUGE-L × 100"
-    assert row.difference is not None
-    assert 3 < row.difference.estimate < 6
-    assert row.difference.n_seeds == 1
-
-
-def test_a_failed_seed_leaves_the_others(made_store):
-    row = answer(index(made_store())).overall[0]
-    assert row.difference is not None
-    assert row.difference.n_seeds == 2
-    assert row.note == "2 of 3 training seeds"
-
-
-@pytest.mark.parametrize(("what", "word"), [("failed", "failed"), ("missing", "missing")])
-def test_an_arm_that_is_not_there_is_named(made_store, what, word):
-    place = {"failed": None, what: ("reverse_kl", "adakd", 10)}
-    row = answer(index(made_store(seeds=(10,), **place))).overall[1]
-    assert (row.word, row.difference, row.adjusted_p) == (word, None, None)
-    assert row.note
-
-
-def test_an_item_counts_only_where_both_arms_have_it(made_store):
-    store = made_store(seeds=(10,), samplings=(1,), sets=("dolly",), failed=None)
-    for score in store.of(ScoreRecord):
-        if score.cell.arm == "adakd" and score.task == "dolly":
-            items = (*(Item(id=i.id, value=None) for i in score.items[:15]), *score.items[15:])
-            store.add(score.model_copy(update={"items": items}))
-    row = answer(index(store)).overall[0]
-    assert row.difference is not None
-    assert row.difference.n_items == 25
-
-
-def test_sampling_seeds_are_averaged_within_an_item(made_store):
-    one = answer(index(made_store("one", samplings=(1,), failed=None))).overall[1].difference
-    both = answer(index(made_store("both", failed=None))).overall[1].difference
-    assert one is not None
-    assert both is not None
-    assert one.n_items == both.n_items
-    assert both.se_items < one.se_items
-
-
-def test_a_task_without_values_of_items_is_not_paired(made_store):
-    store = made_store(failed=None)
-    for score in store.of(ScoreRecord):
-        if score.task == "arc_easy":
-            store.add(score.model_copy(update={"items": ()}))
-    row = next(row for row in answer(index(store)).tasks if row.task == "arc_easy")
-    assert row.word == "missing"
-    assert "nothing to pair" in row.note
-
-
-def test_less_can_be_better(made_store):
-    store = made_store(failed=None)
-    for score in store.of(ScoreRecord):
-        store.add(score.model_copy(update={"higher_is_better": False}))
-    words = {row.divergence: row.word for row in answer(index(store)).overall}
-    assert words["reverse_kl"] == "worse"
-
-
-def test_gap_closed_needs_a_teacher_and_a_gap(made_store):
-    with_teacher = answer(index(made_store(failed=None))).overall[1]
-    assert with_teacher.gap_closed is not None
-    assert 0.3 < with_teacher.gap_closed.estimate < 0.9
-    store = made_store("without", failed=None)
-    for score in store.of(ScoreRecord):
-        if score.cell.role == "teacher":
-            gone = tuple(Item(id=item.id, value=None) for item in score.items)
-            store.add(score.model_copy(update={"items": gone}))
-    assert answer(index(store)).overall[1].gap_closed is None
-
-
-def test_comparisons_are_per_column_and_the_pooled_ones_of_the_first_metric(made_store):
-    one = answer(index(made_store(failed=None)))
-    both = answer(index(made_store("both", metrics=("rouge_l", "token_f1"), failed=None)))
-    assert both.overall == one.overall
-    assert both.noise == one.noise
-    found = [(row.task, row.unit) for row in both.tasks if row.divergence == "reverse_kl"]
-    assert found == [
-        ("dolly", "ROUGE-L × 100"), ("self-inst", "ROUGE-L × 100"),
-        ("dolly", "token F1 × 100"), ("self-inst", "token F1 × 100"),
-        ("dolly-choice", "accuracy × 100"), ("arc_easy", "acc_norm × 100"),
-    ]  # fmt: skip
-    single = [row.difference for row in one.tasks if row.divergence == "reverse_kl"]
-    several = [row.difference for row in both.tasks if row.divergence == "reverse_kl"]
-    assert [*several[:2], *several[4:]] == single
+def test_one_endless_interval_does_not_flatten_the_others(mini):
+    row = arm_differences(mini).overall[1]
+    wide = replace(row, difference=replace(row.difference, low=-900.0, high=900.0))
+    axis = difference_axis([row, wide], None)
+    assert -50 < axis.low < 0 < axis.high < 50

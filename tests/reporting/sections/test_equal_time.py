@@ -1,23 +1,19 @@
-"""Scores against training seconds: what the overhead would have bought, and what it bought."""
+"""Quality at equal time: scores by training seconds, and the plain steps of the overhead."""
 
 from dataclasses import replace
 
 import pytest
 
 from adakd.reporting import render
-from adakd.reporting.index import index
-from adakd.reporting.sections.answer import answer
-from adakd.reporting.sections.equal_time import EqualTime, equal_times, sentence, verdict
-from adakd.reporting.sections.scores import score_table
+from adakd.reporting.paired import arm_differences
+from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.equal_time import EqualTime, conclusion, equal_times, sentence
 from adakd.store import Store
 from adakd.store.records import RunRecord, TimedStep, TimingRecord
 
 
 def rows_of(store: Store) -> dict[str, EqualTime]:
-    order = index(store)
-    table = score_table(order, order.of_sort("answers"), average=True)
-    rows = equal_times(store, order, answer(order), table)
-    return {str(row.plain.method): row for row in rows}
+    return {str(row.plain.method): row for row in equal_times(Context.of(store))}
 
 
 def with_step(store: Store, plain: float, adaptive: float, optimizer: float = 0.0) -> Store:
@@ -42,8 +38,8 @@ def test_seconds_are_those_of_a_step_times_the_steps(made_store):
     store = with_step(made_store(steps=60, longer=0.1), plain=1.0, adaptive=1.1, optimizer=0.5)
     row = rows_of(store)["reverse_kl"]
     assert row.longer is not None
-    assert [one.steps for one in row.spent] == [60, 60, 66]
-    assert [one.seconds for one in row.spent] == pytest.approx([90, 96, 99])
+    assert [one.steps for one in row.scored] == [60, 60, 66]
+    assert [one.seconds for one in row.scored] == pytest.approx([90, 96, 99])
     assert row.overhead.estimate == pytest.approx(1.6 / 1.5)
     assert row.bought == 4
     assert row.given == pytest.approx(99 / 96 - 1)
@@ -62,7 +58,7 @@ def test_without_the_control_the_page_says_what_is_not_known_and_how_to_find_out
     assert row.longer is row.comparison is None
     assert sentence(row) == (
         "reverse_kl: AdaKD's overhead of 8.4 % (95 % 8.4 to 8.4) would have bought 5 more plain "
-        "steps beside the 60; what these would have brought is not known: run the same command "
+        "steps in addition to the 60; to see their effect, run the same command "
         "with --set controls.longer=0.09."
     )
     page = render(store)
@@ -73,17 +69,17 @@ def test_without_the_control_the_page_says_what_is_not_known_and_how_to_find_out
 def test_an_arm_without_overhead_leaves_nothing_to_buy(made_store):
     row = rows_of(with_step(made_store(), plain=1.0, adaptive=0.9))["reverse_kl"]
     assert row.bought == 0
-    assert sentence(row).endswith("leaves no time that the plain arm could have used.")
+    assert sentence(row).endswith("leaves no time for more plain steps.")
     store = with_step(made_store("longer", longer=0.1), plain=1.0, adaptive=0.9)
     said = sentence(rows_of(store)["reverse_kl"])
-    assert "leaves no time that the plain arm could have used. Plain with 6 more steps" in said
+    assert "leaves no time for more plain steps. Plain with 6 more steps" in said
     assert said.endswith("better, though plain had 22.2 % more time.")
 
 
 def test_the_longer_arm_is_compared_with_the_adaptive_one(made_store):
     store = with_step(made_store(longer=0.1, failed=None), plain=1.0, adaptive=1.1)
     rows = rows_of(store)
-    words = {name: row.comparison.word for name, row in rows.items()}
+    words = {name: row.comparison.conclusion for name, row in rows.items()}
     assert words == {
         "forward_kl": "not separable",
         "reverse_kl": "better",
@@ -102,7 +98,7 @@ def test_the_longer_arm_is_compared_with_the_adaptive_one(made_store):
 def test_a_longer_arm_as_good_as_the_adaptive_one_takes_its_gain_away(made_store):
     store = with_step(made_store(longer=0.1, longer_effect=0.045, failed=None), 1.0, 1.1)
     row = rows_of(store)["reverse_kl"]
-    assert row.comparison.word == "not separable"
+    assert row.comparison.conclusion == "not separable"
     low, _ = row.longer.ends
     assert low > row.plain.score
 
@@ -118,7 +114,7 @@ def test_a_longer_arm_as_good_as_the_adaptive_one_takes_its_gain_away(made_store
 def test_a_verdict_says_how_equal_the_times_were(made_store, seconds: float, said: str) -> None:
     store = with_step(made_store(longer=0.1, failed=None), plain=1.0, adaptive=1.1)
     row = rows_of(store)["reverse_kl"]
-    assert verdict(replace(row, longer=replace(row.longer, seconds=seconds))) == said
+    assert conclusion(replace(row, longer=replace(row.longer, seconds=seconds))) == said
 
 
 def test_a_failed_or_missing_longer_arm_is_said(made_store):
@@ -135,15 +131,13 @@ def test_without_a_score_of_the_plain_arm_there_is_no_chart(made_store):
     assert set(rows_of(store)) == {"forward_kl", "skew_reverse_kl(lam=0.1)"}
     store = made_store("unscored", failed=None, longer=0.1)
     row = rows_of(store)["reverse_kl"]
-    assert len(row.spent) == 3
-    assert replace(row, plain=replace(row.plain, score=None)).spent == ()
+    assert len(row.scored) == 3
+    assert replace(row, plain=replace(row.plain, score=None)).scored == ()
 
 
 def test_several_arms_each_have_their_own_row(made_store):
     store = made_store(arms=("adakd", "other"), longer=0.1, failed=None)
-    order = index(store)
-    table = score_table(order, order.of_sort("answers"), average=True)
-    rows = equal_times(store, order, answer(order), table)
+    rows = equal_times(Context.of(store))
     assert [(row.adaptive.method.arm, str(row.longer.method)) for row in rows] == [
         (arm, f"{divergence}, 10 % longer")
         for divergence in ("forward_kl", "reverse_kl", "skew_reverse_kl(lam=0.1)")
@@ -152,8 +146,7 @@ def test_several_arms_each_have_their_own_row(made_store):
     assert "forward_kl + other: ROUGE-L × 100" in render(store)
 
 
-def test_the_longer_arm_is_in_no_pair(made_store):
-    order = index(made_store(longer=0.1))
-    assert {method.longer for pair in order.pairs() for method in pair} == {0.0}
-    plain = index(made_store("plain"))
-    assert answer(order) == answer(plain)
+def test_the_longer_arm_is_in_no_pair(made_store, mini):
+    context = Context.of(made_store(longer=0.1))
+    assert {method.longer for pair in context.index.pairs() for method in pair} == {0.0}
+    assert arm_differences(context) == arm_differences(mini)

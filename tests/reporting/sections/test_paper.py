@@ -175,12 +175,12 @@ def test_failed_and_missing_methods_are_shown_and_not_ranked(beside):
 
 def test_the_page_has_the_section_where_a_suite_names_tables(beside, made_store):
     page = unescape(render(beside()))
-    assert "Beside the paper's figures" in page
+    assert "The paper's numbers" in page
     assert "table1_main, qwen2-7b->1.5b" in page
     assert "The gain has the paper's sign in 2 of 2 rows" in page
     assert "reverse_kl against forward_kl: +4.30 in the paper, −1.00 here" in page
     script = page.partition('id="numbers">')[2].partition("</script>")[0]
-    assert json.loads(script)["paper"][0]["tau"] == pytest.approx(0.8)
+    assert json.loads(script)["paper"]["tables"][0]["tau"] == pytest.approx(0.8)
     without = unescape(render(made_store("without")))
-    assert "paper's figures" not in without
+    assert "paper's numbers" not in without
     assert 'id="paper"' not in without

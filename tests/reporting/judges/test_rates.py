@@ -6,17 +6,15 @@ from typing import get_args
 import pytest
 
 from adakd.reporting import formatting
-from adakd.reporting.index import index
-from adakd.reporting.judges.judging import judging
-from adakd.reporting.judges.verdicts import verdicts
-from adakd.reporting.wording import verdict_lines
+from adakd.reporting.judges.rates import rates, rates_line, verdict_lines
+from adakd.reporting.judges.vetting import judge_vettings
+from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import Record, StopRecord, VerdictRecord
 
 
-def told(store):
-    order = index(store)
-    return judging(store, order, verdicts(store, order))
+def rates_of(store):
+    return rates(Context.of(store))
 
 
 def changed(store, change):
@@ -32,9 +30,9 @@ def changed(store, change):
 
 
 def test_every_pair_counts_once(ask, mind):
-    found = told(ask(mind()))
-    assert [str(row.method) for row in found.contests][1] == "reverse_kl + adakd"
-    for row in found.contests:
+    found = rates_of(ask(mind()))
+    assert [str(row.method) for row in found.rows][1] == "reverse_kl + adakd"
+    for row in found.rows:
         assert sum(row.rate.counts.values()) == 2 * 25 * 2
         assert (row.rate.prompts, row.rate.seeds) == (50, 2)
         assert str(row.opponent) == row.method.divergence
@@ -42,9 +40,9 @@ def test_every_pair_counts_once(ask, mind):
 
 def test_a_clear_preference_has_its_word(ask, mind):
     store = changed(ask(mind()), lambda r: r.model_copy(update={"verdict": "candidate"}))
-    assert {row.word for row in told(store).contests} == {"better"}
+    assert {row.conclusion for row in rates_of(store).rows} == {"better"}
     store = changed(store, lambda r: r.model_copy(update={"verdict": "opponent"}))
-    assert {row.word for row in told(store).contests} == {"worse"}
+    assert {row.conclusion for row in rates_of(store).rows} == {"worse"}
 
 
 def test_a_failed_order_is_never_a_tie(ask, mind):
@@ -52,15 +50,15 @@ def test_a_failed_order_is_never_a_tie(ask, mind):
         said = "failed" if record.candidate_first else "tie"
         return record.model_copy(update={"verdict": said})
 
-    for row in told(changed(ask(mind()), fail)).contests:
+    for row in rates_of(changed(ask(mind()), fail)).rows:
         assert row.rate.counts["tie"] == 0
         assert row.rate.counts["failed"] == sum(row.rate.counts.values())
-        assert (row.word, row.overall) == ("not separable", None)
+        assert (row.conclusion, row.overall) == ("not separable", None)
 
 
 def test_a_judge_that_likes_the_first_place_is_seen(ask, mind):
-    found = told(ask(mind(first=1.0)))
-    for row in found.contests:
+    found = rates_of(ask(mind(first=1.0)))
+    for row in found.rows:
         assert row.first_preferred == 1
         assert row.rate.counts["flip"] == sum(row.rate.counts.values())
         assert row.rate.decisive is None
@@ -83,7 +81,7 @@ def test_the_other_side_has_the_rest(ask, mind):
         )
 
     store = ask(mind(graded=True, fails=0.1, first=0.2))
-    straight, turned = told(store).contests, told(changed(store, swap)).contests
+    straight, turned = rates_of(store).rows, rates_of(changed(store, swap)).rows
     by_method = {(str(row.opponent), str(row.method)): row for row in turned}
     for row in straight:
         other = by_method[str(row.method), str(row.opponent)]
@@ -99,22 +97,22 @@ def test_the_other_side_has_the_rest(ask, mind):
 @pytest.mark.parametrize("changes", [{}, {"rates": True}, {"fails": 0.2}])
 def test_a_jury_of_one_says_what_its_member_says(ask, mind, sit, changes):
     one = mind(**changes)
-    found = told(ask(one, records=[sit("jury", one)]))
-    jury = [row for row in found.contests if row.judge == "jury@jury"]
-    alone = [row for row in found.contests if row.judge == one.key]
+    found = rates_of(ask(one, records=[sit("jury", one)]))
+    jury = [row for row in found.rows if row.judge == "jury@jury"]
+    alone = [row for row in found.rows if row.judge == one.key]
     assert [row.rate.counts for row in jury] == [row.rate.counts for row in alone]
     assert [row.overall for row in jury] == [row.overall for row in alone]
-    assert [row.word for row in jury] == [row.word for row in alone]
+    assert [row.conclusion for row in jury] == [row.conclusion for row in alone]
 
 
 def test_a_jury_has_the_majority_and_comes_first(ask, mind, sit):
     minds = [mind(name="a"), mind(name="b"), mind(name="c", skill=0.0)]
-    found = told(ask(*minds, records=[sit("jury", *minds)]))
-    assert [one.record.name for one in found.referees] == ["jury", "a", "b", "c"]
-    rates = {(found.name(row.judge), row.method): row.rate for row in found.contests}
-    for row in found.contests:
+    found = rates_of(ask(*minds, records=[sit("jury", *minds)]))
+    assert [label.name for label in found.judges.values()] == ["jury", "a", "b", "c"]
+    by_judge = {(found.judges[row.judge].name, row.method): row.rate for row in found.rows}
+    for row in found.rows:
         if row.judge == "jury@jury":
-            near, _, far = (rates[name, row.method].counts["win"] for name in "abc")
+            near, _, far = (by_judge[name, row.method].counts["win"] for name in "abc")
             assert abs(row.rate.counts["win"] - near) < abs(row.rate.counts["win"] - far)
 
 
@@ -125,7 +123,7 @@ def test_a_jury_did_not_sit_where_one_member_was_asked_alone(ask, mind, sit):
     rest = [record for record in alone.of(VerdictRecord) if record.against == "teacher"]
     with store.file.open("a", encoding="utf-8") as stream:
         stream.writelines(record.model_dump_json() + "\n" for record in rest)
-    rows = {(row.judge, row.against) for row in told(Store(store.folder)).contests}
+    rows = {(row.judge, row.against) for row in rates_of(Store(store.folder)).rows}
     assert ("jury@jury", "plain") in rows
     assert (minds[0].key, "teacher") in rows
     assert ("jury@jury", "teacher") not in rows
@@ -133,8 +131,8 @@ def test_a_jury_did_not_sit_where_one_member_was_asked_alone(ask, mind, sit):
 
 def test_a_teacher_meets_students_of_every_seed(ask, mind):
     """Whichever side is called the candidate, the seeds are those of the trained side."""
-    found = told(ask(mind(), against=("all", "teacher"), limit=10))
-    rows = {(row.method.role, row.opponent.role): row.rate.seeds for row in found.contests}
+    found = rates_of(ask(mind(), against=("all", "teacher"), limit=10))
+    rows = {(row.method.role, row.opponent.role): row.rate.seeds for row in found.rows}
     assert rows["teacher", "distilled"] == rows["distilled", "teacher"] == 2
     assert rows["teacher", "untrained"] == 1
 
@@ -143,20 +141,20 @@ def test_a_teacher_meets_students_of_every_seed(ask, mind):
 
 
 def test_the_same_method_again_is_a_band_and_never_a_gain(ask, mind):
-    found = told(ask(mind(), against=("plain", "again")))
-    assert {row.against for row in found.contests} == {"plain"}
-    (judge,) = found.referees
-    assert judge.chance_pairs == 2 * 25 * 2
-    assert 0 < judge.band < 0.2
-    for row in found.contests:
-        assert row.band == judge.band
-        assert row.inside_band == (abs(row.overall.estimate - 0.5) <= judge.band)
+    found = rates_of(ask(mind(), against=("plain", "again")))
+    assert {row.against for row in found.rows} == {"plain"}
+    (band,) = found.bands
+    assert band.pairs == 2 * 25 * 2
+    assert 0 < band.half_width < 0.2
+    for row in found.rows:
+        assert row.band == band.half_width
+        assert row.inside_band == (abs(row.overall.estimate - 0.5) <= band.half_width)
 
 
 def test_without_two_seeds_there_is_no_band(ask, mind):
-    found = told(ask(mind(), seeds=(10,)))
-    assert [one.band for one in found.referees] == [None]
-    assert not any(row.inside_band for row in found.contests)
+    found = rates_of(ask(mind(), seeds=(10,)))
+    assert found.bands == ()
+    assert not any(row.inside_band for row in found.rows)
 
 
 # --- stops ----------------------------------------------------------------------------------
@@ -174,11 +172,11 @@ def stop(judge, prompts=50, low=0.55, high=0.61, **changes):
 
 def test_a_stop_gives_its_interval_and_its_word(ask, mind):
     one = mind()
-    rows = told(ask(one, records=[stop(one.key)])).contests
+    rows = rates_of(ask(one, records=[stop(one.key)])).rows
     (row,) = [row for row in rows if row.stop]
     assert str(row.method) == "reverse_kl + adakd"
     assert (row.overall.low, row.overall.high, row.overall.n) == (0.55, 0.61, 50)
-    assert (row.word, row.adjusted_p) == ("better", None)
+    assert (row.conclusion, row.adjusted_p) == ("better", None)
     assert all(other.adjusted_p is not None for other in rows if other is not row)
 
 
@@ -189,13 +187,13 @@ def test_the_word_of_a_stop_is_by_its_interval(ask, mind, low, high, word):
     one = mind()
     middle = (low + high) / 2
     record = stop(one.key, low=low, high=high, estimate=middle)
-    rows = told(ask(one, records=[record])).contests
-    assert [row.word for row in rows if row.stop] == [word]
+    rows = rates_of(ask(one, records=[record])).rows
+    assert [row.conclusion for row in rows if row.stop] == [word]
 
 
 def test_a_stop_that_was_judged_past_does_not_count(ask, mind):
     one = mind()
-    rows = told(ask(one, records=[stop(one.key, prompts=20)])).contests
+    rows = rates_of(ask(one, records=[stop(one.key, prompts=20)])).rows
     assert [row for row in rows if row.stop] == []
 
 
@@ -209,24 +207,24 @@ def test_verdicts_on_changed_settings_are_left_out(ask, mind):
         cell = record.candidate.model_copy(update={"key": "gone"})
         return record.model_copy(update={"candidate": cell})
 
-    assert told(changed(store, other)).referees == ()
+    assert rates_of(changed(store, other)) is None
 
 
 def test_a_judge_without_a_record_is_named_and_not_vetted(ask, mind):
     store = ask(mind())
     renamed = changed(store, lambda r: r.model_copy(update={"judge": "old@1234"}))
-    (referee,) = told(renamed).referees
-    assert (referee.record.name, referee.vetted, referee.is_trusted) == ("old", None, False)
+    (judge,) = judge_vettings(Context.of(renamed))
+    assert (judge.name, judge.result, judge.is_trusted) == ("old", None, False)
 
 
 def test_two_judges_of_one_name_are_told_apart_by_their_keys(ask, mind):
     one, other = mind(), mind(skill=0.5)
-    found = told(ask(one, other))
-    assert {found.name(judge.record.key) for judge in found.referees} == {one.key, other.key}
+    found = rates_of(ask(one, other))
+    assert {label.name for label in found.judges.values()} == {one.key, other.key}
 
 
 def test_length_matters_where_it_explains_the_rate(ask, mind):
-    (row, *_) = told(ask(mind())).contests
+    (row, *_) = rates_of(ask(mind())).rows
     far = replace(row.rate, controlled=replace(row.rate.overall, estimate=0.1))
     near = replace(row.rate, controlled=row.rate.overall)
     assert replace(row, rate=far).length_matters
@@ -236,8 +234,8 @@ def test_length_matters_where_it_explains_the_rate(ask, mind):
 
 def test_rows_against_all_are_a_family_of_their_own(ask, mind):
     one = mind()
-    alone = told(ask(one, limit=15)).contests
-    beside = told(ask(one, against=("plain", "all"), limit=15, name="both")).contests
+    alone = rates_of(ask(one, limit=15)).rows
+    beside = rates_of(ask(one, against=("plain", "all"), limit=15, name="both")).rows
     plain = [row for row in beside if row.against == "plain"]
     assert [row.adjusted_p for row in plain] == [row.adjusted_p for row in alone]
     assert [row.against for row in beside] == sorted(
@@ -247,14 +245,43 @@ def test_rows_against_all_are_a_family_of_their_own(ask, mind):
 
 def test_of_many_rows_those_that_are_not_separable_are_counted(ask, mind, monkeypatch):
     store = ask(mind())
-    found = told(store)
-    ((every, _),) = verdict_lines(found)
-    assert every.count("not separable)") == sum(r.word == "not separable" for r in found.contests)
+    found = rates_of(store)
+    ((every, _),) = verdict_lines(Context.of(store))
+    assert every.count("not separable)") == sum(r.conclusion == "not separable" for r in found.rows)
     monkeypatch.setattr(formatting, "FEW", 0)
-    first = found.contests[0]
-    better, same = replace(first, word="better"), replace(first, word="not separable")
-    ((some, _),) = verdict_lines(replace(found, contests=(better, same, same)))
-    assert some.endswith(", better), 2 others not separable.")
+    first = found.rows[0]
+    better, same = replace(first, conclusion="better"), replace(first, conclusion="not separable")
+    some = rates_line((better, same, same))
+    assert some.endswith(", better), 2 others not separable")
     failed = replace(same, overall=None)
-    ((lost, _),) = verdict_lines(replace(found, contests=(failed, same, same)))
-    assert lost.endswith("failed, 2 others not separable.")
+    lost = rates_line((failed, same, same))
+    assert lost.endswith("failed, 2 others not separable")
+
+
+# --- the page -------------------------------------------------------------------------------
+
+
+def test_the_same_method_again_is_no_row(ask, mind, page_of):
+    page = page_of(ask(mind(), against=("plain", "again")))
+    assert "A/A band" in page.text
+    assert "Against again" not in page.text
+    assert {row["against"] for row in page.numbers["judges"]["rates"]["rows"]} == {"plain"}
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        (True, "stopped at 50 of 400 prompts: ±0.03 reached"),
+        (False, "not separable after 50 prompts: ±0.03 not reached"),
+    ],
+)
+def test_a_row_that_stopped_by_itself_says_so(ask, mind, page_of, reached, said):
+    one = mind()
+    stop = StopRecord(
+        key="stop", judge=one.key, against="plain", method="reverse_kl + adakd",
+        opponent="reverse_kl", target=0.03,
+        prompts=50, available=400, estimate=0.58, low=0.56, high=0.61, reached=reached,
+    )  # fmt: skip
+    page = page_of(ask(one, records=[stop])).text
+    assert said in page
+    assert "56.0–61.0 %" in page

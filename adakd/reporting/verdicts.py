@@ -1,4 +1,4 @@
-"""Verdict records -> judged pairs of answers, for every judge and for every jury of several."""
+"""Verdict records -> judged comparisons of two answers, for every judge and every jury."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from adakd.store import Store
 from adakd.store.records import ExampleRecord, Item, JudgeRecord, VerdictRecord
 
 Orders = tuple[VerdictRecord, ...]
-"""What a judge said of a pair: a verdict in each order."""
+"""The verdicts of one judge on a comparison: one for each order of the answers."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """What both orders of a pair share, whoever judges it."""
+class ComparisonId:
+    """What the verdicts on one comparison share, in both orders and by all judges."""
 
     against: str
     candidate: str
@@ -30,8 +30,8 @@ class Place:
     sampling_seed: int | None
 
     @classmethod
-    def of(cls, record: VerdictRecord) -> "Place":
-        """Return the place of a verdict."""
+    def of(cls, record: VerdictRecord) -> "ComparisonId":
+        """Return the comparison that a verdict belongs to."""
         return cls(
             against=record.against,
             candidate=record.candidate.key,
@@ -43,13 +43,13 @@ class Place:
 
     @property
     def prompt(self) -> tuple[str, str]:
-        """Task and item: what is resampled together."""
+        """Task and item, the unit of resampling."""
         return self.task, self.item
 
 
 @dataclass(frozen=True)
-class Side:
-    """One of the two answers of a pair."""
+class JudgedAnswer:
+    """One of the two answers of a comparison."""
 
     method: Method
     text: str | None
@@ -59,26 +59,26 @@ class Side:
 
 
 @dataclass(frozen=True)
-class JudgedPair:
-    """Two answers and what one judge, or one jury, said of them."""
+class JudgedComparison:
+    """Two answers and the verdicts of one judge, or of one jury, on them."""
 
     judge: str
-    place: Place
+    id: ComparisonId
     seed: int
-    """Of the side that was trained with several: a teacher meets students of every seed."""
-    candidate: Side
-    opponent: Side
+    """The training seed of the answer from a trained model; a teacher meets all of them."""
+    candidate: JudgedAnswer
+    opponent: JudgedAnswer
     orders: Orders
     outcome: Outcome
-    said: tuple[Orders, ...]
-    """The judge's own verdicts again, or those of each member of a jury."""
+    by_member: tuple[Orders, ...]
+    """The verdicts of each member of a jury; of a single judge its own ones."""
     higher_is_better: bool = True
     """Of the metric of both answers."""
 
     @property
-    def contest(self) -> tuple[str, str, Method, Method]:
-        """Return the row that the pair belongs to: judge, kind of opponent and both methods."""
-        return self.judge, self.place.against, self.candidate.method, self.opponent.method
+    def row(self) -> tuple[str, str, Method, Method]:
+        """The row of the win rates: judge, kind of opponent and both methods."""
+        return self.judge, self.id.against, self.candidate.method, self.opponent.method
 
     @property
     def length_difference(self) -> int | None:
@@ -89,7 +89,7 @@ class JudgedPair:
 
     @property
     def preferred_by_metric(self) -> Outcome | None:
-        """Return which answer has the better value; None where one has none."""
+        """The outcome by the metric alone; None if one of the answers has no value."""
         mine, other = self.candidate.value, self.opponent.value
         if mine is None or other is None:
             return None
@@ -99,9 +99,9 @@ class JudgedPair:
 
     @property
     def result(self) -> PairResult:
-        """Return the pair as statistics want it."""
+        """The comparison as the statistics take it."""
         return PairResult(
-            prompt=self.place.prompt,
+            prompt=self.id.prompt,
             seed=self.seed,
             outcome=self.outcome,
             points=soft_points(self.orders),
@@ -111,20 +111,26 @@ class JudgedPair:
 
 @dataclass(frozen=True)
 class Verdicts:
-    """Everything that was judged."""
+    """All judges with their comparisons."""
 
     judges: tuple[JudgeRecord, ...]
-    """Those that said anything, juries first: they come before their parts."""
-    pairs: Mapping[str, tuple[JudgedPair, ...]]
+    """Judges with at least one verdict, juries before their members."""
+    comparisons: Mapping[str, tuple[JudgedComparison, ...]]
     """By the judge's key."""
     records: tuple[VerdictRecord, ...]
     """All verdicts of the folder, those of earlier settings too."""
+
+    def name(self, key: str) -> str:
+        """Return a judge's name, or its key where the name is ambiguous."""
+        names = [judge.name for judge in self.judges]
+        found = [judge.name for judge in self.judges if judge.key == key]
+        return found[0] if found and names.count(found[0]) == 1 else key
 
 
 def judge_records(store: Store, verdicts: Iterable[VerdictRecord]) -> tuple[JudgeRecord, ...]:
     """Return every judge of the records, juries first.
 
-    A judge that is known by its verdicts alone gets a record that says so.
+    A judge that has verdicts but no record gets one that says so.
     """
     known = {record.key: record for record in store.of(JudgeRecord)}
     for verdict in verdicts:
@@ -134,54 +140,58 @@ def judge_records(store: Store, verdicts: Iterable[VerdictRecord]) -> tuple[Judg
 
 
 def verdicts(store: Store, index: Index) -> Verdicts:
-    """Return what the judges of the records said of answers of the last run's settings."""
+    """Group the verdicts on answers of the last run's settings by judge and comparison."""
     records = tuple(store.of(VerdictRecord))
-    by_place: dict[Place, dict[str, dict[bool, VerdictRecord]]] = {}
+    by_id: dict[ComparisonId, dict[str, dict[bool, VerdictRecord]]] = {}
     for record in records:
         cells = [cell for cell in (record.candidate, record.opponent) if cell]
         if all(index.is_current(cell) for cell in cells):
-            said = by_place.setdefault(Place.of(record), {}).setdefault(record.judge, {})
-            said[record.candidate_first] = record
+            of_judge = by_id.setdefault(ComparisonId.of(record), {}).setdefault(record.judge, {})
+            of_judge[record.candidate_first] = record
     answers, judges = _Answers(store, index), judge_records(store, records)
-    pairs = {
+    comparisons = {
         judge.key: tuple(
-            _pair(judge.key, place, said, answers) for place, said in _said(judge, by_place)
+            _comparison(judge.key, id, by_member, answers)
+            for id, by_member in _by_member(judge, by_id)
         )
         for judge in judges
     }
-    asked = tuple(judge for judge in judges if pairs[judge.key])
-    return Verdicts(asked, {judge.key: pairs[judge.key] for judge in asked}, records)
+    asked = tuple(judge for judge in judges if comparisons[judge.key])
+    return Verdicts(asked, {judge.key: comparisons[judge.key] for judge in asked}, records)
 
 
-def _said(
-    judge: JudgeRecord, by_place: Mapping[Place, Mapping[str, Mapping[bool, VerdictRecord]]]
-) -> Iterator[tuple[Place, tuple[Orders, ...]]]:
-    """Yield what a judge, or each member of a jury that was asked, said of every pair.
+def _by_member(
+    judge: JudgeRecord, by_id: Mapping[ComparisonId, Mapping[str, Mapping[bool, VerdictRecord]]]
+) -> Iterator[tuple[ComparisonId, tuple[Orders, ...]]]:
+    """Yield the verdicts of a judge, or of each member of a jury, on every comparison.
 
-    A jury has sat where at least two of its members were asked about the same kind of opponent.
+    A jury counts for a kind of opponent if at least two of its members judged it.
     """
-    asked = judge.members or (judge.key,)
+    members = judge.members or (judge.key,)
     found = [
-        (place, tuple(tuple(said[one].values()) for one in asked if one in said))
-        for place, said in by_place.items()
+        (id, tuple(tuple(by_judge[one].values()) for one in members if one in by_judge))
+        for id, by_judge in by_id.items()
     ]
-    least = min(len(asked), 2)
-    sat = {place.against for place, said in found if len(said) >= least}
-    yield from ((place, said) for place, said in found if said and place.against in sat)
+    least = min(len(members), 2)
+    against = {id.against for id, by_member in found if len(by_member) >= least}
+    yield from ((id, orders) for id, orders in found if orders and id.against in against)
 
 
-def _pair(judge: str, place: Place, said: tuple[Orders, ...], answers: "_Answers") -> JudgedPair:
-    orders = said[0] if said[0][0].judge == judge else tuple(combined(said, judge))
+def _comparison(
+    judge: str, id: ComparisonId, by_member: tuple[Orders, ...], answers: "_Answers"
+) -> JudgedComparison:
+    is_own = by_member[0][0].judge == judge
+    orders = by_member[0] if is_own else tuple(combined(by_member, judge))
     first = orders[0]
-    return JudgedPair(
+    return JudgedComparison(
         judge=judge,
-        place=place,
+        id=id,
         seed=_seed(first),
-        candidate=answers.side(first.candidate, place),
-        opponent=answers.side(first.opponent, place),
+        candidate=answers.answer(first.candidate, id),
+        opponent=answers.answer(first.opponent, id),
         orders=orders,
         outcome=outcome(orders),
-        said=said,
+        by_member=by_member,
         higher_is_better=answers.higher_is_better,
     )
 
@@ -206,23 +216,23 @@ class _Answers:
             (example.task, example.item): example.reference for example in store.of(ExampleRecord)
         }
 
-    def side(self, cell: Cell | None, place: Place) -> Side:
-        """Return the answer of a cell, or the reference where there is none."""
+    def answer(self, cell: Cell | None, id: ComparisonId) -> JudgedAnswer:
+        """Return the answer of a cell, or the reference if `cell` is None."""
         if cell is None:
-            return Side(Method(REFERENCE), self._references.get(place.prompt) or None)
-        item = self._items[cell.key, place.task, place.sampling_seed].get(place.item)
+            return JudgedAnswer(Method(REFERENCE), self._references.get(id.prompt) or None)
+        item = self._items[cell.key, id.task, id.sampling_seed].get(id.item)
         if item is None:
-            return Side(Method.of(cell), None)
-        return Side(Method.of(cell), item.answer, item.value)
+            return JudgedAnswer(Method.of(cell), None)
+        return JudgedAnswer(Method.of(cell), item.answer, item.value)
 
 
 def grouped(
-    pairs: Iterable[JudgedPair],
-) -> dict[tuple[str, str, Method, Method], Sequence[JudgedPair]]:
-    """Return the pairs by the row that they belong to."""
-    groups: dict[tuple[str, str, Method, Method], list[JudgedPair]] = defaultdict(list)
-    for pair in pairs:
-        groups[pair.contest].append(pair)
+    comparisons: Iterable[JudgedComparison],
+) -> dict[tuple[str, str, Method, Method], Sequence[JudgedComparison]]:
+    """Group comparisons by their row of the win rates."""
+    groups: dict[tuple[str, str, Method, Method], list[JudgedComparison]] = defaultdict(list)
+    for comparison in comparisons:
+        groups[comparison.row].append(comparison)
     return dict(groups)
 
 

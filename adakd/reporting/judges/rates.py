@@ -1,0 +1,378 @@
+"""Win rates of the methods by every judge, with intervals and conclusions."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import sqrt
+from statistics import fmean
+
+from adakd.config.judge import Outcome
+from adakd.judging.comparisons import AGAIN, ALL, REFERENCE
+from adakd.planning import PLAIN
+from adakd.reporting import formatting
+from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.index import Method
+from adakd.reporting.judges.vetting import JudgeLabel, judge_vettings
+from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.scores import instruction_sets
+from adakd.reporting.verdicts import JudgedComparison, grouped
+from adakd.stats import LEVEL, POINTS, Conclusion, Ratio, WinRate, holm, win_rate
+from adakd.store.records import StopRecord, VerdictRecord
+
+LENGTH_MATTERS = 0.1
+"""Difference between the rate at equal length and the raw one above which the page warns."""
+OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
+"""The outcomes in the order of a bar: wins and losses at the two ends."""
+_COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
+
+
+@dataclass(frozen=True)
+class WinRateRow:
+    """The comparisons of one method with another by one judge."""
+
+    judge: str
+    """Its key."""
+    against: str
+    method: Method
+    opponent: Method
+    rate: WinRate
+    overall: Ratio | None
+    """The rate on the page, with the interval of the early stop if there is one."""
+    stop: StopRecord | None = None
+    adjusted_p: float | None = None
+    """None after an early stop: there the interval decides."""
+    conclusion: Conclusion = "not separable"
+    """The overall rate against one half."""
+    band: float | None = None
+    """Distance from one half of two trainings of one plain method that differ in their seed."""
+    first_preferred: float | None = None
+    """Share of decided verdicts for the answer shown first; 0.5 for an unbiased judge."""
+    failures: tuple[tuple[str, int], ...] = ()
+    """The most frequent reasons of failures, with their counts."""
+
+    @property
+    def name(self) -> str:
+        """The name of the row on the page."""
+        return f"{self.method} over {self.opponent}" if self.against == ALL else str(self.method)
+
+    @property
+    def inside_band(self) -> bool:
+        """Whether training the plain method again gives an equally large difference."""
+        if self.band is None or self.overall is None:
+            return False
+        return abs(self.overall.estimate - 0.5) <= self.band
+
+    @property
+    def length_matters(self) -> bool:
+        """Whether the lengths of the answers explain a large part of the rate."""
+        raw, controlled = self.rate.overall, self.rate.controlled
+        if raw is None or controlled is None:
+            return False
+        return abs(controlled.estimate - raw.estimate) > LENGTH_MATTERS
+
+    @property
+    def remark(self) -> str:
+        """The note beside the conclusion."""
+        stop = self.stop
+        if self.overall is None:
+            return "no pair was judged"
+        if stop and stop.reached:
+            return (
+                f"stopped at {stop.prompts:,} of {stop.available:,} prompts: "
+                f"±{stop.target:g} reached"
+            )
+        if stop:
+            return f"not separable after {stop.prompts:,} prompts: ±{stop.target:g} not reached"
+        return "inside the A/A band" if self.inside_band else ""
+
+    @property
+    def length(self) -> str:
+        """The difference in length of the candidate's answers, in words."""
+        gap = self.rate.length_gap
+        if gap is None:
+            return ""
+        rounded = round(abs(gap), 1)
+        if not rounded:
+            return "equally long"
+        return f"{formatting.number(rounded, 1)} words {'longer' if gap > 0 else 'shorter'}"
+
+    @property
+    def outcome_bar(self) -> list[tuple[str, str, float]]:
+        """Class, label and count of each outcome."""
+        counts = self.rate.counts
+        return [(name, f"{name} {counts[name]}", counts[name]) for name in OUTCOMES]
+
+
+@dataclass(frozen=True)
+class RateTable:
+    """The rows of all judges against one kind of opponent."""
+
+    against: str
+    rows: tuple[WinRateRow, ...]
+
+    @property
+    def title(self) -> str:
+        """The heading of the table."""
+        names = {
+            PLAIN: "Against the plain arm of the same divergence",
+            REFERENCE: "Against the reference answer",
+            ALL: "Every method against every other",
+        }
+        return names.get(self.against, f"Against {self.rows[0].opponent}")
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether the table has a row for every two methods."""
+        return self.against == ALL
+
+    @property
+    def by_judge(self) -> dict[str, list[WinRateRow]]:
+        """The rows by the judge's key."""
+        groups: dict[str, list[WinRateRow]] = {}
+        for row in self.rows:
+            groups.setdefault(row.judge, []).append(row)
+        return groups
+
+    @property
+    def axis(self) -> Axis:
+        """The axis in percent: all intervals and bands, and at least 40 to 60."""
+        found = [row.overall for row in self.rows if row.overall]
+        ends = [end for rate in found for end in (rate.low, rate.high)]
+        halves = [row.band for row in self.rows if row.band is not None]
+        bands = [end for half in halves for end in (0.5 - half, 0.5 + half)]
+        axis = axis_over([100 * value for value in (0.4, 0.6, *ends, *bands)], include=50)
+        ticks = tuple(tick for tick in axis.ticks if 0 <= tick <= 100)
+        return Axis(max(axis.low, 0), min(axis.high, 100), ticks, axis.digits)
+
+    @property
+    def has_band(self) -> bool:
+        """Whether any row has an A/A band."""
+        return any(row.band is not None for row in self.rows)
+
+    @property
+    def has_soft(self) -> bool:
+        """Whether any judge gives probabilities."""
+        return any(row.rate.soft for row in self.rows)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether any comparison failed."""
+        return any(row.rate.counts["failed"] for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Band:
+    """The A/A band of one judge."""
+
+    judge: str
+    """Its name."""
+    half_width: float
+    pairs: int
+    """Comparisons behind the band."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The win rates by all judges."""
+
+    rows: tuple[WinRateRow, ...]
+    bands: tuple[Band, ...]
+    paired: str
+    """The seeds that the win rates are paired over."""
+    judges: Mapping[str, JudgeLabel]
+    """By key."""
+
+    @property
+    def tables(self) -> tuple[RateTable, ...]:
+        """The rows by kind of opponent."""
+        groups: dict[str, list[WinRateRow]] = {}
+        for row in self.rows:
+            groups.setdefault(row.against, []).append(row)
+        return tuple(RateTable(against, tuple(rows)) for against, rows in groups.items())
+
+    @property
+    def colours(self) -> dict[Outcome, str]:
+        """The colour of each outcome, in the order of a bar."""
+        return _COLOURS
+
+    @property
+    def has_stops(self) -> bool:
+        """Whether any judging stopped early."""
+        return any(row.stop for row in self.rows)
+
+    @property
+    def has_soft(self) -> bool:
+        """Whether any judge gives probabilities."""
+        return any(row.rate.soft for row in self.rows)
+
+    @property
+    def has_failures(self) -> bool:
+        """Whether any comparison failed."""
+        return any(row.rate.counts["failed"] for row in self.rows)
+
+
+def rates(context: Context) -> Rates | None:
+    """Return the win rates by all judges; None if there are no judges."""
+    judges = context.once(judge_vettings)
+    if not judges:
+        return None
+    verdicts = context.verdicts
+    bands = {key: noise_band(found) for key, found in verdicts.comparisons.items()}
+    return Rates(
+        rows=context.once(win_rate_rows),
+        bands=tuple(
+            Band(verdicts.name(key), band, pairs)
+            for key, (band, pairs) in bands.items()
+            if band is not None
+        ),
+        paired=context.once(instruction_sets).paired,
+        judges={judge.key: judge.label for judge in judges},
+    )
+
+
+def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
+    """Summarise the comparisons by judge, opponent and method.
+
+    The rows are one Holm family, and those of every method against every other are another. The
+    conclusion of a row with an early stop is by its interval, which is valid at any time.
+    """
+    comparisons = context.verdicts.comparisons
+    groups = {
+        place: found
+        for of_judge in comparisons.values()
+        for place, found in grouped(of_judge).items()
+        if place[1] != AGAIN
+    }
+    stops = {(s.judge, s.against, s.method, s.opponent): s for s in context.store.of(StopRecord)}
+    rows = [
+        _row(*place, found, stops.get((*place[:2], str(place[2]), str(place[3]))))
+        for place, found in groups.items()
+    ]
+    bands = {key: noise_band(found)[0] for key, found in comparisons.items()}
+    rows = [replace(row, band=bands[row.judge]) for row in rows]
+    families = ([r for r in rows if r.against != ALL], [r for r in rows if r.against == ALL])
+    order = {method: number for number, method in enumerate(context.index.methods)}
+    judges = {key: number for number, key in enumerate(comparisons)}
+    return tuple(
+        sorted(
+            (row for family in families for row in _concluded(family)),
+            key=lambda row: (
+                row.against == ALL,
+                row.against != PLAIN,
+                row.against,
+                judges[row.judge],
+                order.get(row.method, 0),
+            ),
+        )
+    )
+
+
+def _row(
+    judge: str,
+    against: str,
+    method: Method,
+    opponent: Method,
+    comparisons: Sequence[JudgedComparison],
+    stop: StopRecord | None,
+) -> WinRateRow:
+    rate = win_rate(comparison.result for comparison in comparisons)
+    orders = [record for comparison in comparisons for record in comparison.orders]
+    reasons = Counter(record.reason for record in orders if record.verdict == "failed")
+    if stop and rate.prompts > stop.prompts:
+        stop = None  # judged further since then, without an early stop
+    return WinRateRow(
+        judge=judge,
+        against=against,
+        method=method,
+        opponent=opponent,
+        rate=rate,
+        overall=Ratio(stop.estimate, stop.low, stop.high, stop.prompts) if stop else rate.overall,
+        stop=stop,
+        first_preferred=_first_preferred(orders),
+        failures=tuple(reasons.most_common(3)),
+    )
+
+
+def _concluded(rows: Sequence[WinRateRow]) -> list[WinRateRow]:
+    """Set the p-value and the conclusion of each row of a family."""
+    fixed = [row for row in rows if row.stop is None]
+    adjusted = iter(holm([row.rate.p_value for row in fixed]))
+    concluded = []
+    for row in rows:
+        p = None if row.stop else next(adjusted)
+        concluded.append(replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p)))
+    return concluded
+
+
+def _conclusion(overall: Ratio | None, adjusted_p: float | None) -> Conclusion:
+    if overall is None:
+        return "not separable"
+    outside = not overall.low <= 0.5 <= overall.high
+    if outside if adjusted_p is None else adjusted_p < LEVEL:
+        return "better" if overall.estimate > 0.5 else "worse"
+    return "not separable"
+
+
+def _first_preferred(orders: Sequence[VerdictRecord]) -> float | None:
+    sides = {"candidate": True, "opponent": False}
+    decided = [record for record in orders if record.verdict in sides]
+    first = sum(sides[record.verdict] == record.candidate_first for record in decided)
+    return first / len(decided) if decided else None
+
+
+def noise_band(comparisons: Iterable[JudgedComparison]) -> tuple[float | None, int]:
+    """Return the distance of a win rate from one half by chance, and the comparisons behind it.
+
+    The root mean square over the plain methods, each judged against itself at another seed.
+    """
+    by_method: dict[tuple[Method, int], list[float]] = {}
+    for one in comparisons:
+        points = POINTS.get(one.outcome)
+        if one.id.against == AGAIN and points is not None:
+            by_method.setdefault((one.candidate.method, one.seed), []).append(points)
+    distances = [fmean(points) - 0.5 for points in by_method.values()]
+    count = sum(map(len, by_method.values()))
+    return (sqrt(fmean(d**2 for d in distances)) if distances else None), count
+
+
+# --- sentences ------------------------------------------------------------------------------
+
+
+def verdict_lines(context: Context) -> Iterator[tuple[str, bool]]:
+    """Yield the end of a sentence on each judge's win rates, and whether the judge is trusted.
+
+    A jury's line replaces those of its members. Of several opponents the plain arm counts, or else
+    the first one.
+    """
+    judges = context.once(judge_vettings)
+    within = {key for judge in judges for key in judge.record.members}
+    for judge in judges:
+        rows = [row for row in context.once(win_rate_rows) if row.judge == judge.key]
+        rows = [row for row in rows if row.against != ALL]
+        chosen = [row for row in rows if row.against == PLAIN] or rows
+        if judge.key in within or not chosen:
+            continue
+        if judge.has_failed:
+            yield f"by {judge.name} are not reliable: it failed its vetting.", False
+        else:
+            unvetted = "" if judge.result else " (not vetted)"
+            yield f"by {judge.name}{unvetted} {rates_line(chosen)}.", judge.is_trusted
+
+
+def rates_line(rows: Sequence[WinRateRow]) -> str:
+    """Return the rows of one judge with their conclusions; of many, count those not separable."""
+    against = "plain" if rows[0].against == PLAIN else str(rows[0].opponent)
+    few = len(rows) <= formatting.FEW
+    named = [row for row in rows if few or row.conclusion != "not separable" or row.overall is None]
+    parts = list(map(_rate, named))
+    if len(named) < len(rows):
+        others = "others" if named else "methods"
+        parts.append(f"{len(rows) - len(named)} {others} not separable")
+    return f"against {against}: {', '.join(parts)}"
+
+
+def _rate(row: WinRateRow) -> str:
+    if row.overall is None:
+        return f"{row.method} failed"
+    interval = formatting.shares(row.overall)
+    return f"{row.method} {formatting.percent(row.overall.estimate)} ({interval}, {row.conclusion})"

@@ -1,0 +1,89 @@
+"""Warnings about judges, above their win rates: failed or missing vetting, and self-preference."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from adakd.reporting.judges.vetting import JudgeVetting, judge_vettings
+from adakd.reporting.sections.base import Context
+from adakd.reporting.wording import listed
+
+MODES = {
+    "decision": "reads label probabilities",
+    "json_schema+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_object+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_schema": "reads a verdict in JSON",
+    "json_object": "reads a verdict in JSON",
+    "text": "reads the last verdict in a text",
+    "rule": "compares by a rule, without a model",
+    "unknown": "the mode of its requests is not recorded",
+}
+"""A judge's modes in words."""
+
+
+@dataclass(frozen=True)
+class JudgeWarnings:
+    """All judges, of which some need a warning."""
+
+    judges: tuple[JudgeVetting, ...]
+
+    @property
+    def failed(self) -> tuple[JudgeVetting, ...]:
+        """Judges that failed their vetting."""
+        return tuple(judge for judge in self.judges if judge.has_failed)
+
+    @property
+    def failed_names(self) -> str:
+        """The names of the judges that failed, as in a sentence."""
+        return listed([judge.name for judge in self.failed])
+
+    @property
+    def unvetted(self) -> tuple[JudgeVetting, ...]:
+        """Judges that were not vetted."""
+        return tuple(judge for judge in self.judges if judge.result is None)
+
+    @property
+    def of_teacher(self) -> tuple[JudgeVetting, ...]:
+        """Judges whose model is of the teacher's family."""
+        return tuple(judge for judge in self.judges if judge.of_teacher)
+
+    @property
+    def descriptions(self) -> tuple[tuple[JudgeVetting, str], ...]:
+        """Each judge with its model and its mode in words."""
+        return tuple((judge, described(judge)) for judge in self.judges)
+
+
+def warnings(context: Context) -> JudgeWarnings | None:
+    """Return the warnings about all judges; None if there are no judges."""
+    judges = context.once(judge_vettings)
+    return JudgeWarnings(judges) if judges else None
+
+
+def described(judge: JudgeVetting) -> str:
+    """Return a judge's model and its mode in words."""
+    record = judge.record
+    if judge.members:
+        return f"the majority of {', '.join(judge.members)}"
+    words = MODES.get(record.mode, "")
+    mode = f"{words} ({record.mode})" if words and record.mode != "unknown" else words
+    rates = "rates each answer alone" if record.asks == "rating" else ""
+    return "; ".join(part for part in (record.model or "", rates, mode or record.mode) if part)
+
+
+def vetting_warnings(context: Context, judges: Sequence[str]) -> list[str]:
+    """Return a sentence for each of some judges whose win rates are not reliable.
+
+    Args:
+        context: the run.
+        judges: the keys of judges or juries.
+    """
+    asked = (judge for judge in context.once(judge_vettings) if judge.key in judges)
+    found = (_warning(judge) for judge in asked)
+    return [warning for warning in found if warning]
+
+
+def _warning(judge: JudgeVetting) -> str | None:
+    if judge.result is None:
+        return f"{judge.name} was not vetted ({judge.unvetted}): its reliability is unknown"
+    if judge.has_failed:
+        return f"do not trust the win rates of {judge.name}: it {', '.join(judge.result.broken)}"
+    return None

@@ -1,0 +1,62 @@
+"""Trainings: steps, time, rows and parameters of every method that was trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from adakd.reporting.index import Method
+from adakd.reporting.sections.base import Context
+from adakd.store.records import TrainingRecord
+
+
+@dataclass(frozen=True)
+class TrainedMethod:
+    """The trainings of one method; those that failed count in `failed` only."""
+
+    method: Method
+    done: int
+    failed: int
+    steps: int
+    seconds: float
+    """Wall-clock seconds of one training, median over seeds; not interleaved, so not comparable."""
+    rows: int
+    left_out: int
+    """Rows that the filters of the data removed."""
+    trainable: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Trainings:
+    """The trainings of all methods."""
+
+    rows: tuple[TrainedMethod, ...]
+
+
+def trainings(context: Context) -> Trainings | None:
+    """Describe the trainings of every method; None where nothing was trained."""
+    index = context.index
+    by_method = {
+        method: [
+            index.trainings[method, s] for s in index.all_seeds if (method, s) in index.trainings
+        ]
+        for method in index.methods
+    }
+    rows = tuple(_trained(method, records) for method, records in by_method.items() if records)
+    return Trainings(rows) if rows else None
+
+
+def _trained(method: Method, records: Sequence[TrainingRecord]) -> TrainedMethod:
+    done = [record for record in records if record.status == "done"]
+    last = (done or records)[-1]
+    return TrainedMethod(
+        method=method,
+        done=len(done),
+        failed=len(records) - len(done),
+        steps=last.steps[-1].step if last.steps else 0,
+        seconds=median(record.seconds for record in done or records),
+        rows=last.rows,
+        left_out=last.left_out,
+        trainable=last.trainable,
+        parameters=last.parameters,
+    )

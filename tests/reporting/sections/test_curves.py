@@ -1,0 +1,43 @@
+"""Training curves: lines, thinned, and their charts."""
+
+import math
+
+from adakd.reporting.index import index
+from adakd.reporting.sections.curves import curve_groups, thinned
+from adakd.store.records import Step
+
+
+def step(number, loss):
+    return Step(
+        step=number, loss=loss, learning_rate=0, grad_norm=0, kept_ratio=1, temperature=1,
+        seconds={},
+    )  # fmt: skip
+
+
+def test_long_trainings_are_averaged_over_ranges_of_steps():
+    steps = [step(number, float(number)) for number in range(1, 1001)]
+    points = thinned(steps, lambda s: s.loss, most=100)
+    assert len(points) == 100
+    assert points[0] == (5.5, 5.5)
+
+
+def test_values_that_are_not_finite_are_left_out():
+    steps = [step(1, 1.0), step(2, math.nan), step(3, math.inf)]
+    assert thinned(steps, lambda s: s.loss) == ((1, 1.0),)
+
+
+def test_every_divergence_has_three_charts_of_both_arms(mini):
+    groups = curve_groups(mini.index)
+    assert [group.name for group in groups][-1] == "sft"
+    assert [len(group.charts) for group in groups] == [3, 3, 3, 1]
+    assert len(groups[0].charts[0].lines) == 6
+
+
+def test_of_many_arms_each_has_charts_with_the_plain_arm(made_store):
+    arms = ("adakd", "idts", "latf", "ctkd", "egad")
+    store = made_store(arms=arms, effects=(("reverse_kl", 0.0),), failed=None)
+    *groups, sft = curve_groups(index(store))
+    assert [group.name for group in groups] == [f"reverse_kl + {arm}" for arm in arms]
+    for group, arm in zip(groups, arms, strict=True):
+        assert {line.series for line in group.charts[0].lines} == {"plain", arm}
+    assert sft.name == "sft"
