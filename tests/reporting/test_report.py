@@ -8,9 +8,11 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.reporting import write_report
+from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import RunRecord
 
+PUBLISHED = sorted(Path(__file__).parents[2].glob("reports/*/results.jsonl.gz"))
 GOLDEN = Path(__file__).parents[1] / "golden" / "report.txt"
 HOSTILE = "<script>alert(1)</script><img src=http://evil.example/x>{{ 7*7 }}{% raw %}\u2028'\"&"
 
@@ -141,3 +143,11 @@ def test_a_page_of_several_metrics_says_which_one_the_averages_are_of(
 def test_a_page_knows_no_metric_by_name(made_store, page_of):
     page = page_of(made_store(metrics=("token_f1",), judge=True, text="x"))
     assert "ROUGE-L" not in page.written
+
+
+@pytest.mark.parametrize("file", PUBLISHED, ids=lambda file: file.parent.name)
+def test_published_runs_can_be_read(file):
+    order = Context.of(Store(file.parent)).index
+    assert order.suite is not None
+    assert order.suite.name == file.parent.name
+    assert order.gaps() == ()
