@@ -84,7 +84,7 @@ class RunRecord(Config):
     commit: str | None
 
 
-class TeachingRecord(Config):
+class TeacherStatesRecord(Config):
     """How the teacher's outputs for all trainings of a run were obtained."""
 
     kind: Literal["teaching"] = "teaching"
@@ -419,7 +419,7 @@ class StopRecord(Config):
 
 Record = (
     RunRecord
-    | TeachingRecord
+    | TeacherStatesRecord
     | TrainingRecord
     | DiagnosticRecord
     | ScoreRecord

@@ -20,7 +20,7 @@ from adakd.planning import ResolvedAssignment
 from adakd.progress import Progress, Show
 from adakd.store import Store
 from adakd.store.disk import lack_of_room
-from adakd.store.records import TeachingRecord
+from adakd.store.records import TeacherStatesRecord
 from adakd.training.row_order import world_size
 from adakd.training.sequences import TrainingData
 from adakd.training.states_file import StatesFile
@@ -98,7 +98,7 @@ class TeacherStates:
             cell = assignment.cell
             progress.note(f"the teacher runs on every batch: {cell} trains on generated sequences")
             return
-        known = store.get(TeachingRecord, self.context.plan.teacher_states_key)
+        known = store.get(TeacherStatesRecord, self.context.plan.teacher_states_key)
         if known is not None:
             self._stay_with(known)
         start = time.perf_counter()
@@ -128,18 +128,18 @@ class TeacherStates:
         self.stored.fill(model, self.context.tokenizer.pad_token_id, show)
         del self._model  # perhaps rounded
 
-    def record(self, seconds: float) -> TeachingRecord:
+    def record(self, seconds: float) -> TeacherStatesRecord:
         """Return how the teacher's outputs are obtained; `seconds` is the time to store them."""
         key, stored = self.context.plan.teacher_states_key, self.stored
         if isinstance(stored, str):
-            return TeachingRecord(
+            return TeacherStatesRecord(
                 key=key,
                 cache="off",
                 reason=stored,
                 sequences=len(self.data.known_sequences()),
                 readings=sum(one.sequences for one in self.data.distilled),
             )
-        return TeachingRecord(
+        return TeacherStatesRecord(
             key=key,
             cache=self.context.suite.teacher.cache,
             sequences=len(stored.examples),
@@ -149,7 +149,7 @@ class TeacherStates:
             seconds=seconds,
         )
 
-    def _stay_with(self, known: TeachingRecord) -> None:
+    def _stay_with(self, known: TeacherStatesRecord) -> None:
         """Use the teacher as the earlier students of the run did."""
         if known.cache == "off":
             self.stored = known.reason

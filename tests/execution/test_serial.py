@@ -21,7 +21,7 @@ from adakd.store.records import (
     ExampleRecord,
     RunRecord,
     ScoreRecord,
-    TeachingRecord,
+    TeacherStatesRecord,
     TimingRecord,
     TrainingRecord,
     VerdictRecord,
@@ -167,7 +167,7 @@ def test_the_teacher_reads_for_all_students_at_once(repeated: tuple[Path, Told])
     assert trained.index("store teacher states") == len([s for s in trained if "kl" not in s]) - 1
     assert trained.count("store teacher states") == 1
     (announced,) = (note for note in told.notes if "hidden states" in note)
-    (record,) = Store(run).of(TeachingRecord)
+    (record,) = Store(run).of(TeacherStatesRecord)
     (states,) = run.glob("teacher/*/states.bin")
     assert f"{record.size / 1e6:,.1f} MB in {states.parent}" in announced
     assert record.size == states.stat().st_size == 2 * 32 * record.tokens

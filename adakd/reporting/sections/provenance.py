@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from adakd.reporting import formatting
 from adakd.reporting.index import Gap
 from adakd.reporting.sections.base import Context
-from adakd.store.records import RunRecord, TeachingRecord
+from adakd.store.records import RunRecord, TeacherStatesRecord
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Provenance:
     run: RunRecord | None
     starts: int
     """How often the command was started in this folder."""
-    teacher: TeachingRecord | None
+    teacher: TeacherStatesRecord | None
     gaps: tuple[Gap, ...]
     superseded: int
     """Records of settings that were changed since."""
@@ -32,13 +32,13 @@ def provenance(context: Context) -> Provenance:
     return Provenance(
         run=index.run,
         starts=len(store.of(RunRecord)),
-        teacher=next(reversed(store.current(TeachingRecord)), None),
+        teacher=next(reversed(store.current(TeacherStatesRecord)), None),
         gaps=index.gaps(),
         superseded=index.superseded,
     )
 
 
-def teacher_passes(record: TeachingRecord) -> str:
+def teacher_passes(record: TeacherStatesRecord) -> str:
     """Return how often the teacher read the sequences that the students learned from."""
     sequences, readings = (
         formatting.counted(count, "sequence") for count in (record.sequences, record.readings)

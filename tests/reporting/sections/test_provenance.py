@@ -4,7 +4,7 @@ import pytest
 
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.provenance import provenance
-from adakd.store.records import RunRecord, TeachingRecord
+from adakd.store.records import RunRecord, TeacherStatesRecord
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from adakd.store.records import RunRecord, TeachingRecord
 def test_how_often_the_teacher_read_is_a_sentence(made_store, how, expected) -> None:
     store = made_store()
     (run,) = store.of(RunRecord)
-    record = TeachingRecord(key="teaching", sequences=90, readings=1080, **how)
+    record = TeacherStatesRecord(key="teaching", sequences=90, readings=1080, **how)
     store.add(run.model_copy(update={"wanted": (*run.wanted, "teaching")}), record)
     assert provenance(Context.of(store)).teacher_passes == expected
 
