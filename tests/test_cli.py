@@ -70,6 +70,7 @@ def test_plan_runs_nothing(adakd: Adakd, suite_file, here: Path) -> None:
     assert "with [b]rackets[/x]" in done.out
     (row,) = (line for line in done.out.splitlines() if "reverse_kl + adakd" in line)
     assert "4 5" in row
+    assert "answers scored by: ROUGE-L\n" in done.out
     assert {path.name for path in here.iterdir()} == {"micro.yaml"}
 
 

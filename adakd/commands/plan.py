@@ -4,6 +4,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from adakd.metrics import metric
 from adakd.planning import Assignment, Plan
 
 
@@ -14,11 +15,13 @@ def plan_summary(planned: Plan) -> Group:
     tasks = dict.fromkeys(job.task for job in planned.jobs)
     samplings = {job.sampling_seed for job in planned.jobs} - {None}
     decoding = f"sampled with {len(samplings)} seeds" if samplings else "decoded greedily"
+    titles = [metric.display(spec.name).title for spec in suite.evaluation.metrics]
     return Group(
         f"[bold]{suite.name}[/bold]: {escape(suite.description)}",
         plan_table(planned),
         f"{len(students)} students, {len(planned.jobs)} scores in all",
         f"scored on: {', '.join(tasks)} (answers {decoding})",
+        f"answers scored by: {', '.join(titles)}",
         f"judged by: {', '.join(suite.judges) or 'no judge'}",
     )
 
