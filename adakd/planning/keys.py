@@ -1,13 +1,19 @@
 """Parts of keys: hashes of everything that affects a result, and nothing else."""
 
-import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
 from adakd.config import Pretrained, Pruned, Scratch, Source, Suite, Timing, Training
-from adakd.config.hashing import digest, file_digest
+from adakd.config.hashing import digest, file_digest, files_below, files_digest
 from adakd.data.files import local_file
 from adakd.planning.cells import Cell
+
+_TEMPLATES = "additional_chat_templates"
+_WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack")
+_BESIDE = ("optimizer", "scheduler", "rng_state", "scaler", "training_args", "trainer_state")
+"""Files of a training that no model is loaded from, by the start of their names."""
+_TEXTS = (".md", ".png", ".jpg", ".log")
 
 
 def timing_key(adaptive: Cell, timing: Timing) -> str:
@@ -15,15 +21,17 @@ def timing_key(adaptive: Cell, timing: Timing) -> str:
     return digest("timing", adaptive.key, timing)
 
 
-def own_tasks(folder: Path | None) -> list[str]:
-    """Return the hashes of the task files of a suite's own folder."""
-    files = sorted(folder.rglob("*")) if folder else []
-    return [file_digest(file) for file in files if file.suffix in {".yaml", ".py", ".jsonl"}]
+def own_tasks(folder: Path | None) -> list[tuple[str, str]]:
+    """Return names and hashes of all files in a suite's own folder of tasks."""
+    return files_digest(files_below(folder), folder) if folder else []
 
 
 def source_digest(source: Source, suite: Suite) -> str:
-    """Return a hash of a source; for a file, of its content, so that the file may move."""
+    """Return a hash of a source; for files, of their content, so that they may move."""
     file = None if source.kind == "generated" else local_file(source, suite)
+    if file is None and source.kind == "hub" and (folder := Path(source.id)).is_dir():
+        asked = source.model_dump(exclude={"id", "local"})
+        return digest(asked, files_digest(files_below(folder), folder))
     if file is None:
         return digest(source)
     chosen = source.model_dump(include={"limit", "min_response_words"})
@@ -37,16 +45,42 @@ def data_digest(suite: Suite) -> str:
 
 
 def model_digest(base: Pretrained | Scratch | Pruned) -> Any:
-    """Return the identity of a base model; for a folder that of its files, so that it may move."""
-    if not isinstance(base, Pretrained) or not (folder := Path(base.model)).is_dir():
+    """Return the identity of a base model; for a folder that of its files, so that it may move.
+
+    Every file enters by its whole content: weights, configuration, tokenizer, adapters and the
+    folder that adapters were trained on. Optimizer states and texts about the model do not.
+    """
+    if not isinstance(base, Pretrained) or not Path(base.model).is_dir():
         return base
-    files = sorted(file for file in folder.iterdir() if file.is_file())
-    return base.gguf_file, [(f.name, f.stat().st_size, _first_bytes(f)) for f in files]
+    return base.gguf_file, _folder_digest(Path(base.model), base.gguf_file, ())
 
 
-def _first_bytes(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.sha256(stream.read(1 << 20)).hexdigest()
+def _folder_digest(folder: Path, gguf_file: str | None, inside: tuple[Path, ...]) -> Any:
+    """Return the hashes of a model's files; `inside` are the folders of adapters on top of it."""
+    files = {file for file in folder.iterdir() if file.is_file() and not _beside(file)}
+    files |= {file for file in (folder / _TEMPLATES).glob("*") if file.is_file()}
+    if gguf_file is not None:  # the weights of the folder's other files are not read
+        files = {file for file in files if file.suffix not in _WEIGHTS}
+        files |= {file for file in (folder / gguf_file,) if file.is_file()}
+    found = files_digest(files, folder)
+    base = _adapted(folder)
+    if base is None or base.resolve() in inside:
+        return found
+    return found, _folder_digest(base, None, (*inside, folder.resolve()))
+
+
+def _beside(file: Path) -> bool:
+    return file.name.startswith((".", *_BESIDE)) or file.suffix in _TEXTS
+
+
+def _adapted(folder: Path) -> Path | None:
+    """Return the folder of the model that the adapters of a folder were trained on, if any."""
+    try:
+        settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        base = Path(settings["base_model_name_or_path"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return base if base.is_dir() else None
 
 
 def deciding(training: Training) -> dict[str, Any]:
