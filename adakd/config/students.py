@@ -90,6 +90,9 @@ class Teacher(Config):
 
     base: Annotated[Pretrained | Scratch, Field(discriminator="kind")]
     sft: Training | None = None
+    seed: int = 1
+    """Seed of its training, and of random weights before it; those of the untrained student too.
+    It is no matter of ``seeds``, so that all of them have the same teacher."""
     cache: Literal["fp16", "float32", "bf16", "off"] = "fp16"
     """How its final hidden states, computed once for all students, are stored. ``fp16``: computed
     in float32 and stored in 16 bits. ``float32``: stored unchanged, which reproduces its logits bit

@@ -144,7 +144,7 @@ def _time(
     for pair in pairs:
         once.setdefault((pair[1].cell.divergence, pair[1].cell.arm), pair)
     for pair in once.values() if timing.pairs else ():
-        if timing_key(pair[1].cell, timing) in store:
+        if timing_key(pair[1].recipe, timing) in store:
             continue
         plain, adaptive = map(data.resolve, pair)
         teacher.prepare(plain, store, progress)

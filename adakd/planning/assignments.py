@@ -15,6 +15,8 @@ class Assignment(Config):
     """A cell with everything that its training needs from the suite."""
 
     cell: Cell
+    recipe: str
+    """The key of its training without the seed."""
     baseline: Baseline | None = None
     """None where the labels alone are learned from."""
     adaptive: Spec | None = None
@@ -58,7 +60,7 @@ class ResolvedAssignment(Assignment):
         return 0 if self.training is None else self.steps * self.training.sequences * self.devices
 
 
-def assignment_of(cell: Cell, suite: Suite) -> Assignment:
+def assignment_of(cell: Cell, recipe: str, suite: Suite) -> Assignment:
     """Return a cell with its part of the suite."""
     baselines = {str(baseline): baseline for baseline in suite.divergences}
     baseline = baselines.get(cell.divergence or "")
@@ -66,6 +68,7 @@ def assignment_of(cell: Cell, suite: Suite) -> Assignment:
     made: Policy = policy.build(spec)
     return Assignment(
         cell=cell,
+        recipe=recipe,
         baseline=baseline,
         adaptive=suite.arms.get(cell.arm),
         training=_training(cell, suite),

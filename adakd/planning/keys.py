@@ -7,7 +7,6 @@ from typing import Any
 from adakd.config import Pretrained, Pruned, Scratch, Source, Suite, Timing, Training
 from adakd.config.hashing import digest, file_digest, files_below, files_digest
 from adakd.data.files import local_file
-from adakd.planning.cells import Cell
 
 _TEMPLATES = "additional_chat_templates"
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack")
@@ -16,9 +15,12 @@ _BESIDE = ("optimizer", "scheduler", "rng_state", "scaler", "training_args", "tr
 _TEXTS = (".md", ".png", ".jpg", ".log")
 
 
-def timing_key(adaptive: Cell, timing: Timing) -> str:
-    """Return the key of the overhead measurement of an adaptive cell against its plain twin."""
-    return digest("timing", adaptive.key, timing)
+def timing_key(recipe: str, timing: Timing) -> str:
+    """Return the key of an overhead measurement, by the recipe of the adaptive arm.
+
+    So one serves all seeds, whichever was there first.
+    """
+    return digest("timing", recipe, timing)
 
 
 def own_tasks(folder: Path | None) -> list[tuple[str, str]]:
@@ -85,7 +87,4 @@ def _adapted(folder: Path) -> Path | None:
 
 def deciding(training: Training) -> dict[str, Any]:
     """Return the settings of a training that affect its result."""
-    left_out = {"save_every", "report_to"}
-    if training.kernels == "torch":  # so runs stored before the setting existed keep their keys
-        left_out.add("kernels")
-    return training.model_dump(exclude=left_out)
+    return training.model_dump(exclude={"save_every", "report_to"})

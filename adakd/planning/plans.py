@@ -30,8 +30,11 @@ from adakd.planning.published import published_rows
 from adakd.policies import policy
 from adakd.registry import Registry, Spec, load_plugins
 
-METHOD_VERSION = 3
+METHOD_VERSION = 4
 """Rises when the same suite would no longer give the same numbers."""
+
+Planned = tuple[Cell, str]
+"""A cell and its recipe, the key of its training without the seed."""
 
 
 class Plan(Config):
@@ -70,13 +73,13 @@ class Plan(Config):
     @property
     def teacher_states_key(self) -> str:
         """The key of the record of the teacher's hidden states, which all students share."""
-        return digest("teaching", [cell.key for cell in self.cells], self.suite.timing)
+        return digest("teaching", sorted(cell.key for cell in self.cells), self.suite.timing)
 
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys of all cells, scores and overhead measurements, and of the teacher's states."""
-        adaptive = [cell for cell in self.cells if cell.arm != PLAIN]
-        timings = (timing_key(cell, self.suite.timing) for cell in adaptive)
+        adaptive = [one for one in self.assignments if one.cell.arm != PLAIN]
+        timings = dict.fromkeys(timing_key(one.recipe, self.suite.timing) for one in adaptive)
         parts = (part.key for parts in (self.cells, self.jobs) for part in parts)
         return (*parts, *timings, self.teacher_states_key)
 
@@ -88,7 +91,8 @@ def plan(suite: Suite) -> Plan:
         AdakdError: an unknown part, a setting that a part does not take, a missing data file.
     """
     load_plugins(suite.plugins)
-    cells = _cells(suite)
+    planned = _cells(suite)
+    cells = tuple(cell for cell, _ in planned)
     by_key: dict[str, Cell] = {}
     for cell in cells:
         if (twin := by_key.setdefault(cell.key, cell)) is not cell:
@@ -96,7 +100,7 @@ def plan(suite: Suite) -> Plan:
                 f"suite {suite.name!r}: {twin.method} and {cell.method} are the same: leave one out"
             )
     _check_paper(suite, {cell.method for cell in cells})
-    assignments = tuple(assignment_of(cell, suite) for cell in cells)
+    assignments = tuple(assignment_of(cell, recipe, suite) for cell, recipe in planned)
     return Plan(suite=suite, assignments=assignments, jobs=_jobs(suite, cells))
 
 
@@ -120,18 +124,18 @@ def _check_paper(suite: Suite, methods: set[str]) -> None:
             raise AdakdError(f"{where}: over: no row {section.over!r}{near}")
 
 
-def _cells(suite: Suite) -> tuple[Cell, ...]:
+def _cells(suite: Suite) -> tuple[Planned, ...]:
     """Return the controls, then the arms of every divergence and seed."""
+    base, rows = model_digest(suite.teacher.base), data_digest(suite)
     sft = suite.teacher.sft and deciding(suite.teacher.sft)
-    teacher = {"teacher": model_digest(suite.teacher.base), "sft": sft, "data": data_digest(suite)}
-    untrained = {**teacher, "student": model_digest(suite.student)}
+    teacher = _cell("teacher", suite.teacher.seed, {"base": base, "sft": sft, "data": rows})
+    # All students have the teacher's tokenizer and data; only some learn from it or start from it.
+    shared = {"tokenizer": base, "data": rows, "student": model_digest(suite.student)}
+    inherited = {"teacher": teacher[0].key}
+    untrained = {**shared, **(inherited if suite.student.kind == "pruned" else {})}
     student = {**untrained, "training": deciding(suite.training)}
-    learned = {**student, "cache": suite.teacher.cache}
-    first = suite.seeds[0]
-    cells = [
-        _cell("teacher", first, teacher),
-        _cell("untrained", first, untrained),
-    ]
+    learned = {**student, **inherited, "cache": suite.teacher.cache}
+    cells = [teacher, _cell("untrained", suite.teacher.seed, untrained)]
     if suite.controls.sft:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
     plugins = [file_digest(file) for file in suite.plugins]
@@ -171,9 +175,10 @@ def _cell(
     label: str | None = None,
     arm: str = PLAIN,
     longer: float = 0.0,
-) -> Cell:
+) -> Planned:
     key = digest(METHOD_VERSION, role, seed, parts)
-    return Cell(role=role, seed=seed, divergence=label, arm=arm, longer=longer, key=key)
+    cell = Cell(role=role, seed=seed, divergence=label, arm=arm, longer=longer, key=key)
+    return cell, digest(METHOD_VERSION, role, parts)
 
 
 def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:

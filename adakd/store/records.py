@@ -95,8 +95,8 @@ class TeacherStatesRecord(Config):
     reason: str = ""
     """Why none are kept."""
     sequences: int
-    """Training sequences known before any training; the teacher reads each once if states are
-    kept."""
+    """Training sequences known before any training; if states are kept, those that the teacher
+    reads, each once: whole batches, also where trainings take only a part."""
     readings: int
     """Sequences that all trainings on these take together, which the teacher would read without
     kept states. If nothing is kept: those of all trainings."""

@@ -61,7 +61,7 @@ def measure_overhead(
         int((next_token_labels(batch["labels"]) >= 0).sum()) for batch in batches[timing.warmup :]
     )
     return TimingRecord(
-        key=timing_key(adaptive.cell, timing),
+        key=timing_key(adaptive.recipe, timing),
         divergence=str(plain.cell.divergence),
         arm=adaptive.cell.arm,
         device=str(loading.device()),

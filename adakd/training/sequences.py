@@ -1,7 +1,7 @@
 """The sequences that each cell trains on, by its data policy."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -63,11 +63,37 @@ class TrainingData:
         found: dict[int, Example] = {}
         for assignment in self.distilled:
             if not assignment.generates:
-                examples = self.training_set(assignment).examples
-                count = _sequence_count(assignment, self.context.suite)
-                for row in _first(examples, assignment, count):
-                    found[row.number] = row
+                found |= {row.number: row for row in self._taken(assignment)}
         return [found[number] for number in sorted(found)]
+
+    def readings(self) -> list[list[Example]]:
+        """Return the batches in which the teacher reads the known sequences.
+
+        A batch is read whole even if only one of its sequences is taken, so that the states of a
+        sequence, down to their rounding, do not depend on what else a plan holds.
+        """
+        known = {row.number for row in self.known_sequences()}
+        batches = self._batches(self.context.encoded.examples, lambda row: len(row.input_ids))
+        for decoding in self.rewritings:
+            rows = self._rewrite(decoding)
+            batches += [[rows[row.number] for row in batch] for batch in self._asked()]
+        return [batch for batch in batches if any(row.number in known for row in batch)]
+
+    def _batches(
+        self, rows: Sequence[Example], length: Callable[[Example], int]
+    ) -> list[list[Example]]:
+        """Return rows in batches of about one length, which the rows alone decide."""
+        rows, size = sorted(rows, key=length), self.context.suite.training.batch_size
+        return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+
+    def _asked(self) -> list[list[Example]]:
+        """Return the data set in the batches in which the teacher answers its prompts."""
+        return self._batches(self.context.encoded.examples, lambda row: len(row.prompt))
+
+    def _taken(self, assignment: ResolvedAssignment) -> Iterator[Example]:
+        """Yield the sequences that a training or its timing takes."""
+        count = _sequence_count(assignment, self.context.suite)
+        yield from _first(self.training_set(assignment).examples, assignment, count)
 
     # --- responses of the teacher -------------------------------------------------------------
 
@@ -82,12 +108,11 @@ class TrainingData:
             context, generator = self.context, self.generator()
             weights = loading.weights_digest(context.load(context.plan.teacher))
             prompts = [row.prompt for row in context.encoded.examples]
-            key = digest(weights, prompts, decoding, generator.end, generator.max_tokens)
-            name = digest(key, str(context.teacher_dtype))
+            limits = generator.end, generator.max_tokens, context.suite.training.batch_size
+            name = digest(weights, prompts, decoding, limits, str(context.teacher_dtype))
             self._responses[decoding] = TeacherResponses(
                 file=context.folder / "answers" / f"{name}.jsonl",
-                rows=self._answered_rows(decoding),
-                batch_size=context.suite.training.batch_size,
+                batches=self._answered(decoding),
                 generator=generator,
                 decoding=decoding,
             )
@@ -106,7 +131,8 @@ class TrainingData:
     def _rewrite(self, decoding: Decoding) -> list[Example]:
         """Return the data set with the teacher's responses, under numbers of their own.
 
-        Rows that no training takes keep their response: the teacher does not answer them.
+        Rows of batches that no training takes from keep their response: the teacher does not
+        answer them.
         """
         if decoding not in self._rewritten:
             responses, rows = self.responses(decoding), self.context.encoded.examples
@@ -121,8 +147,8 @@ class TrainingData:
             ]
         return self._rewritten[decoding]
 
-    def _answered_rows(self, decoding: Decoding) -> list[Example]:
-        """Return the rows that trainings take: whole pools, since lengths decide their order."""
+    def _answered(self, decoding: Decoding) -> list[list[Example]]:
+        """Return the batches with rows of pools that trainings take: lengths decide their order."""
         suite, rows, taken = self.context.suite, self.context.encoded.examples, set[int]()
         pool = suite.training.sequences * suite.training.length_pool * world_size()
         for assignment in self.distilled:
@@ -130,7 +156,7 @@ class TrainingData:
                 train, _ = split(rows, assignment.held_out)
                 count = -(-_sequence_count(assignment, suite) // pool) * pool
                 taken |= {row.number for row in _first(train, assignment, count)}
-        return [row for row in rows if row.number in taken]
+        return [batch for batch in self._asked() if any(row.number in taken for row in batch)]
 
 
 def split(rows: list[Example], held_out: int) -> tuple[list[Example], list[Example]]:

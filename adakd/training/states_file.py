@@ -1,4 +1,4 @@
-"""HiddenStates states of a teacher on disk: computed once, for all students of a run.
+"""Hidden states of a teacher on disk: computed once, for all students of a run.
 
 The teacher's logits at a token are its LM head applied to its final hidden state. So the states
 are stored instead of logits, at valid labels alone: two bytes a dimension, less than logits take by
@@ -42,14 +42,13 @@ class Part:
 class StatesFile:
     """Stored hidden states, which replace the teacher in trainings.
 
-    ``states.bin`` holds one state per label, sequences sorted by length; ``parts.txt`` gets a line
-    with a checksum for each part that is written. A part that a crash left incomplete, or that the
+    ``states.bin`` holds one state per label, batch by batch; ``parts.txt`` gets a line with a
+    checksum for each part that is written. A part that a crash left incomplete, or that the
     disk damaged, has no valid line: :meth:`fill` computes it again.
 
     Args:
         folder: created when the first part is written.
-        examples: the sequences whose states are stored.
-        batch_size: sequences per forward pass of the teacher.
+        batches: the sequences of each forward pass of the teacher.
         width: dimensions of a hidden state.
         dtype: precision of the stored states.
         head: the teacher's LM head, on the training device.
@@ -58,14 +57,13 @@ class StatesFile:
     def __init__(
         self,
         folder: Path,
-        examples: Sequence[Example],
-        batch_size: int,
+        batches: Sequence[Sequence[Example]],
         width: int,
         dtype: torch.dtype,
         head: LMHead,
     ) -> None:
         self.folder, self.width, self.dtype, self.head = folder, width, dtype, head
-        self.examples = sorted(examples, key=lambda example: len(example.input_ids))
+        self.examples = [example for batch in batches for example in batch]
         ends = list(accumulate(example.valid_tokens for example in self.examples))
         starts = [0, *ends]
         self._labels = {
@@ -73,13 +71,10 @@ class StatesFile:
             for example, start, end in zip(self.examples, starts, ends, strict=False)
         }
         self.tokens = ends[-1]
+        firsts = list(accumulate(map(len, batches), initial=0))
         self.parts = [
-            Part(
-                number=number,
-                examples=tuple(self.examples[first : first + batch_size]),
-                labels=slice(starts[first], starts[min(first + batch_size, len(ends))]),
-            )
-            for number, first in enumerate(range(0, len(ends), batch_size))
+            Part(number, tuple(batch), slice(starts[first], starts[first + len(batch)]))
+            for number, (first, batch) in enumerate(zip(firsts, batches, strict=False))
         ]
         self.missing = [part for part in self.parts if not self._is_valid(part)]
 

@@ -15,13 +15,13 @@ from adakd.store.disk import writing
 class TeacherResponses:
     """A file of responses, one per line: the row's number and the response tokens.
 
-    A line that a crash cut short is not valid JSON; :meth:`fill` generates its response again. A
-    response does not depend on the rest of its batch, but for rounding.
+    A line that a crash cut short is not valid JSON; :meth:`fill` generates the responses of its
+    batch again. A response does not depend on the rest of its batch but for rounding, and so not
+    at all: the batches are always the same.
 
     Args:
         file: created when the first response is written.
-        rows: the rows whose prompts are answered.
-        batch_size: rows per generation batch.
+        batches: the rows whose prompts are answered together.
         generator: generates the responses.
         decoding: how.
     """
@@ -29,17 +29,14 @@ class TeacherResponses:
     def __init__(
         self,
         file: Path,
-        rows: Sequence[Example],
-        batch_size: int,
+        batches: Sequence[Sequence[Example]],
         generator: ResponseGenerator,
         decoding: Decoding,
     ) -> None:
         self.file, self.generator, self.decoding = file, generator, decoding
         self.responses = dict(_lines(file))
-        lacking = [row for row in rows if row.number not in self.responses]
-        lacking.sort(key=lambda row: len(row.prompt))
         self.missing = [
-            lacking[start : start + batch_size] for start in range(0, len(lacking), batch_size)
+            batch for batch in batches if any(row.number not in self.responses for row in batch)
         ]
 
     def fill(self, model: Any, show: Show = lambda _: None) -> None:

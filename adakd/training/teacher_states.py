@@ -72,15 +72,15 @@ class TeacherStates:
         head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
         if isinstance(head, str):
             return f"its LM head cannot be separated, {head}"
-        examples, training = self.data.known_sequences(), context.suite.training
-        if not examples:
+        batches, training = self.data.readings(), context.suite.training
+        if not batches:
             return "every data policy of the suite generates its sequences during the training"
-        sequences = [(example.number, example.input_ids, example.labels) for example in examples]
+        sequences = [[(row.number, row.input_ids, row.labels) for row in one] for one in batches]
         weights = loading.weights_digest(self._model)
-        folder = context.folder / "teacher" / digest(weights, sequences, mode, training.batch_size)
+        folder = context.folder / "teacher" / digest(weights, sequences, mode)
         width, dtype = head.weight.shape[-1], loading.DTYPES[mode]
         head = head.to(loading.device(), loading.DTYPES[training.precision])
-        file = StatesFile(folder, examples, training.batch_size, width, dtype, head)
+        file = StatesFile(folder, batches, width, dtype, head)
         lack = lack_of_room(folder, file.bytes) if file.missing else ""
         return lack or file
 

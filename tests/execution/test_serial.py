@@ -219,6 +219,27 @@ def test_a_longer_plain_arm_differs_from_its_twin_in_its_length_alone(
     assert "reverse_kl, 50 % longer" in page
 
 
+def test_seeds_of_any_order_give_the_records_of_one_run_of_all(tmp_path: Path, write_suite) -> None:
+    """Also where trainings take a part of the rows, and rows of the teacher's own."""
+    rewritten = {"divergence": "forward_kl", "policy": "sequence_level"}
+    changes = {"divergences": ["reverse_kl", rewritten], "judges": [], "training.steps": 2}
+    changes |= {"data.train.rows": 30, "controls.sft": False}
+
+    def run(name: str, *starts: list[int]) -> dict[tuple[str, str], Any]:
+        for seeds in starts:
+            file = write_suite(tmp_path / name, {**changes, "seeds": seeds})
+            adakd.run(load_suite(str(file)), tmp_path / name / "run")
+        return results(tmp_path / name / "run")
+
+    whole = run("whole", [1, 2])
+    for name, starts in {"later": ([2], [1, 2]), "turned": ([2, 1],)}.items():
+        found = run(name, *starts)
+        assert found.keys() == whole.keys()
+        for key, record in whole.items():
+            if key[0] != "timing":
+                assert found[key] == record
+
+
 def test_the_same_command_again_does_nothing(again: Path) -> None:
     before, models = lines(again), models_of(again)
     told = Told()

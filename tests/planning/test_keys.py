@@ -14,11 +14,10 @@ from adakd.planning import plan
 from adakd.planning.keys import deciding, model_digest
 
 
-def test_the_default_kernels_enter_no_key() -> None:
-    """Or runs stored before the setting existed would be done again."""
-    assert "kernels" not in deciding(Training(steps=1))
-    assert deciding(Training(steps=1)) == deciding(Training(steps=1, kernels="torch"))
-    assert deciding(Training(steps=1, kernels="triton"))["kernels"] == "triton"
+def test_checkpoints_and_loggers_enter_no_key() -> None:
+    unlike = Training(steps=1, save_every=7, report_to=("tensorboard",))
+    assert deciding(unlike) == deciding(Training(steps=1))
+    assert deciding(Training(steps=1, kernels="triton")) != deciding(Training(steps=1))
 
 
 def test_triton_kernels_give_their_trainings_keys_of_their_own() -> None:
@@ -150,3 +149,45 @@ def test_every_file_of_an_own_task_decides_its_scores(
         return {job.key for job in plan(make_suite(made)).jobs if job.task == "mine"}
 
     assert not jobs("one") & jobs("two")
+
+
+# --- the teacher's ------------------------------------------------------------------------------
+
+
+def by_role(suite: Any) -> dict[str, set[str]]:
+    roles: dict[str, set[str]] = {}
+    for cell in plan(suite).cells:
+        roles.setdefault(cell.role, set()).add(cell.key)
+    return roles
+
+
+@pytest.mark.parametrize("seeds", [[2], [2, 1], [1, 2, 3]])
+def test_seeds_decide_neither_the_teacher_nor_each_other(make_suite, seeds: list[int]) -> None:
+    one, other = by_role(make_suite({"seeds": [1, 2]})), by_role(make_suite({"seeds": seeds}))
+    assert (one["teacher"], one["untrained"]) == (other["teacher"], other["untrained"])
+    shared = len({1, 2} & set(seeds))
+    assert len(one["sft"] & other["sft"]) == shared
+    assert len(one["distilled"] & other["distilled"]) == 2 * shared
+
+
+@pytest.mark.parametrize(
+    "changes", [{"teacher.seed": 2}, {"teacher.sft.steps": 5}, {"teacher.sft.learning_rate": 0.1}]
+)
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_the_key_of_a_student_holds_that_of_its_teacher(
+    make_suite, changes: dict[str, Any], is_pruned: bool
+) -> None:
+    """A student by SFT has none, unless it is a part of the teacher."""
+    common = {"student": {"kind": "pruned", "drop_layers": [0]}} if is_pruned else {}
+    before, after = (by_role(make_suite({**common, **more})) for more in ({}, changes))
+    assert not before["teacher"] & after["teacher"]
+    assert not before["distilled"] & after["distilled"]
+    assert (before["sft"] == after["sft"]) is not is_pruned
+    has_seed = "teacher.seed" in changes
+    assert (before["untrained"] == after["untrained"]) is not (is_pruned or has_seed)
+
+
+def test_seeds_in_any_order_share_one_measurement_of_overhead(make_suite) -> None:
+    found = [set(plan(make_suite({"seeds": seeds})).keys) for seeds in ([2], [2, 1], [1, 2])]
+    assert found[1] == found[2]
+    assert len(found[0] - found[2]) == 1  # the record of the teacher's states, of a whole plan

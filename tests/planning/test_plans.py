@@ -181,7 +181,8 @@ def test_a_longer_control_differs_from_its_plain_twin_in_its_length_alone(make_s
     one, other = (assigned(planned)[cell.method] for cell in (plain, longer))
     assert one.training is not None
     training = one.training.model_copy(update={"steps": 55})
-    assert other == one.model_copy(update={"cell": longer, "training": training})
+    own = {"cell": longer, "recipe": other.recipe, "training": training}
+    assert other == one.model_copy(update=own)
     again = plan(make_suite({"controls.longer": 0.2, "training.steps": 50}))
     assert longer.key not in {cell.key for cell in again.cells}
 

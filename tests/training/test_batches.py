@@ -339,7 +339,7 @@ def test_what_the_teacher_wrote_is_written_once_and_mended(run) -> None:
     answers.file.write_text(whole[:-4])  # the last line is half there
     later = responses(run(row("sequence_level"), **{"training.steps": 20}))
     assert len(later.responses) == 11
-    assert sum(map(len, later.missing)) == 29
+    assert sum(map(len, later.missing)) == 32  # whole batches: padding would change the rounding
     made.data.fill(later)
     straight = run(row("sequence_level"), "other", **{"training.steps": 20})
     other = responses(straight)

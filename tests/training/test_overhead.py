@@ -124,9 +124,9 @@ def test_measuring_leaves_the_models_of_the_run_alone(run) -> None:
 
 def test_the_key_is_of_what_is_measured(run) -> None:
     run = run(3, 2)
-    adaptive = run.find(arm="adakd")
+    adaptive, plain = (run.assignment(run.find(arm=arm)).recipe for arm in ("adakd", "plain"))
     key = timing_key(adaptive, Timing(pairs=3, warmup=2))
     assert key == timing_key(adaptive, Timing(pairs=3))
     assert key != timing_key(adaptive, Timing(pairs=4))
-    assert key != timing_key(run.find(), Timing(pairs=3))
+    assert key != timing_key(plain, Timing(pairs=3))
     assert key == measure(run).key
