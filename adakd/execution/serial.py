@@ -47,6 +47,7 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
     """
     with locked(folder):
         store, context = Store(folder), RunContext(plan, folder)
+        context.saved |= {record.key: record.files for record in store.of(TrainingRecord)}
         data = TrainingData(context)
         teacher = TeacherStates(data)
         _write_tasks(context, store)

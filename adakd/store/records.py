@@ -140,6 +140,8 @@ class TrainingRecord(Config):
     """Training rows after the filters."""
     left_out: int = 0
     """Rows with too long a prompt or an empty response."""
+    files: dict[str, str] = Field(default={})
+    """Hash of each file of the saved model, by its name; compared when it is loaded again."""
 
 
 Half = Literal["hard", "easy"]

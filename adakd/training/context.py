@@ -1,6 +1,7 @@
 """The parts that all trainings of a run share: tokenizer, data set and the models of its cells."""
 
 import copy
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from adakd.data.tokenized import Encoded, encode
 from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.planning import Assignment, Cell, Plan
+from adakd.training.integrity import check_files
 
 
 class RunContext:
@@ -26,6 +28,9 @@ class RunContext:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.suite, self.folder = plan, plan.suite, folder
+        self.saved: dict[str, Mapping[str, str]] = {}
+        """The hashes of the files of finished models, by the keys of their cells."""
+        self._compared: set[str] = set()
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -56,7 +61,8 @@ class RunContext:
         """Return a cell's finished model, in float32 on the CPU.
 
         Raises:
-            AdakdError: its training has failed, or its initial model cannot be loaded.
+            AdakdError: its training has failed, a file is not as it was saved, or its initial
+                model cannot be loaded.
         """
         cell = assignment.cell
         if assignment.training is None:
@@ -64,6 +70,9 @@ class RunContext:
         folder = self.model_folder(cell)
         if not folder.exists():
             raise AdakdError(f"{cell}: no trained model in {folder}")
+        if cell.key not in self._compared:
+            check_files(cell, folder, self.saved.get(cell.key, {}))
+            self._compared.add(cell.key)
         return loading.load_student(folder, lambda: self.initial(cell))
 
     def initial(self, cell: Cell) -> PreTrainedModel:

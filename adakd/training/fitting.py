@@ -22,6 +22,7 @@ from adakd.training.batches import PolicyBatches, policy_batches
 from adakd.training.checkpoints import load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
+from adakd.training.integrity import file_hashes
 from adakd.training.row_order import row_order
 from adakd.training.sequences import TrainingData
 from adakd.training.teacher_states import TeacherOutputs, TeacherStates, hidden_width
@@ -82,6 +83,7 @@ def train(
     failure = _fit(trainer, objective, batches, checkpoints)
     if failure is None:
         loading.save(model, context.tokenizer, folder)
+        context.saved[cell.key] = file_hashes(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return TrainingRecord(
         key=cell.key,
@@ -94,6 +96,7 @@ def train(
         trainable=_count(model, trainable=True),
         rows=assignment.rows,
         left_out=context.encoded.left_out,
+        files=dict(context.saved[cell.key]) if failure is None else {},
     )
 
 

@@ -240,6 +240,29 @@ def test_seeds_of_any_order_give_the_records_of_one_run_of_all(tmp_path: Path, w
                 assert found[key] == record
 
 
+@pytest.mark.parametrize("role", ["teacher", "distilled"])
+@pytest.mark.parametrize("harm", ["a bit", "gone"])
+def test_a_model_that_has_changed_since_its_training_is_an_error(
+    again: Path, role: str, harm: str
+) -> None:
+    """And no silent change of the students or scores that are still to come."""
+    cell = next(cell for cell in plan(suite_of(again)).cells if cell.role == role)
+    file = again / "cells" / cell.key / "model" / "model.safetensors"
+    right = file.read_bytes()
+    file.write_bytes(right[:-9] + bytes([right[-9] ^ 1]) + right[-8:])
+    if harm == "gone":
+        file.rename(file.with_suffix(".away"))
+    forget(again, "score")
+    with pytest.raises(AdakdError, match=r"model\.safetensors: .* since the training of") as caught:
+        adakd.run(suite_of(again), again)
+    assert str(cell) in str(caught.value)
+    assert cell.key in str(caught.value)
+    kept = [line for line in lines(again) if not ('"kind":"training"' in line and cell.key in line)]
+    (again / "results.jsonl").write_text("".join(line + "\n" for line in kept))
+    adakd.run(suite_of(again), again)  # as the error advises
+    assert file.read_bytes() == right
+
+
 def test_the_same_command_again_does_nothing(again: Path) -> None:
     before, models = lines(again), models_of(again)
     told = Told()
