@@ -51,6 +51,7 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
         data = TrainingData(context)
         teacher = TeacherStates(data)
         _write_tasks(context, store)
+        teacher.check_room(store)
         store.add(run_record(plan))
         for assignment in plan.assignments:
             _train(assignment, data, teacher, store, progress)

@@ -104,6 +104,23 @@ def load_model(base: Pretrained | Path) -> PreTrainedModel:
     return _dequantized(model) if "gguf_file" in options else model
 
 
+def base_config(base: Pretrained | Scratch) -> Any:
+    """Return the transformers configuration of a base model, without its weights.
+
+    Raises:
+        AdakdError: there is none, or it cannot be read.
+    """
+    try:
+        if isinstance(base, Scratch):
+            settings = dict(base.config)
+            return AutoConfig.for_model(settings.pop("model_type"), **settings)
+        options = {"revision": base.revision, "gguf_file": base.gguf_file}
+        given = {name: value for name, value in options.items() if value is not None}
+        return AutoConfig.from_pretrained(base.model, **given)
+    except Exception as error:  # a configuration can be wrong in any way
+        raise AdakdError(f"configuration of a model: {' '.join(str(error).split())}") from None
+
+
 def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
     """Return a model with the tokenizer's vocabulary and random weights from `seed`."""
     settings = dict(base.config)

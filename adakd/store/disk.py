@@ -10,7 +10,7 @@ from adakd.errors import AdakdError
 FULL = 1 << 20
 """A disk with fewer free bytes than this is full."""
 RESERVE = 1 << 30
-"""Bytes kept free for models, checkpoints and records, where a cache can be left out instead."""
+"""Bytes kept free for models, checkpoints and records."""
 
 
 @contextmanager
@@ -37,13 +37,21 @@ def writing(target: Path, folder: Path) -> Iterator[None]:
         raise _write_error(target, "No space left on device") from error
 
 
-def lack_of_room(folder: Path, size: int) -> str:
-    """Return why `size` more bytes do not fit beside the files of a run; empty if they do."""
+def check_room(folder: Path, size: int) -> None:
+    """Check that `size` more bytes of teacher hidden states fit beside the files of a run.
+
+    Raises:
+        AdakdError: they do not.
+    """
     there = next(above for above in (folder, *folder.absolute().parents) if above.is_dir())
     free = shutil.disk_usage(there).free
-    if size + RESERVE <= free:
-        return ""
-    return f"it takes {size / 1e9:.1f} GB, and {there} has {free / 1e9:.1f} GB left"
+    if size + RESERVE > free:
+        raise AdakdError(
+            f"teacher.cache: the teacher's hidden states take {size:,} bytes, and {there} has "
+            f"{free:,} left, {RESERVE:,} of them for models and records; free some space, choose "
+            "another --out folder, or set teacher.cache: off, which runs the teacher on every "
+            "batch and trains under keys of its own"
+        )
 
 
 def _write_error(target: Path, reason: str) -> AdakdError:

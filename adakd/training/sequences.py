@@ -79,6 +79,18 @@ class TrainingData:
             batches += [[rows[row.number] for row in batch] for batch in self._asked()]
         return [batch for batch in batches if any(row.number in known for row in batch)]
 
+    def expected_labels(self) -> int:
+        """Return about how many labels the teacher reads, before it has written any response."""
+        rows, taken = self.context.encoded.examples, set[int]()
+        for assignment in self.distilled:
+            if not assignment.generates and assignment.rewriting is None:
+                taken |= {row.number for row in self._taken(assignment)}
+        batches = self._batches(rows, lambda row: len(row.input_ids))
+        batches = [batch for batch in batches if any(row.number in taken for row in batch)]
+        for decoding in self.rewritings:
+            batches += self._answered(decoding)
+        return sum(row.valid_tokens for batch in batches for row in batch)
+
     def _batches(
         self, rows: Sequence[Example], length: Callable[[Example], int]
     ) -> list[list[Example]]:

@@ -16,10 +16,10 @@ from adakd.errors import AdakdError
 from adakd.losses.lm_head import HiddenStates
 from adakd.models import loading
 from adakd.models.forward import Batch, head_of, response
-from adakd.planning import ResolvedAssignment
+from adakd.planning import PLAIN, ResolvedAssignment, timing_key
 from adakd.progress import Progress, Show
 from adakd.store import Store
-from adakd.store.disk import lack_of_room
+from adakd.store.disk import check_room
 from adakd.store.records import TeacherStatesRecord
 from adakd.training.row_order import world_size
 from adakd.training.sequences import TrainingData
@@ -63,7 +63,11 @@ class TeacherStates:
 
     @cached_property
     def stored(self) -> StatesFile | str:
-        """The file of hidden states, or why there is none."""
+        """The file of hidden states, or why there is none.
+
+        Raises:
+            AdakdError: the disk has no room for it.
+        """
         context, mode = self.context, self.context.suite.teacher.cache
         if mode == "off":
             return "teacher.cache is off"
@@ -81,8 +85,44 @@ class TeacherStates:
         width, dtype = head.weight.shape[-1], loading.DTYPES[mode]
         head = head.to(loading.device(), loading.DTYPES[training.precision])
         file = StatesFile(folder, batches, width, dtype, head)
-        lack = lack_of_room(folder, file.bytes) if file.missing else ""
-        return lack or file
+        if file.missing:
+            check_room(folder, file.bytes)
+        return file
+
+    def check_room(self, store: Store) -> None:
+        """Check before any training that the states will fit on the disk, by an estimate.
+
+        Responses that the teacher has yet to write are taken for as long as the data set's.
+
+        Raises:
+            AdakdError: they will not.
+        """
+        context, timing = self.context, self.context.suite.timing
+        keys = [one.cell.key for one in self.data.distilled]
+        if timing.pairs:
+            keys += [
+                timing_key(one.recipe, timing)
+                for one in self.data.distilled
+                if one.cell.arm != PLAIN
+            ]
+        mode = context.suite.teacher.cache
+        if mode == "off" or world_size() > 1 or all(key in store for key in keys):
+            return
+        if labels := self.data.expected_labels():
+            folder = context.folder / "teacher"
+            stored = sum(file.stat().st_size for file in folder.glob("*/states.bin"))
+            size = labels * self._expected_width() * loading.DTYPES[mode].itemsize
+            if size > stored:
+                check_room(folder, size - stored)
+
+    def _expected_width(self) -> int:
+        """Return the width of the hidden states, by the teacher's configuration where it tells."""
+        try:
+            config = loading.base_config(self.context.suite.teacher.base).get_text_config()
+            width: int = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+        except (AdakdError, AttributeError):  # of adapters, or of an unusual architecture
+            width = hidden_width(self.context.initial(self.context.plan.teacher.cell))
+        return width
 
     def prepare(self, assignment: ResolvedAssignment, store: Store, progress: Progress) -> None:
         """Generate the responses and compute the states that trainings need, unless stored.

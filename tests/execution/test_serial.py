@@ -174,23 +174,53 @@ def test_the_teacher_reads_for_all_students_at_once(repeated: tuple[Path, Told])
     assert record.readings == 4 * 4 * 4  # students, steps, rows
 
 
-def test_states_that_were_stored_have_to_stay(again: Path, monkeypatch) -> None:
-    """All students of a run learn from the same teacher, whatever becomes of the disk."""
-    shutil.rmtree(again / "teacher")
+@pytest.mark.parametrize("cache", ["fp16", "float32"])
+def test_no_room_for_states_is_an_error_before_any_training(
+    suite_file, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: str
+) -> None:
+    """And no live teacher under the key of stored states."""
+    written = {"divergence": "reverse_kl", "policy": "sequence_level"}
+    changes = {"teacher.cache": cache, "divergences": ["reverse_kl", written]}
+    run, told, real = tmp_path / "run", Told(), shutil.disk_usage
+    suite = load_suite(str(suite_file(changes)))
+
+    def usage(folder: Path) -> Any:
+        return real(folder)._replace(free=disk.RESERVE + 20_000)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("adakd.store.disk.shutil.disk_usage", usage)
+        with pytest.raises(AdakdError, match=r"teacher\.cache: .* take [\d,]+ bytes.*: off"):
+            adakd.run(suite, run, told)
+    assert not told.stages
+    assert not Store(run).of(TrainingRecord)
+    off = load_suite(str(suite_file({**changes, "teacher.cache": "off"})))
+    distilled = [{c.key for c in plan(s).cells if c.role == "distilled"} for s in (suite, off)]
+    assert not distilled[0] & distilled[1]
+
+
+def test_states_that_are_there_need_no_room(again: Path, monkeypatch) -> None:
     forget(again, "timing")
     monkeypatch.setattr(disk, "RESERVE", 1 << 60)
-    with pytest.raises(AdakdError, match=r"learned from stored hidden states.*GB left"):
+    adakd.run(suite_of(again), again)
+    assert Store(again).of(TimingRecord)
+
+
+def test_states_that_were_stored_have_to_stay(again: Path, monkeypatch) -> None:
+    """All students of a run learn from the same teacher."""
+    forget(again, "timing")
+    monkeypatch.setattr("adakd.training.teacher_states.head_of", lambda *_: "since it is odd")
+    with pytest.raises(AdakdError, match=r"learned from stored hidden states.*since it is odd"):
         adakd.run(suite_of(again), again)
 
 
 def test_a_teacher_that_was_live_stays_live(suite_file, tmp_path: Path, monkeypatch) -> None:
     suite, run, told = load_suite(str(suite_file())), tmp_path / "run", Told()
-    monkeypatch.setattr(disk, "RESERVE", 1 << 60)
-    adakd.run(suite, run)
+    with monkeypatch.context() as patched:
+        patched.setattr("adakd.training.teacher_states.head_of", lambda *_: "since it is odd")
+        adakd.run(suite, run)
     forget(run, "timing")
-    monkeypatch.setattr(disk, "RESERVE", 0)
     adakd.run(suite, run, told)
-    assert any("runs on every batch: it takes" in note for note in told.notes)
+    assert any("runs on every batch: its LM head" in note for note in told.notes)
     assert not list(run.glob("teacher"))
 
 

@@ -299,14 +299,29 @@ def test_states_that_do_not_fit_are_an_error_that_names_the_fix(
         made.teacher.fill()
 
 
-def test_no_room_means_a_live_teacher(run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_room_is_an_error_with_its_size(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    size = run("room").teacher.stored.bytes
     made = run()
     monkeypatch.setattr(disk, "RESERVE", 1 << 60)
-    assert "GB left" in made.teacher.stored
-    assert made.train(made.find()).status == "done"
-    assert not list(made.folder.glob("teacher"))
-    record = made.teacher.record(0.0)
-    assert (record.cache, record.size, record.reason) == ("off", 0, made.teacher.stored)
+    with pytest.raises(AdakdError, match=f"take {size:,} bytes.*set teacher.cache: off"):
+        made.teacher.fill()
+
+
+@pytest.mark.parametrize(
+    "base",
+    [
+        {"model_type": "gpt2", "n_embd": 32, "n_layer": 1, "n_head": 2},
+        {"model_type": "opt", "hidden_size": 32, "word_embed_proj_dim": 16, "ffn_dim": 32,
+         "num_hidden_layers": 1, "num_attention_heads": 2},
+        {"model_type": "llama", "hidden_size": 16, "intermediate_size": 32,
+         "num_hidden_layers": 1, "num_attention_heads": 2},
+    ],
+    ids=lambda config: config["model_type"],
+)  # fmt: skip
+def test_the_size_is_known_before_the_teacher_is_trained(run, base: dict[str, Any]) -> None:
+    made = run(**{"teacher.base.config": base, "training.steps": 3, "teacher.sft.steps": 1})
+    width = made.teacher._expected_width()
+    assert 2 * width * made.data.expected_labels() == made.teacher.stored.bytes
 
 
 def test_room_is_not_asked_for_what_is_there(run, monkeypatch: pytest.MonkeyPatch) -> None:
