@@ -104,9 +104,12 @@ def plan(
     Example: `adakd plan smoke --set seeds=[1,2,3]`
     """
     from adakd.commands.plan import plan_summary
+    from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
 
-    console.print(plan_summary(make_plan(load_suite(suite, overrides))))
+    planned = make_plan(load_suite(suite, overrides))
+    check_inputs(planned.suite)
+    console.print(plan_summary(planned))
 
 
 @app.command(rich_help_panel=JUDGE)

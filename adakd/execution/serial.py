@@ -9,6 +9,7 @@ from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
+from adakd.execution.checks import check_models
 from adakd.execution.judgement import ask_judges, item_texts, subject_of
 from adakd.judging import Panel
 from adakd.judging.runner import keep_texts
@@ -49,6 +50,8 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
         store, context = Store(folder), RunContext(plan, folder)
         data = TrainingData(context)
         teacher = TeacherStates(data)
+        if any(assignment.cell.key not in store for assignment in plan.assignments):
+            check_models(plan, context)
         _write_tasks(context, store)
         store.add(run_record(plan))
         for assignment in plan.assignments:
