@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from adakd.config.loading import load_suite
+from adakd.console import PlainConsole, printable
 from adakd.errors import AdakdError
 from adakd.progress import Live
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console()
+console = PlainConsole()
 
 BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
 
@@ -47,7 +47,7 @@ def main() -> None:
     try:
         app()
     except AdakdError as error:
-        print(f"adakd: {error}", file=sys.stderr)
+        print(f"adakd: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 

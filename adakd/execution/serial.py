@@ -85,7 +85,7 @@ def _train(
         record = train(resolved, data, teacher, show, store.add)
     store.add(record)
     if record.reason:
-        progress.note(f"[red]failed[/red] {cell}: {record.reason}")
+        progress.note(f"failed {cell}: {record.reason}", "red")
 
 
 def _check_teacher(plan: Plan, store: Store) -> None:

@@ -97,7 +97,7 @@ class Told:
         self.stages.append(title)
         yield lambda done, total=None: None
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, style: str = "") -> None:
         self.notes.append(text)
 
 
