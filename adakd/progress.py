@@ -13,6 +13,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from adakd import interrupts
 from adakd.console import printable, shown
 
 Show = Callable[..., None]
@@ -52,6 +53,7 @@ class Live:
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Show]:
         """Show a bar until the block ends, then the title with the elapsed time."""
+        interrupts.check()
         bars = Bars(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
@@ -63,11 +65,17 @@ class Live:
         )
         with bars:
             bar = bars.add_task(printable(title), total=total)
-            yield lambda done, total=total: bars.update(bar, completed=done, total=total)
+
+            def show(done: float, total: float = total) -> None:
+                interrupts.check()
+                bars.update(bar, completed=done, total=total)
+
+            yield show
             seconds = bars.tasks[bar].elapsed or 0.0
         took = shown(f"  {seconds:.0f} s", "dim")
         self.console.print(shown(title).append_text(took), highlight=False)
 
     def note(self, text: str, style: str = "") -> None:
         """Print one line."""
+        interrupts.check()
         self.console.print(shown(text, style), highlight=False)

@@ -32,7 +32,7 @@ LAYERS = """
     config
     registry
     progress
-    console errors
+    console errors interrupts
 """
 """The top first: each line may import those below it, and nobody beside it."""
 HEIGHT = {name: -number for number, line in enumerate(LAYERS.split("\n")) for name in line.split()}

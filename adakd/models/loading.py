@@ -24,7 +24,7 @@ from transformers import (
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
 from adakd.errors import AdakdError, one_line
-from adakd.store.disk import writing
+from adakd.store.disk import share_tree, sync, sync_tree, writing
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DAMAGED = (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError)
@@ -191,7 +191,10 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
         with writing(folder, folder.parent):
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
+            share_tree(draft)
+            sync_tree(draft)  # a record will claim it
             draft.rename(folder)
+            sync(folder.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
