@@ -5,16 +5,35 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+import typer.core
 
 from adakd.config.loading import load_suite
+from adakd.console import PlainConsole, printable
 from adakd.errors import AdakdError
+from adakd.interrupts import Interrupted, heeded
 from adakd.progress import Live
 
+
+class _Verbs(typer.core.TyperGroup):
+    """The verbs; an interruption is one line, and the end of a file no interruption."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            code = error.exit_code if isinstance(error, Interrupted) else 130
+            print(f"adakd: {STOPPED}", file=sys.stderr)
+            raise typer.Exit(code) from None
+        except EOFError as error:  # which Click takes for a closed terminal
+            raise RuntimeError(f"unexpected end of a file: {error}") from error
+
+
 app = typer.Typer(
+    cls=_Verbs,
     help="""Benchmark knowledge distillation of language models, with and without AdaKD.
 
     Start with `adakd run`: three minutes, nothing to download. Then `adakd ls suites` shows what
@@ -25,7 +44,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-console = Console()
+console = PlainConsole()
+STOPPED = "stopped; finished work is kept, and the same command goes on from there"
 
 BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
 
@@ -42,12 +62,16 @@ RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 
 
 def main() -> None:
-    """Run the command line; bad input is one message and exit code 2."""
+    """Run the command line; bad input is one message and exit code 2.
+
+    Ctrl-C ends with exit code 130, SIGTERM with 143.
+    """
     _quiet()
     try:
-        app()
+        with heeded():
+            app()
     except AdakdError as error:
-        print(f"adakd: {error}", file=sys.stderr)
+        print(f"adakd: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -101,12 +125,18 @@ def plan(
 ) -> None:
     """Show what a run would train and score. Trains nothing and answers at once.
 
+    Runs the Python files under `plugins:` of the suite and of its judge files, as every verb that
+    takes a suite does: read the suite of a stranger before you plan it.
+
     Example: `adakd plan smoke --set seeds=[1,2,3]`
     """
     from adakd.commands.plan import plan_summary
+    from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
 
-    console.print(plan_summary(make_plan(load_suite(suite, overrides))))
+    planned = make_plan(load_suite(suite, overrides))
+    check_inputs(planned.suite)
+    console.print(plan_summary(planned))
 
 
 @app.command(rich_help_panel=JUDGE)

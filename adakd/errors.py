@@ -33,3 +33,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     offer = f"; did you mean {near[0]!r}?" if near else ""
     return f"{offer} (known: {', '.join(known) or 'none'})"
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error in one line, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__

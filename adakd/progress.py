@@ -13,6 +13,9 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from adakd import interrupts
+from adakd.console import printable, shown
+
 Show = Callable[..., None]
 """``show(done)`` or ``show(done, total)``: report how many parts of a stage are done."""
 
@@ -24,8 +27,8 @@ class Progress(Protocol):
         """Open a stage of `total` parts; yields the function that reports finished parts."""
         ...
 
-    def note(self, text: str) -> None:
-        """Report one line of text."""
+    def note(self, text: str, style: str = "") -> None:
+        """Report one line of plain text, in a style of rich such as ``yellow``."""
         ...
 
 
@@ -37,7 +40,7 @@ class Silent:
         """Discard the reports of a stage."""
         yield lambda done, total=None: None
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, style: str = "") -> None:
         """Discard the line."""
 
 
@@ -50,8 +53,9 @@ class Live:
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Show]:
         """Show a bar until the block ends, then the title with the elapsed time."""
+        interrupts.check()
         bars = Bars(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TaskProgressColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
@@ -60,11 +64,18 @@ class Live:
             disable=not self.console.is_terminal,
         )
         with bars:
-            bar = bars.add_task(title, total=total)
-            yield lambda done, total=total: bars.update(bar, completed=done, total=total)
-            seconds = bars.tasks[bar].elapsed or 0.0
-        self.note(f"{title}  [dim]{seconds:.0f} s[/dim]")
+            bar = bars.add_task(printable(title), total=total)
 
-    def note(self, text: str) -> None:
+            def show(done: float, total: float = total) -> None:
+                interrupts.check()
+                bars.update(bar, completed=done, total=total)
+
+            yield show
+            seconds = bars.tasks[bar].elapsed or 0.0
+        took = shown(f"  {seconds:.0f} s", "dim")
+        self.console.print(shown(title).append_text(took), highlight=False)
+
+    def note(self, text: str, style: str = "") -> None:
         """Print one line."""
-        self.console.print(text, highlight=False)
+        interrupts.check()
+        self.console.print(shown(text, style), highlight=False)

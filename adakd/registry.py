@@ -15,7 +15,7 @@ from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, create_model
 
-from adakd.errors import AdakdError, UnknownName, did_you_mean
+from adakd.errors import AdakdError, UnknownName, did_you_mean, one_line
 
 Part = TypeVar("Part", bound=Callable[..., Any])
 P = TypeVar("P", bound=Callable[..., Any])
@@ -152,7 +152,11 @@ def load_plugins(files: tuple[Path, ...] = ()) -> None:
     for entry_point in entry_points(group=ENTRY_POINT_GROUP):
         entry_point.load()
     for file in files:
-        _import_file(file.resolve())
+        try:
+            path = file.resolve()
+        except (OSError, RuntimeError, ValueError) as error:  # NUL in a name, a loop of links
+            raise AdakdError(f"plug-in {str(file)!r}: {one_line(error)}") from None
+        _import_file(path)
 
 
 def _import_file(path: Path) -> None:
@@ -168,7 +172,7 @@ def _import_file(path: Path) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         if isinstance(error, AdakdError):
             raise AdakdError(f"plug-in {path}: {error}") from error

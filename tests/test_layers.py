@@ -31,7 +31,8 @@ LAYERS = """
     divergences data
     config
     registry
-    progress errors
+    progress
+    console errors interrupts
 """
 """The top first: each line may import those below it, and nobody beside it."""
 HEIGHT = {name: -number for number, line in enumerate(LAYERS.split("\n")) for name in line.split()}

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.markup import escape
 
 from adakd.benchmarks.pytest_plugin import MARK
 from adakd.benchmarks.results import Bench, slim
@@ -146,12 +145,12 @@ def _follow(events: Iterator[dict[str, Any]], progress: Progress) -> Iterator[st
         if "begins" in event:
             number += 1
             case, name = event["begins"], _name(event["begins"])
-            with progress.stage(f"{number:>2} of {total}  {escape(name)}", 1) as show:
+            with progress.stage(f"{number:>2} of {total}  {name}", 1) as show:
                 why = _until_end(events)
                 show(1)
             if why is not None:
                 reason = f"{name}: {why.strip().splitlines()[-1]}"
-                progress.note(f"[red]failed[/red] {escape(reason)}")
+                progress.note(f"failed {reason}", "red")
                 yield case
 
 

@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from rich.text import Text
+
+from adakd.console import shown
 from adakd.divergences import divergence
 from adakd.errors import AdakdError
 from adakd.losses.laws import LawResult
@@ -35,10 +38,10 @@ def check_divergence(name_or_file: str) -> dict[str, list[LawResult]]:
     return {name: run_laws(divergence.build(Spec(name=name))) for name in added}
 
 
-def law_lines(results: Mapping[str, Sequence[LawResult]]) -> Iterator[str]:
+def law_lines(results: Mapping[str, Sequence[LawResult]]) -> Iterator[Text]:
     """Yield the results for the terminal: a divergence, then a line for each law."""
     for divergence_name, laws in results.items():
-        yield f"[bold]{divergence_name}[/bold]"
+        yield shown(divergence_name, "bold")
         for law in laws:
-            mark = "[green]holds [/green]" if law.ok else "[red]broken[/red]"
-            yield f"  {mark}  {law.name}  [dim]{law.detail}[/dim]"
+            mark = shown("  holds ", "green") if law.ok else shown("  broken", "red")
+            yield Text.assemble(mark, shown(f"  {law.name}  "), shown(law.detail, "dim"))

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
+from adakd.console import shown
 from adakd.errors import AdakdError
 from adakd.execution.judgement import ask_judges, subject_of
 from adakd.judging import Subject, load_panel
@@ -52,7 +52,7 @@ def judge(
     panel, progress = load_panel(judges, overrides), progress or Silent()
     subject = subject_of(folder, against, files)
     if subject.note:
-        progress.note(escape(subject.note))
+        progress.note(subject.note)
     with locked(folder):
         store = Store(folder)
         if files is not None:
@@ -93,7 +93,7 @@ def _keep_files(subject: Subject, store: Store) -> None:
 
 def cost_table(costs: Sequence[Cost]) -> Table:
     """Return the table of costs, one column for each judge."""
-    table = Table("", *(row.judge for row in costs))
+    table = Table("", *(Column(shown(row.judge)) for row in costs))
     rows: dict[str, list[str]] = {
         "questions about the answers": [f"{row.questions:,}" for row in costs],
         "questions to vet the judge": [f"{row.vetting:,}" for row in costs],
@@ -106,7 +106,7 @@ def cost_table(costs: Sequence[Cost]) -> Table:
         "time, at its speed so far": [_minutes(row.seconds) for row in costs],
     }
     for name, fields in rows.items():
-        table.add_row(name, *fields)
+        table.add_row(name, *map(shown, fields))
     for column in table.columns[1:]:
         column.justify = "right"
     table.caption = "nothing was asked"

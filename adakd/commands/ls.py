@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import resources
 from adakd.config.loading import read_yaml
+from adakd.console import shown
 from adakd.divergences import divergence
 from adakd.errors import UnknownName, did_you_mean
 from adakd.metrics import metric
@@ -73,7 +73,7 @@ def listing_table(entries: Iterable[Entry]) -> Table:
     """Return a row for each entry."""
     table = Table.grid(padding=(0, 3))
     for entry in entries:
-        table.add_row(f"[bold]{entry.name}[/bold]", escape(entry.settings), escape(entry.summary))
+        table.add_row(shown(entry.name, "bold"), shown(entry.settings), shown(entry.summary))
     return table
 
 

@@ -1,9 +1,9 @@
 """Show what a run would train and score: for `adakd plan`."""
 
 from rich.console import Group
-from rich.markup import escape
 from rich.table import Table
 
+from adakd.console import shown
 from adakd.metrics import metric
 from adakd.planning import Assignment, Plan
 
@@ -17,12 +17,12 @@ def plan_summary(planned: Plan) -> Group:
     decoding = f"sampled with {len(samplings)} seeds" if samplings else "decoded greedily"
     titles = [metric.display(spec.name).title for spec in suite.evaluation.metrics]
     return Group(
-        f"[bold]{suite.name}[/bold]: {escape(suite.description)}",
+        shown(suite.name, "bold").append_text(shown(f": {suite.description}", "not bold")),
         plan_table(planned),
         f"{len(students)} students, {len(planned.jobs)} scores in all",
-        f"scored on: {', '.join(tasks)} (answers {decoding})",
-        f"answers scored by: {', '.join(titles)}",
-        f"judged by: {', '.join(suite.judges) or 'no judge'}",
+        shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
+        shown(f"answers scored by: {', '.join(titles)}"),
+        shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
     )
 
 
@@ -37,7 +37,7 @@ def plan_table(planned: Plan) -> Table:
         cells = [assignment.cell for assignment in assignments]
         seeds = " ".join(str(cell.seed) for cell in cells)
         scores = sum(job.cell == cells[0] for job in planned.jobs)
-        table.add_row(escape(method), seeds, _count(steps), _count(tokens), str(scores))
+        table.add_row(shown(method), seeds, _count(steps), _count(tokens), str(scores))
     table.caption = "steps, tokens and scores of each seed"
     return table
 

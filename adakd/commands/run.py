@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from adakd.config import Suite
+from adakd.execution.inputs import check_inputs
 from adakd.execution.serial import run_plan
-from adakd.judging import check, load_panel
+from adakd.judging import check
 from adakd.losses.dispatch import row_functions
 from adakd.planning import plan
 from adakd.progress import Progress, Silent
@@ -28,7 +29,7 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     """
     planned = plan(suite)
     row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
-    panel = load_panel(suite.judges) if suite.judges else None
+    panel = check_inputs(suite)
     if panel:
         check(panel)  # before hours of training, not after
     return run_plan(planned, folder, panel, progress or Silent())

@@ -1,6 +1,7 @@
 """Load settings from YAML files, with overrides; errors name the file, the field and the fix."""
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -9,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adakd.config import Suite, resources
+from adakd.config.nesting import check_nesting
 from adakd.errors import AdakdError, did_you_mean
 
 
@@ -58,8 +60,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise AdakdError(f"{file}: {_one_line(error)}") from None
+    check_nesting(content, str(file))
     if not isinstance(content, dict):
         raise AdakdError(f"{file}: expected `key: value` lines, found {type(content).__name__}")
     return content
@@ -76,25 +79,31 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
     try:
         value: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise AdakdError(f"--set {override}: {_one_line(error)}") from None
-    if isinstance(value, str) and os.sep in value and Path(value).exists():
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise AdakdError(f"--set {override[:80]}: {_one_line(error)}") from None
+    check_nesting(value, f"--set {override[:80]}")
+    if isinstance(value, str) and os.sep in value and os.path.exists(value):
         value = os.path.abspath(value)
     *parents, last = path.split(".")
     node: Any = content
     for part in parents:
-        if isinstance(node, list) and part.isdigit() and int(part) < len(node):
-            node = node[int(part)]
+        if isinstance(node, list) and _index(part) < len(node):
+            node = node[_index(part)]
         elif isinstance(node, dict) and isinstance(node.setdefault(part, {}), dict | list):
             node = node[part]
         else:
             raise AdakdError(f"--set {override}: {part!r} is not a section")
-    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = value
+    if isinstance(node, list) and _index(last) < len(node):
+        node[_index(last)] = value
     elif isinstance(node, dict):
         node[last] = value
     else:
         raise AdakdError(f"--set {override}: {last!r} is not a field")
+
+
+def _index(part: str) -> int:
+    """Return the place in a list that a part of a path names; behind its end if it names none."""
+    return int(part) if part.isascii() and part.isdigit() and len(part) < 10 else sys.maxsize
 
 
 Model = TypeVar("Model", bound=BaseModel)

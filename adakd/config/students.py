@@ -50,7 +50,7 @@ class Training(Config):
 
     steps: PositiveInt | None = None
     """Optimizer steps; give this or ``epochs``."""
-    epochs: PositiveFloat | None = None
+    epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     batch_size: PositiveInt = 8
     """Sequences per device and forward pass."""
     gradient_accumulation: PositiveInt = 1

@@ -17,8 +17,9 @@ from transformers import set_seed
 
 from adakd.config import Suite
 from adakd.config import Task as TaskConfig
-from adakd.errors import AdakdError, did_you_mean
+from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
+from adakd.evaluation.requests import check_requests
 from adakd.evaluation.tasks import task_name
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
@@ -182,12 +183,14 @@ def known_tasks(include: Path | None = None) -> list[str]:
 
 
 def check_task(asked: TaskConfig, suite: Suite) -> None:
-    """Load an lm-eval task, so that a missing one is known before hours of training.
+    """Load an lm-eval task and build a request of it, before hours of training.
 
     Raises:
-        AdakdError: lm-eval does not know the task, or cannot reach its data.
+        AdakdError: lm-eval does not know the task or its metric, cannot reach its data, or cannot
+            build its requests.
     """
-    _load(_all_tasks(suite.evaluation.include_path), asked.name, asked, seed=0)
+    loaded = _load(_all_tasks(suite.evaluation.include_path), asked.name, asked, seed=0)
+    check_requests(loaded["tasks"][asked.name], asked, suite.data.max_tokens)
 
 
 def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
@@ -202,8 +205,15 @@ def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
 
 @lru_cache(maxsize=1)
 def _all_tasks(include: Path | None) -> TaskManager:
-    """Return the index of lm-eval's thousands of tasks and a folder's; takes a while."""
-    return TaskManager(include_path=str(include) if include else None)
+    """Return the index of lm-eval's thousands of tasks and a folder's; takes a while.
+
+    Raises:
+        AdakdError: the folder cannot be read.
+    """
+    try:
+        return TaskManager(include_path=str(include) if include else None)
+    except Exception as error:  # the folder may hold any file
+        raise AdakdError(f"evaluation.include_path: {include}: {one_line(error)}") from None
 
 
 def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
@@ -224,6 +234,11 @@ def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
         raise AdakdError(
             f"evaluation.tasks: the data of {name!r} cannot be loaded ({error}); "
             "leave it out where there is no network"
+        ) from None
+    except Exception as error:  # a task file may hold any template and any function
+        raise AdakdError(
+            f"evaluation.tasks: {name!r} cannot be loaded ({type(error).__name__}: "
+            f"{one_line(error)}); fix the task file, or leave the task out"
         ) from None
     task = loaded["tasks"][name]
     if asked.num_fewshot is not None:

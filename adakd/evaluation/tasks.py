@@ -39,8 +39,12 @@ def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
     (folder / f"{HOOKS}.py").write_text(
         '"""Functions for the task files in this folder; made by adakd."""\n\n'
         "from pathlib import Path\n\n"
-        "from adakd.evaluation.tasks import answer_scorer, items\n\n"
-        '__all__ = ["items", "score_answer"]\n\n'
+        "from adakd.evaluation.tasks import answer_scorer\n"
+        "from adakd.evaluation.tasks import items as items_of\n\n"
+        '__all__ = ["items", "score_answer"]\n\n\n'
+        "def items(file, **options):\n"
+        '    """Return the items of a file in this folder."""\n'
+        "    return items_of(str(Path(__file__).with_name(file)), **options)\n\n\n"
         f'score_answer = answer_scorer(Path(__file__).with_name("{METRICS}"))\n'
     )
     (folder / METRICS).write_text(_metrics_file(suite), encoding="utf-8")
@@ -105,7 +109,7 @@ def _write(folder: Path, name: str, rows: list[dict[str, Any]], task: dict[str, 
     content = {
         "task": task_name(name),
         "custom_dataset": _Function("items"),
-        "dataset_kwargs": {"file": str(file.resolve())},
+        "dataset_kwargs": {"file": file.name},
         "test_split": "test",
         "target_delimiter": "",
         "metadata": {"version": 1.0},

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from rich.markup import escape
-
 from adakd.config import Suite
 from adakd.data import Row, read_rows
 from adakd.judging import ItemText, Panel, Subject, judge_answers
@@ -38,11 +36,10 @@ def ask_judges(
     with progress.stage(f"judge with {panel.name}", 1) as show:
         judged = judge_answers(store, panel, subject, limit, until, on_progress=show)
     for warning in vetting_warnings(store, [judge.id for judge in panel.judges]):
-        progress.note(f"[yellow]{escape(warning)}[/yellow]")
+        progress.note(warning, "yellow")
     if judged.failure:
         failed = judged.summaries[-1].outcomes.get("failed", 0)
-        reason = escape(judged.failure)
-        progress.note(f"[yellow]{failed} pairs without a verdict[/yellow]: {reason}")
+        progress.note(f"{failed} pairs without a verdict: {judged.failure}", "yellow")
 
 
 def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from adakd.config import Suite
+from adakd.config import Pruned, Suite
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
+from adakd.execution.checks import check_models
 from adakd.execution.judgement import ask_judges, item_texts, subject_of
 from adakd.judging import Panel
 from adakd.judging.runner import keep_texts
 from adakd.models.loading import place
+from adakd.models.saved import damage
 from adakd.planning import PLAIN, Assignment, Job, Plan, timing_key
 from adakd.progress import Progress, Show
 from adakd.reporting import write_report
@@ -50,6 +52,8 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
         context.saved |= {record.key: record.files for record in store.of(TrainingRecord)}
         data = TrainingData(context)
         teacher = TeacherStates(data)
+        if any(assignment.cell.key not in store for assignment in plan.assignments):
+            check_models(plan, context)
         _write_tasks(context, store)
         teacher.check_room(store)
         store.add(run_record(plan))
@@ -75,16 +79,39 @@ def _train(
     progress: Progress,
 ) -> None:
     cell = assignment.cell
-    if store.get(TrainingRecord, cell.key) is not None:
-        return
+    record = store.get(TrainingRecord, cell.key)
+    if record is not None:
+        lost = _lost(assignment, record, data.context, store)
+        if not lost:
+            return
+        progress.note(f"{cell}: its model cannot be read, {lost}; it is trained again", "yellow")
     resolved = data.resolve(assignment)
     if cell.has_teacher:
         teacher.prepare(resolved, store, progress)
     with progress.stage(f"train {cell}", resolved.steps) as show:
-        record = train(resolved, data, teacher, show, store.add)
+        record = train(resolved, data, teacher, show, store.add, progress.note)
     store.add(record)
     if record.reason:
-        progress.note(f"[red]failed[/red] {cell}: {record.reason}")
+        progress.note(f"failed {cell}: {record.reason}", "red")
+
+
+def _lost(assignment: Assignment, record: TrainingRecord, context: RunContext, store: Store) -> str:
+    """Return why the model of a finished training cannot be read; empty if it can.
+
+    A model that nothing needs any more is not looked at: its folder may have been deleted.
+    """
+    if assignment.training is None or record.status == "failed":
+        return ""
+    plan, suite, cell = context.plan, context.suite, assignment.cell
+    unscored = {job.cell.key for job in plan.jobs if job.key not in store}
+    needed = cell.key in unscored
+    if cell.role == "teacher":
+        first = [c for c in plan.cells if c.arm != PLAIN and c.seed == suite.seeds[0]]
+        untimed = [c for c in first if timing_key(c, suite.timing) not in store]
+        untrained = any(c.key not in store for c in plan.cells)
+        pruned = isinstance(suite.student, Pruned) and bool(unscored)
+        needed = needed or untrained or pruned or bool(suite.timing.pairs and untimed)
+    return damage(context.model_folder(cell)) if needed else ""
 
 
 def _check_teacher(plan: Plan, store: Store) -> None:

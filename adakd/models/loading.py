@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import pickle
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
@@ -21,10 +23,12 @@ from transformers import (
 )
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
-from adakd.errors import AdakdError
-from adakd.store.disk import writing
+from adakd.errors import AdakdError, one_line
+from adakd.store.disk import share_tree, sync, sync_tree, writing
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DAMAGED = (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError)
+"""Exceptions of readers of models whose files are damaged or hold another model."""
 END, PADDING = "<end>", "<pad>"
 
 
@@ -48,8 +52,8 @@ def load_tokenizer(base: Pretrained | Path) -> Any:
     Raises:
         AdakdError: it cannot be loaded.
     """
-    where, options = _location(base)
-    tokenizer = _loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
+    where, options = location(base)
+    tokenizer = loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -97,8 +101,8 @@ def load_model(base: Pretrained | Path) -> PreTrainedModel:
     Raises:
         AdakdError: it cannot be loaded.
     """
-    where, options = _location(base)
-    model = _loaded(
+    where, options = location(base)
+    model = loaded(
         lambda: AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options), where
     )
     return _dequantized(model) if "gguf_file" in options else model
@@ -137,9 +141,8 @@ def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
         model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
             config, dtype=torch.float32
         )
-    except (KeyError, ValueError, TypeError, StrictDataclassError) as error:
-        why = " ".join(str(error).split())
-        raise AdakdError(f"config of a model from scratch: {why}") from None
+    except Exception as error:  # a configuration can be wrong in any way
+        raise AdakdError(f"config of a model from scratch: {one_line(error)}") from None
     return model
 
 
@@ -173,8 +176,14 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
     return student
 
 
-def with_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
-    """Return the model with low-rank adapters, initialised from `seed`."""
+def with_adapters(
+    model: PreTrainedModel, lora: Lora, seed: int, field: str = "training.lora"
+) -> PeftModel:
+    """Return the model with low-rank adapters, initialised from `seed`.
+
+    Raises:
+        AdakdError: the model has no such modules; the message names the `field` of the settings.
+    """
     modules = lora.target_modules
     config = LoraConfig(
         r=lora.r,
@@ -187,7 +196,7 @@ def with_adapters(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
     try:
         return get_peft_model(model, config)
     except ValueError as error:
-        raise AdakdError(f"training.lora.target_modules: {error}") from None
+        raise AdakdError(f"{field}.target_modules: {error}") from None
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
@@ -199,7 +208,10 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
         with writing(folder, folder.parent):
             model.save_pretrained(draft)
             tokenizer.save_pretrained(draft)
+            share_tree(draft)
+            sync_tree(draft)  # a record will claim it
             draft.rename(folder)
+            sync(folder.parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -249,7 +261,12 @@ def _layers(model: Any, field: str) -> tuple[str, torch.nn.ModuleList]:
     raise AdakdError(f"{field}: no stack of {count} layers in {type(model).__name__}")
 
 
-def _location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
+def location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
+    """Return the folder or hub id of a model, and the options to load it with.
+
+    Raises:
+        AdakdError: there is no such folder.
+    """
     if isinstance(base, Path):
         return str(base), {}
     if base.model.startswith((".", "/", "~")) and not Path(base.model).is_dir():
@@ -258,11 +275,16 @@ def _location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
     return base.model, {key: value for key, value in options.items() if value is not None}
 
 
-def _loaded(load: Callable[[], Any], where: str) -> Any:
+def loaded(load: Callable[[], Any], where: str) -> Any:
+    """Return what `load` loads from a model's folder or hub id.
+
+    Raises:
+        AdakdError: it cannot be loaded, or a file is damaged.
+    """
     try:
         return load()
-    except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().splitlines()[0]
+    except (OSError, ValueError, ImportError, KeyError, TypeError, *DAMAGED) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise AdakdError(
             f"model {where!r}: {first} (a folder, or a hub id where there is a network; "
             "for GGUF also gguf_file)"

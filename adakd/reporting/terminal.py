@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.markup import escape
 from rich.table import Table
 
+from adakd.console import shown
 from adakd.reporting import formatting
 from adakd.reporting.judges import warnings
 from adakd.reporting.judges.rates import win_rate_rows
@@ -28,8 +28,8 @@ def win_rate_table(store: Store) -> Table:
         doubt = "" if judge.is_trusted else "?"
         failed = f", {counts['failed']:,} failed" if counts["failed"] else ""
         table.add_row(
-            escape(judge.name),
-            escape(f"{row.method} against {row.opponent}"),
+            shown(judge.name),
+            shown(f"{row.method} against {row.opponent}"),
             f"{row.conclusion if rate else 'failed'}{doubt}",
             f"{formatting.percent(rate.estimate)}\n{100 * rate.low:.0f}–{100 * rate.high:.0f}"
             if rate

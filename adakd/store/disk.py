@@ -1,5 +1,6 @@
 """Failed writes as errors for the user: a full disk loses no finished work."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,3 +59,33 @@ def _write_error(target: Path, reason: str) -> AdakdError:
     return AdakdError(
         f"{target}: {reason}; fix this and run the same command again: finished work is kept"
     )
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the list of a folder, through to the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder on Windows
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(folder: Path) -> None:
+    """Write a folder and all that is in it through to the disk, so that a power cut keeps it."""
+    for path in (*sorted(folder.rglob("*")), folder):
+        sync(path)
+
+
+def share_tree(folder: Path) -> None:
+    """Give the files of a folder the permissions of new files, as the umask has them.
+
+    Libraries that write by temporary files leave them to their owner alone.
+    """
+    mask = os.umask(0o022)
+    os.umask(mask)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.chmod(0o666 & ~mask)

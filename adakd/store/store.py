@@ -8,6 +8,7 @@ cannot be continued until its records are decompressed.
 import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, BinaryIO, TypeVar
@@ -16,9 +17,9 @@ from filelock import FileLock, Timeout
 from pydantic import Field, TypeAdapter, ValidationError
 
 from adakd.config import Suite
-from adakd.errors import AdakdError
+from adakd.errors import AdakdError, one_line
 from adakd.store.disk import writing
-from adakd.store.records import Record, RunRecord, ScoreRecord, VerdictRecord
+from adakd.store.records import SCHEMA, Record, RunRecord, ScoreRecord, VerdictRecord
 from adakd.store.upgrade import upgraded
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
@@ -49,8 +50,8 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether the folder has a file of records."""
-        return self.file.exists() or self._compressed.exists()
+        """Whether the folder has records."""
+        return bool(self._records)
 
     def of(self, kind: type[R]) -> list[R]:
         """Return the records of a kind, the latest of each key, in order of first writing."""
@@ -93,12 +94,20 @@ class Store:
         """Return the suite of the last run in this folder.
 
         Raises:
-            AdakdError: there has been none.
+            AdakdError: there has been none, or it is of another version of adakd.
         """
         runs = self.of(RunRecord)
         if not runs:
             raise AdakdError(f"{self.folder}: no run here; start one with `adakd run`")
-        return Suite.model_validate(runs[-1].suite)
+        try:
+            return Suite.model_validate(runs[-1].suite)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(map(str, first["loc"]))
+            raise AdakdError(
+                f"{self.file}: the suite of this run is of another version of adakd ({field}: "
+                f"{first['msg']}); use that version, or start the run again with this one"
+            ) from None
 
     def add(self, *records: Record) -> None:
         """Append records, over a half-written last line if there is one.
@@ -146,25 +155,49 @@ class Store:
         """Return the file of the records and what it holds, decompressed."""
         if self.file.exists() or not self._compressed.exists():
             return self.file, self.file.read_bytes() if self.file.exists() else b""
-        return self._compressed, gzip.decompress(self._compressed.read_bytes())
+        try:
+            return self._compressed, gzip.decompress(self._compressed.read_bytes())
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise AdakdError(f"{self._compressed}: {error}; copy the file again") from None
 
     def _read(self, verdicts: bool) -> Iterator[Record]:
         """Yield either the verdicts or all other records."""
         file, content = self._content()
         self._end = content.rfind(b"\n") + 1  # killed while writing: that work is done again
         for number, line in enumerate(content[: self._end].splitlines(), start=1):
-            if (_VERDICT in line) is not verdicts:
+            if (_VERDICT in line) is not verdicts or not line.strip():
                 continue
             try:
                 if _FIRST_SCHEMA in line:
-                    yield _ADAPTER.validate_python(upgraded(json.loads(line)))
+                    record = _ADAPTER.validate_python(upgraded(json.loads(line)))
                 else:
-                    yield _ADAPTER.validate_json(line)
-            except ValidationError as error:
-                raise AdakdError(
-                    f"{file}, line {number}: not a record of this version of adakd "
-                    f"({error.errors()[0]['msg']}); choose another --out folder"
-                ) from None
+                    record = _ADAPTER.validate_json(line)
+            except (ValidationError, ValueError, KeyError, TypeError, RecursionError) as error:
+                raise AdakdError(_unreadable(f"{file}, line {number}", line, error)) from None
+            if record.schema_version > SCHEMA:
+                raise AdakdError(_newer(f"{file}, line {number}", record.schema_version))
+            yield record
+
+
+def _unreadable(where: str, line: bytes, error: Exception) -> str:
+    """Return the message for a line that is no record: what is wrong, and what deleting costs."""
+    try:
+        content = json.loads(line)
+        version, kind = content.get("schema_version"), content.get("kind")
+    except (ValueError, AttributeError, RecursionError):
+        version, kind = None, None
+    if isinstance(version, int) and version > SCHEMA:
+        return _newer(where, version)
+    why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else one_line(error)
+    work = f"the {kind} that it recorded" if isinstance(kind, str) else "what it recorded"
+    return f"{where}: not a record ({why}); delete this line: only {work} is done again"
+
+
+def _newer(where: str, version: int) -> str:
+    return (
+        f"{where}: a record of a newer adakd (schema {version}; this one reads up to {SCHEMA}): "
+        "update adakd"
+    )
 
 
 def locked(folder: Path) -> FileLock:

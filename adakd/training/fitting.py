@@ -12,14 +12,14 @@ from torch.nn import Module
 from transformers import TrainingArguments
 
 from adakd.config import Training
-from adakd.errors import NonFiniteLoss
+from adakd.errors import NonFiniteLoss, one_line
 from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective
 from adakd.models import loading
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import writing
 from adakd.store.records import DiagnosticRecord, Step, TrainingRecord
 from adakd.training.batches import PolicyBatches, policy_batches
-from adakd.training.checkpoints import load_state, newest_checkpoint
+from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
 from adakd.training.integrity import file_hashes
@@ -30,6 +30,8 @@ from adakd.training.trainer import POLICY, DistillationTrainer, OnStep
 
 Keep = Callable[[DiagnosticRecord], None]
 """Takes the diagnostics of a step."""
+Note = Callable[[str], None]
+"""Takes a line for the user."""
 
 
 def train(
@@ -38,6 +40,7 @@ def train(
     teacher: TeacherStates,
     on_step: OnStep = lambda _: None,
     keep: Keep = lambda _: None,
+    note: Note = lambda _: None,
 ) -> TrainingRecord:
     """Train a cell from its last checkpoint, save its model and return its record.
 
@@ -49,6 +52,7 @@ def train(
         teacher: the teacher of the run.
         on_step: called after each optimizer step with the number of finished steps.
         keep: called with the diagnostics of a step as soon as it is done.
+        note: called with a line for each checkpoint that cannot be read.
 
     Raises:
         AdakdError: a model cannot be loaded, or the disk is full.
@@ -80,7 +84,7 @@ def train(
         train_dataset=batches.examples,
         data_collator=batches.collate,
     )
-    failure = _fit(trainer, objective, batches, checkpoints)
+    failure = _fit(trainer, objective, batches, checkpoints, note)
     if failure is None:
         loading.save(model, context.tokenizer, folder)
         context.saved[cell.key] = file_hashes(folder)
@@ -129,22 +133,36 @@ def _fit(
     objective: TokenObjective,
     batches: PolicyBatches,
     checkpoints: Path,
+    note: Note,
 ) -> NonFiniteLoss | None:
     """Train in place from the newest checkpoint; return a loss that is not finite, if any.
 
     Raises:
         AdakdError: the disk is full.
     """
-    checkpoint = newest_checkpoint(checkpoints)
-    if checkpoint is not None:
-        load_state(objective, checkpoint)
-        batches.policy.load_state_dict(json.loads((checkpoint / POLICY).read_text()))
+    checkpoint = _resumed(objective, batches, checkpoints, note)
     checkpoints.mkdir(parents=True, exist_ok=True)
     try:
         with writing(checkpoints, checkpoints):
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     except NonFiniteLoss as error:
         return error
+    return None
+
+
+def _resumed(
+    objective: TokenObjective, batches: PolicyBatches, checkpoints: Path, note: Note
+) -> Path | None:
+    """Return the newest checkpoint, with the states of objective and data policy restored."""
+    while (checkpoint := newest_checkpoint(checkpoints, note)) is not None:
+        try:
+            state = json.loads((checkpoint / POLICY).read_text())
+            load_state(objective, checkpoint)
+            batches.policy.load_state_dict(state)
+        except Exception as error:  # written by another version, or of another objective
+            drop(checkpoint, one_line(error), note)
+        else:
+            return checkpoint
     return None
 
 

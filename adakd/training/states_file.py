@@ -161,7 +161,7 @@ class StatesFile:
     def _checksums(self) -> dict[int, int]:
         if not self._file.exists() or self._file.stat().st_size != self.bytes:
             return {}
-        lines = self._lines.read_text() if self._lines.exists() else ""
+        lines = self._lines.read_text(errors="replace") if self._lines.exists() else ""
         return {int(number): int(checksum) for number, checksum in _LINE.findall(lines)}
 
     def _is_valid(self, part: Part) -> bool:

@@ -296,3 +296,64 @@ def test_a_path_below_the_working_directory_is_stored_without_it(
     file = suite_file({"data.train": {"kind": "jsonl", "path": "data/rows.jsonl"}})
     monkeypatch.chdir(tmp_path)
     assert load_suite(str(file)).data.train.path == Path("data/rows.jsonl")
+
+
+# --- files that are endless, deep or no text --------------------------------------------------
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n"
+    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: &a {b: *a}", "an alias"),
+        ("a: &a [*a]", "an alias"),
+        (f"a: {'[' * 60}{']' * 60}", "more than 50 levels"),
+        (f"a: {'[' * 5000}{']' * 5000}", r"odd\.yaml: "),
+        (BOMB, "more than 100,000 values"),
+        ("a: 2026-99-99", r"odd\.yaml: "),
+    ],
+    ids=["cycle", "list in itself", "deep", "deeper", "bomb", "no date"],
+)
+def test_a_file_without_end_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_text(text)
+    with pytest.raises(AdakdError, match=message) as caught:
+        load_suite(str(file))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_override_without_end_is_one_line() -> None:
+    for value in ("&a {b: *a}", "[" * 60 + "]" * 60, "[" * 5000):
+        with pytest.raises(AdakdError) as caught:
+            load_suite("smoke", [f"data={value}"])
+        assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("override", ["seeds.²=1", f"seeds.{'9' * 5000}=1", "description=\x00/a"])
+def test_an_odd_override_is_one_line(suite_file, override: str) -> None:
+    with pytest.raises(AdakdError):
+        load_suite(str(suite_file()), [override])
+
+
+@pytest.mark.parametrize("epochs", [".inf", "1e308", ".nan", "0", "-1"])
+def test_epochs_are_a_number_that_ends(suite_file, epochs: str) -> None:
+    with pytest.raises(AdakdError, match="epochs"):
+        load_suite(str(suite_file({"training.steps": None})), [f"training.epochs={epochs}"])
+
+
+def test_a_plug_in_that_exits_is_an_error(suite_file, tmp_path: Path) -> None:
+    (tmp_path / "leaves.py").write_text("import sys\nsys.exit(0)\n")
+    with pytest.raises(AdakdError, match=r"plug-in .*leaves\.py: SystemExit"):
+        plan(load_suite(str(suite_file({"plugins": ["leaves.py"]}))))
+
+
+def test_a_plug_in_with_an_odd_name_is_an_error(suite_file, tmp_path: Path) -> None:
+    (tmp_path / "loop.py").symlink_to(tmp_path / "loop.py")
+    for name in ("loop.py", "a\x00b.py"):
+        with pytest.raises(AdakdError, match="plug-in"):
+            plan(load_suite(str(suite_file({"plugins": [name]}))))

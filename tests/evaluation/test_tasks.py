@@ -49,6 +49,15 @@ def test_lm_eval_loads_what_was_written(bench, changes) -> None:
     assert answers.doc_to_text(docs[1]) == docs[1]["prompt"]
 
 
+def test_a_folder_of_tasks_can_be_moved(bench, changes, tmp_path: Path) -> None:
+    moved = bench(changes).tasks.rename(tmp_path / "moved")
+    manager = TaskManager(include_path=str(moved), include_defaults=False)
+    for name in ("my-set", "my-set-choice"):
+        task = manager.load([task_name(name)])["tasks"][task_name(name)]
+        assert [doc["id"] for doc in task.test_docs()] == [row["id"] for row in ROWS]
+    assert not any(str(tmp_path) in file.read_text() for file in moved.glob("*.yaml"))
+
+
 @pytest.mark.parametrize("template", ["plain", "alpaca"])
 def test_a_model_is_asked_as_it_was_trained(bench, changes, template: str) -> None:
     made = bench({**changes, "data.template": template, "data.max_tokens": 512})

@@ -97,7 +97,7 @@ class Told:
         self.stages.append(title)
         yield lambda done, total=None: None
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, style: str = "") -> None:
         self.notes.append(text)
 
 
@@ -422,6 +422,34 @@ def test_a_run_that_stops_anywhere_ends_the_same(
             break
     assert stops >= 5
     assert results(run) == results(finished)
+
+
+@pytest.mark.parametrize("role", ["teacher", "distilled"])
+@pytest.mark.parametrize("how", ["cut", "gone"])
+def test_a_model_that_is_lost_is_trained_again(
+    again: Path, finished: Path, role: str, how: str
+) -> None:
+    """As a power cut may leave it: the record is there, and the model is not."""
+    cell = next(t.cell for t in Store(again).of(TrainingRecord) if t.cell.role == role)
+    weights = again / "cells" / cell.key / "model" / "model.safetensors"
+    whole = weights.read_bytes()
+    if how == "cut":
+        weights.write_bytes(weights.read_bytes()[:-50])
+    else:
+        shutil.rmtree(weights.parent)
+    told = Told()
+    adakd.run(suite_of(again), again, told)
+    assert told.notes == []  # nothing needs it
+    kept = [line for line in lines(again) if cell.key not in line or '"kind":"score"' not in line]
+    (again / "results.jsonl").write_text("".join(line + "\n" for line in kept))
+    adakd.run(suite_of(again), again, told)
+    (note,) = told.notes
+    assert note.startswith(f"{cell}: its model cannot be read, ")
+    assert note.endswith("; it is trained again")
+    unjudged = {key: value for key, value in results(again).items() if key[0] != "verdict"}
+    assert unjudged.items() <= results(finished).items()
+    assert len(unjudged) == sum(key[0] != "verdict" for key in results(finished))
+    assert models_of(again)[str(weights.relative_to(again))][1] == whole
 
 
 def test_another_process_at_work_is_named(again: Path) -> None:

@@ -1,6 +1,8 @@
 """Where models come from: scratch, folders, layers left out, adapters."""
 
 import copy
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor
 from adakd.config import Lora, Pretrained, Pruned, Scratch
 from adakd.errors import AdakdError
 from adakd.models import loading
+from adakd.models.saved import damage
 
 LLAMA = {
     "model_type": "llama",
@@ -214,6 +217,36 @@ def test_a_tokenizer_always_has_a_padding_token(tokenizer: Any, tmp_path: Path) 
     without.pad_token = None
     without.save_pretrained(tmp_path)
     assert loading.load_tokenizer(tmp_path).pad_token == tokenizer.eos_token
+
+
+def test_a_saved_model_is_on_the_disk_and_as_the_umask_has_it(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(loading, "sync_tree", lambda folder: synced.extend(folder.iterdir()))
+    before = os.umask(0o027)
+    try:
+        loading.save(make(LLAMA, tokenizer), tokenizer, tmp_path / "model")
+    finally:
+        os.umask(before)
+    files = list((tmp_path / "model").iterdir())
+    assert {file.name for file in synced} == {file.name for file in files}
+    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o640"}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_damage_of_a_saved_model_is_found(tokenizer: Any, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "model"
+    loading.save(make(LLAMA, tokenizer), tokenizer, folder)
+    assert damage(folder) == ""
+    file = folder / name
+    file.write_bytes(file.read_bytes()[:-3])
+    assert damage(folder)
+    assert "\n" not in damage(folder)
+    file.write_bytes(b"")
+    assert damage(folder)
+    shutil.rmtree(folder)
+    assert damage(folder) == "there is none"
 
 
 # --- one tokenizer for both -------------------------------------------------------------------

@@ -14,7 +14,7 @@ import pytest
 from adakd.errors import AdakdError
 from adakd.planning import Cell
 from adakd.store import Store, locked
-from adakd.store.records import ExampleRecord, Item, RunRecord, ScoreRecord, TrainingRecord
+from adakd.store.records import SCHEMA, ExampleRecord, Item, RunRecord, ScoreRecord, TrainingRecord
 
 CELL = Cell(role="sft", seed=1, key="cell")
 
@@ -122,7 +122,7 @@ def test_a_half_written_last_line_is_overwritten(folder: Path, cut: int) -> None
     assert b"long" not in store.file.read_bytes()
 
 
-@pytest.mark.parametrize("line", ["{", '{"kind": "poem", "key": "x"}', "null", "", "\x00"])
+@pytest.mark.parametrize("line", ["{", '{"kind": "poem", "key": "x"}', "null", "\x00"])
 def test_a_corrupted_line_is_named(folder: Path, line: str) -> None:
     store = Store(folder)
     store.add(example("one"))
@@ -258,3 +258,79 @@ def test_the_lock_is_released(folder: Path) -> None:
         locked(folder)
     with locked(folder):
         pass
+
+
+# --- damaged, and of another version ----------------------------------------------------------
+
+
+def damaged(folder: Path, line: bytes) -> None:
+    """Put a line between two records."""
+    Store(folder).add(example("one"), example("two"))
+    first, second = (folder / "results.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "results.jsonl").write_bytes(first + line + b"\n" + second)
+
+
+@pytest.mark.parametrize("line", [b"", b"   ", b"\t"])
+def test_blank_lines_are_passed_over(folder: Path, line: bytes) -> None:
+    damaged(folder, line)
+    store = Store(folder)
+    assert {"one", "two"} == {record.key for record in store.of(ExampleRecord)}
+    store.add(example("three"))
+    assert len(Store(folder).of(ExampleRecord)) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "cost"),
+    [
+        (b"garbage", "what it recorded"),
+        (b"\x00" * 40, "what it recorded"),
+        (b"\xff\xfe", "what it recorded"),
+        (b"5", "what it recorded"),
+        (b"[" * 5000, "what it recorded"),
+        (b'{"kind":"score","key":"x"}', "the score that it recorded"),
+        (b'{"kind":"training","schema_version":1,"key":"x"}', "the training that it recorded"),
+        (b'{"schema_version":1,"key":"x"}', "what it recorded"),
+    ],
+    ids=str,
+)
+def test_a_bad_line_is_named_with_what_deleting_it_costs(
+    folder: Path, line: bytes, cost: str
+) -> None:
+    damaged(folder, line)
+    with pytest.raises(AdakdError, match=r"results\.jsonl, line 2: not a record") as caught:
+        Store(folder)
+    assert str(caught.value).endswith(f"delete this line: only {cost} is done again")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("field", [b"", b',"new_field":1'])
+def test_a_newer_record_is_refused(folder: Path, field: bytes) -> None:
+    line = example("new").model_dump_json().encode()
+    line = line.replace(b'"schema_version":%d' % SCHEMA, b'"schema_version":99')
+    damaged(folder, line.removesuffix(b"}") + field + b"}")
+    message = rf"line 2: a record of a newer adakd \(schema 99; this one reads up to {SCHEMA}\)"
+    with pytest.raises(AdakdError, match=message):
+        Store(folder)
+
+
+def test_a_suite_of_another_version_is_named(folder: Path) -> None:
+    Store(folder).add(run_record("run", {"a_field_of_tomorrow": 1}))
+    with pytest.raises(AdakdError, match=r"suite of this run is of another version .*use that"):
+        Store(folder).suite()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n"])
+def test_an_empty_file_is_no_run(folder: Path, content: bytes) -> None:
+    folder.mkdir(parents=True)
+    (folder / "results.jsonl").write_bytes(content)
+    assert not Store(folder).exists
+    with pytest.raises(AdakdError, match="no run here"):
+        Store(folder).suite()
+
+
+def test_a_compressed_file_that_is_cut_short_is_named(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    whole = gzip.compress(example("one").model_dump_json().encode() + b"\n")
+    (folder / "results.jsonl.gz").write_bytes(whole[:-9])
+    with pytest.raises(AdakdError, match=r"results\.jsonl\.gz: .*copy the file again"):
+        Store(folder)

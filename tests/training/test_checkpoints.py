@@ -1,6 +1,9 @@
 """What learns along with the student: in its optimizer and checkpoints, and not in its model."""
 
+import os
 import shutil
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +12,7 @@ from torch import Tensor
 
 from adakd.losses.objective import Objective
 from adakd.training import checkpoints, fitting, trainer
-from adakd.training.checkpoints import COMPLETE
+from adakd.training.checkpoints import COMPLETE, STATE
 
 ARMS: dict[str, Any] = {
     "ctkd": {"name": "adakd", "focus": "fixed", "temperature": "ctkd"},
@@ -170,3 +173,112 @@ def test_a_state_that_was_cut_short_completes_nothing(tmp_path, monkeypatch) -> 
     checkpoints.save_state(objective, checkpoint)
     assert checkpoints.newest_checkpoint(tmp_path) == checkpoint
     checkpoints.load_state(objective, checkpoint)
+
+
+# --- what a power cut leaves ------------------------------------------------------------------
+
+
+def halve(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+DAMAGE: dict[str, Callable[[Path], Any]] = {
+    "empty": lambda file: file.write_bytes(b""),
+    "half": halve,
+    "flipped": flip,
+    "gone": Path.unlink,
+}
+
+
+def made_checkpoint(folder: Path, step: int) -> Path:
+    checkpoint = folder / f"checkpoint-{step}"
+    checkpoint.mkdir(parents=True)
+    for name in ("model.safetensors", "optimizer.pt", "trainer_state.json"):
+        (checkpoint / name).write_bytes(os.urandom(64))
+    checkpoints.save_state(Objective("reverse_kl", "egad", 4, widths=(2, 2)), checkpoint)
+    return checkpoint
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", [STATE, COMPLETE, "model.safetensors", "trainer_state.json"])
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(
+    tmp_path: Path, name: str, how: str
+) -> None:
+    older, newer = made_checkpoint(tmp_path, 4), made_checkpoint(tmp_path, 12)
+    (tmp_path / "checkpoint-x").mkdir()
+    notes: list[str] = []
+    assert checkpoints.newest_checkpoint(tmp_path, notes.append) == newer
+    assert notes == []
+    DAMAGE[how](newer / name)
+    assert checkpoints.newest_checkpoint(tmp_path, notes.append) == older
+    assert not newer.exists()
+    assert len(notes) == (name != COMPLETE or how != "gone")  # as killed while it was written
+    assert all("checkpoint-12: " in note and "\n" not in note for note in notes)
+    DAMAGE[how](older / name)
+    assert checkpoints.newest_checkpoint(tmp_path, notes.append) is None
+
+
+def test_all_of_a_checkpoint_is_on_the_disk_before_it_counts(tmp_path: Path, monkeypatch) -> None:
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        assert not (tmp_path / "checkpoint-4" / COMPLETE).exists() or "done" in synced
+        synced.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        real(descriptor)
+
+    def replace(*paths: Path) -> None:
+        synced.append("done")
+        Path(paths[0]).rename(paths[1])
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    checkpoint = made_checkpoint(tmp_path, 4)
+    before = synced[: synced.index("done")]
+    assert {file.name for file in checkpoint.iterdir()} - {COMPLETE} <= set(before)
+    assert {checkpoint.name, f"{COMPLETE}.part"} <= set(before)
+    assert synced[synced.index("done") + 1 :] == [checkpoint.name, tmp_path.name]
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_a_training_with_damaged_checkpoints_ends_the_same(
+    make_suite, trainings, left: int
+) -> None:
+    suite = make_suite(LONG)
+    straight, broken = trainings(suite, "straight"), trainings(suite, "broken")
+    cell = straight.find(arm="ctkd")
+    straight.train(cell)
+
+    def kill(done: int) -> None:
+        if done == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        broken.train(cell, kill)
+    found = sorted(broken.home(cell).with_name("checkpoints").glob("checkpoint-*"))
+    assert [checkpoint.name for checkpoint in found] == ["checkpoint-2", "checkpoint-4"]
+    for checkpoint in found[left:]:
+        (checkpoint / "optimizer.pt").write_bytes(b"")
+    seen: list[int] = []
+    notes: list[str] = []
+    again = trainings(suite, "broken")
+    again.train(cell, seen.append, note=notes.append)
+    assert seen == list(range(1 + 2 * left, 6))
+    assert len(notes) == 2 - left
+    assert all("optimizer.pt is damaged" in note for note in notes)
+    assert equal(saved(again, cell), saved(straight, cell))
+
+
+def test_a_checkpoint_of_another_objective_is_dropped(make_suite, trainings) -> None:
+    run = trainings(make_suite(LONG))
+    cell, notes = run.find(), []
+    folder = run.home(cell).with_name("checkpoints")
+    made_checkpoint(folder, 2)
+    assert run.train(cell, note=notes.append).status == "done"
+    assert len(notes) == 1

@@ -13,7 +13,7 @@ import adakd
 from adakd.errors import AdakdError
 from adakd.store.records import Phase, Step
 from adakd.training import trainer
-from adakd.training.checkpoints import COMPLETE
+from adakd.training.checkpoints import COMPLETE, STATE, complete
 
 NEUTRAL = {
     "name": "adakd",
@@ -183,13 +183,14 @@ def test_the_state_of_the_method_is_what_goes_on(make_suite, trainings) -> None:
         made.train(cell, killed_after(5))
     shutil.copytree(made.folder, made.folder.with_name("forgetful"))
     ends = [trainings(suite, name) for name in ("right", "forgetful")]
-    files = list(ends[1].home(cell).with_name("checkpoints").glob(f"*/{COMPLETE}"))
+    files = list(ends[1].home(cell).with_name("checkpoints").glob(f"*/{STATE}"))
     assert files
     for file in files:
         state = torch.load(file, weights_only=True)
         assert state["focus"]["ratio"] < 1
         fresh = {"ratio": 1.0, "ema": None, "reference": None, "step": 0}
         torch.save({**state, "focus": fresh}, file)
+        complete(file.parent)
     for end in ends:
         end.train(cell)
     assert not equal(*(weights(end, cell) for end in ends))

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich.markup import escape
 from rich.table import Table
 
 from adakd.benchmarks.results import FILE, Bench, Line, read_bench
+from adakd.console import shown
 from adakd.reporting.formatting import FEW, counted, number, percent
 from adakd.reporting.sections.base import Context
 
@@ -124,12 +124,12 @@ def _digits(value: float) -> int:
 def bench_table(found: Bench) -> Table:
     """Return the results of the benchmarks as a table for the terminal."""
     table = Table("benchmark", "against", "measured", "goal", "")
-    marks = {True: "[green]met[/green]", False: "[red]missed[/red]", None: ""}
+    marks = {True: shown("met", "green"), False: shown("missed", "red"), None: shown("")}
     for group in _groups(found):
         for row in group.rows:
             texts = (row.line.what, row.line.reference, row.measured, row.goal)
-            table.add_row(*map(escape, texts), marks[row.line.met])
+            table.add_row(*map(shown, texts), marks[row.line.met])
         table.add_section()
     caption = "processor time on one thread, both sides interleaved, medians"
-    table.caption = "\n".join(filter(None, (caption, warning(found))))
+    table.caption = shown("\n".join(filter(None, (caption, warning(found)))))
     return table

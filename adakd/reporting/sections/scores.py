@@ -6,7 +6,9 @@ from statistics import mean, stdev
 from typing import Literal
 
 from rich.table import Table
+from rich.text import Text
 
+from adakd.console import shown
 from adakd.reporting import formatting
 from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.base import Context
@@ -161,17 +163,18 @@ def summary_table(store: Store) -> Table:
     result.add_column("method")
     for table in tables:
         for column, unit in zip(table.columns, table.units, strict=True):
-            result.add_column(f"{column}\n[dim]{unit}[/dim]", justify="right")
+            heading = shown(f"{column}\n").append_text(shown(unit, "dim"))
+            result.add_column(heading, justify="right")
     for number, method in enumerate(context.index.methods):
-        result.add_row(str(method), *(_cell(c) for t in tables for c in t.rows[number][1]))
+        result.add_row(shown(str(method)), *(_cell(c) for t in tables for c in t.rows[number][1]))
     return result
 
 
-def _cell(score: Score) -> str:
+def _cell(score: Score) -> Text:
     if score.mean is None:
-        return f"[red]{score.status}[/red]" if score.status == "failed" else score.status
+        return shown(score.status, "red" if score.status == "failed" else "")
     spread = "" if score.std is None else f" ± {score.std:.2f}"
-    return f"{score.mean:.2f}{spread}{'*' if score.status == 'partial' else ''}"
+    return shown(f"{score.mean:.2f}{spread}{'*' if score.status == 'partial' else ''}")
 
 
 def _spread(index: Index, samplings: int) -> tuple[Spread, int]:

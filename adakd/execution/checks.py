@@ -1,0 +1,39 @@
+"""Checks of a suite before any training, so that no setting fails hours later."""
+
+from typing import Any
+
+from adakd.config import Pretrained, Pruned
+from adakd.models import loading
+from adakd.models.outline import outline, pruned_outline
+from adakd.planning import Plan
+from adakd.training.context import RunContext
+from adakd.training.loggers import check_loggers
+
+
+def check_models(plan: Plan, context: RunContext) -> None:
+    """Build teacher and student without weights, and check the settings that name their parts.
+
+    Raises:
+        AdakdError: a model cannot be built, or has no such layer or module.
+    """
+    suite = plan.suite
+    sft, training = suite.teacher.sft, suite.training
+    check_loggers("training", training)
+    if sft is not None:
+        check_loggers("teacher.sft", sft)
+    teacher = outline(suite.teacher.base, context.tokenizer)
+    base = suite.student
+    if isinstance(base, Pruned):
+        student = pruned_outline(teacher, base)
+    else:
+        if isinstance(base, Pretrained):
+            loading.check_same_tokenizer(loading.load_tokenizer(base), context.tokenizer)
+        student = outline(base, context.tokenizer)
+    if sft is not None and sft.lora is not None and teacher is not None:
+        loading.with_adapters(teacher, sft.lora, seed=0, field="teacher.sft.lora")
+    trained: Any = student
+    if training.lora is not None and student is not None:
+        trained = loading.with_adapters(student, training.lora, seed=0)
+    diagnostics = suite.diagnostics
+    if diagnostics.every and diagnostics.layer is not None and trained is not None:
+        loading.trained_layer(trained, diagnostics.layer)

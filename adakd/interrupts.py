@@ -1,0 +1,58 @@
+"""Ctrl-C and SIGTERM: always heeded, also where Python drops the exception.
+
+An exception that is raised inside a finaliser or a callback of the garbage collector is printed and
+dropped. So the signal is remembered too, and looked at after each step and each batch.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_asked: list[int] = []
+"""The signal that asked this process to stop, if any."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the process to stop."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+    @property
+    def exit_code(self) -> int:
+        """130 for Ctrl-C and 143 for SIGTERM, as a shell reports them."""
+        return 128 + self.number
+
+
+def check() -> None:
+    """Stop if a signal has asked for it.
+
+    Raises:
+        Interrupted: it has.
+    """
+    if _asked:
+        raise Interrupted(_asked[0])
+
+
+@contextmanager
+def heeded() -> Iterator[None]:
+    """Heed Ctrl-C and SIGTERM inside the block; for the main thread, without effect in others."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _ask) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        _asked.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ask(number: int, _: FrameType | None) -> None:
+    _asked.append(number)
+    raise Interrupted(number)
