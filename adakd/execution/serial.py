@@ -106,11 +106,11 @@ def _lost(assignment: Assignment, record: TrainingRecord, context: RunContext, s
     unscored = {job.cell.key for job in plan.jobs if job.key not in store}
     needed = cell.key in unscored
     if cell.role == "teacher":
-        first = [c for c in plan.cells if c.arm != PLAIN and c.seed == suite.seeds[0]]
-        untimed = [c for c in first if timing_key(c, suite.timing) not in store]
+        recipes = {one.recipe for one in plan.assignments if one.cell.arm != PLAIN}
+        untimed = any(timing_key(recipe, suite.timing) not in store for recipe in recipes)
         untrained = any(c.key not in store for c in plan.cells)
         pruned = isinstance(suite.student, Pruned) and bool(unscored)
-        needed = needed or untrained or pruned or bool(suite.timing.pairs and untimed)
+        needed = needed or untrained or pruned or bool(suite.timing.pairs) and untimed
     return damage(context.model_folder(cell)) if needed else ""
 
 
