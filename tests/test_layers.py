@@ -77,7 +77,7 @@ def test_imports_run_downwards(module: str) -> None:
         theirs = layer(name) if name.partition(".")[0] == "adakd" else None
         assert (theirs or name.partition(".")[0]) not in NEVER.get(mine, ()), name
         if theirs is not None and theirs != mine:
-            assert HEIGHT[theirs] < HEIGHT[mine], f"{module} imports {name}"
+            assert HEIGHT[theirs] < HEIGHT[mine], f"{module} imports {name}, which is not below it"
 
 
 def test_no_circle() -> None:

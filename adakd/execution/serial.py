@@ -110,7 +110,7 @@ def _lost(assignment: Assignment, record: TrainingRecord, context: RunContext, s
         untimed = any(timing_key(recipe, suite.timing) not in store for recipe in recipes)
         untrained = any(c.key not in store for c in plan.cells)
         pruned = isinstance(suite.student, Pruned) and bool(unscored)
-        needed = needed or untrained or pruned or bool(suite.timing.pairs) and untimed
+        needed = needed or untrained or pruned or (bool(suite.timing.pairs) and untimed)
     return damage(context.model_folder(cell)) if needed else ""
 
 

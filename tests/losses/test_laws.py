@@ -23,7 +23,7 @@ def test_registered_divergences_keep_every_law(name: str) -> None:
 
 @pytest.mark.parametrize("name", divergence)
 def test_what_is_built_in_declares_its_derivative(name: str) -> None:
-    assert declared_derivative(divergence[name])
+    assert declared_derivative(divergence[name]), "declare it: @derivative, as total_variation does"
 
 
 @pytest.mark.parametrize("temperature", [0.3, 4.0])
@@ -70,7 +70,7 @@ def test_a_declared_derivative_goes_by_the_settings(name: str, settings: dict[st
 
 @pytest.mark.parametrize("name", sorted(set(divergence) - {"adaptive_kl"}))
 def test_a_sum_over_entries_declares_its_summand(name: str) -> None:
-    assert declared_entry_form(divergence[name])
+    assert declared_entry_form(divergence[name]), "declare it: @entry_form, or name the exception"
 
 
 @pytest.mark.parametrize(("name", "settings"), SETTINGS[1:])
