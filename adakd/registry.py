@@ -87,6 +87,10 @@ class Registry(Mapping[str, Part], Generic[Part]):
     def __len__(self) -> int:
         return len(self._parts)
 
+    def has_part_of(self, module: str) -> bool:
+        """Return whether a module registered a component here."""
+        return any(getattr(part, "__module__", None) == module for part in self._parts.values())
+
     def settings(self, name: str) -> type[BaseModel]:
         """Return the model of the settings of `name`, derived from its signature."""
         return _settings_model(self[name], name)
@@ -159,8 +163,13 @@ def load_plugins(files: tuple[Path, ...] = ()) -> None:
         _import_file(path)
 
 
+def plugin_module(path: Path) -> str:
+    """Return the name under which a plug-in file is imported, given its resolved path."""
+    return f"adakd_plugin_{path.stem}_{abs(hash(str(path)))}"
+
+
 def _import_file(path: Path) -> None:
-    name = f"adakd_plugin_{path.stem}_{abs(hash(str(path)))}"
+    name = plugin_module(path)
     if name in sys.modules:
         return
     if not path.is_file():

@@ -1,12 +1,23 @@
 """Parts of keys: hashes of everything that affects a result, and nothing else."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import Pretrained, Pruned, Scratch, Source, Suite, Timing, Training
 from adakd.config.hashing import digest, file_digest, files_below, files_digest
 from adakd.data.files import local_file
+from adakd.divergences import divergence
+from adakd.metrics import metric
+from adakd.policies import policy
+from adakd.registry import Registry, plugin_module
+
+_TRAINING: tuple[Registry[Any], ...] = (
+    divergence, policy, adaptive, focus, indicator, temperature,
+)  # fmt: skip
+"""The registries whose parts a training may use."""
 
 _TEMPLATES = "additional_chat_templates"
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack")
@@ -88,3 +99,20 @@ def _adapted(folder: Path) -> Path | None:
 def deciding(training: Training) -> dict[str, Any]:
     """Return the settings of a training that affect its result."""
     return training.model_dump(exclude={"save_every", "report_to"})
+
+
+def plugin_digests(files: Iterable[Path], of_metrics: bool) -> list[str]:
+    """Return the hashes of the imported plug-in files that decide metrics, or else trainings.
+
+    A file that registers parts of one of the two alone does not decide the other: a metric that is
+    added to a finished run trains nothing again. A file that registers neither may be a helper of
+    any other, and decides both.
+    """
+    found = []
+    for file in files:
+        module = plugin_module(file.resolve())
+        measures = metric.has_part_of(module)
+        trains = any(registry.has_part_of(module) for registry in _TRAINING)
+        if (measures or not trains) if of_metrics else (trains or not measures):
+            found.append(file_digest(file))
+    return found

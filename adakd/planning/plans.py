@@ -9,7 +9,7 @@ from typing import Any
 
 from adakd.adaptive import adaptive
 from adakd.config import Config, Suite
-from adakd.config.hashing import digest, file_digest
+from adakd.config.hashing import digest
 from adakd.config.scoring import DEFAULT_METRIC
 from adakd.data.files import rows_of
 from adakd.divergences import divergence
@@ -23,6 +23,7 @@ from adakd.planning.keys import (
     deciding,
     model_digest,
     own_tasks,
+    plugin_digests,
     source_digest,
     timing_key,
 )
@@ -138,7 +139,7 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
     cells = [teacher, _cell("untrained", suite.teacher.seed, untrained)]
     if suite.controls.sft:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
-    plugins = [file_digest(file) for file in suite.plugins]
+    plugins = plugin_digests(suite.plugins, of_metrics=False)
     wrappers = {
         arm: {spec.name: _resolved(adaptive, spec, f"{suite.name!r}, arms.{arm}")}
         for arm, spec in suite.arms.items()
@@ -212,7 +213,7 @@ def _metrics(suite: Suite) -> Mapping[str | None, tuple[Any, ...]]:
     Nothing for the default metric, which has no settings: its scores keep the key of the answers,
     which was theirs before there were other metrics, so that finished runs are not scored again.
     """
-    plugins = [file_digest(file) for file in suite.plugins]
+    plugins = plugin_digests(suite.plugins, of_metrics=True)
     parts: dict[str | None, tuple[Any, ...]] = {}
     for number, spec in enumerate(suite.evaluation.metrics):
         settings = _resolved(metric, spec, f"{suite.name!r}, evaluation.metrics.{number}")

@@ -10,7 +10,7 @@ import pytest
 from adakd.config import Pretrained, Training
 from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
-from adakd.planning import plan
+from adakd.planning import Plan, plan
 from adakd.planning.keys import deciding, model_digest
 
 
@@ -191,3 +191,47 @@ def test_seeds_in_any_order_share_one_measurement_of_overhead(make_suite) -> Non
     found = [set(plan(make_suite({"seeds": seeds})).keys) for seeds in ([2], [2, 1], [1, 2])]
     assert found[1] == found[2]
     assert len(found[0] - found[2]) == 1  # the record of the teacher's states, of a whole plan
+
+
+METRIC_FILE = """
+from adakd import metric
+
+@metric("words", title="words", scale=1)
+def words(prediction, references):
+    return float(len(prediction.split()))
+"""
+DIVERGENCE_FILE = """
+from adakd import divergence
+
+@divergence("mine")
+def mine(student, teacher):
+    return (teacher.exp() * (teacher - student)).sum(-1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "trains", "measures"),
+    [(METRIC_FILE, False, True), (DIVERGENCE_FILE, True, False), ("HELP = 1\n", True, True)],
+    ids=["metric", "divergence", "helper"],
+)
+def test_a_plugin_file_decides_what_it_registers_parts_of(
+    make_suite, tmp_path: Path, content: str, trains: bool, measures: bool
+) -> None:
+    file = tmp_path / "plugin.py"
+    file.write_text(content)
+    metrics = {"evaluation.metrics": ["rouge_l", "exact_match"]}
+    before = plan(make_suite(metrics))
+    after = plan(make_suite({**metrics, "plugins": ["./plugin.py"]}))
+
+    def students(planned: Plan) -> list[str]:
+        return [cell.key for cell in planned.cells if cell.role == "distilled"]
+
+    def scores(planned: Plan) -> list[str]:
+        return [
+            job.key
+            for job in planned.jobs
+            if job.metric == "exact_match" and not job.cell.divergence
+        ]
+
+    assert (students(before) != students(after)) is trains
+    assert (scores(before) != scores(after)) is measures
