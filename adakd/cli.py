@@ -112,6 +112,8 @@ def run(
 
     loaded = load_suite(suite, overrides)
     keep_freed_memory()
+    if out is None and not loaded.name.strip(". "):
+        raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
     folder = out or Path("runs", loaded.name.replace("/", "-"))
     report = run_suite(loaded, folder, Live(console))
     console.print(summary_table(Store(folder)))

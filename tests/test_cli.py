@@ -474,3 +474,11 @@ def test_no_key_of_the_environment_lands_in_a_run(
     files = [file for file in here.rglob("*") if file.is_file()]
     assert len(files) > 10
     assert not [file for file in files if KEY.encode() in file.read_bytes()]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "''", "' '"])
+def test_a_name_that_is_no_folder(adakd: Adakd, suite_file, here: Path, name: str) -> None:
+    done = adakd("run", suite_file(), "--set", f"name={name}")
+    assert done.code == 2
+    assert "names no folder; rename the suite, or give --out" in done.err
+    assert {path.name for path in here.iterdir()} == {"micro.yaml"}

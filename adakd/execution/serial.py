@@ -79,9 +79,9 @@ def _train(
     progress: Progress,
 ) -> None:
     cell = assignment.cell
-    record = store.get(TrainingRecord, cell.key)
-    if record is not None:
-        lost = _lost(assignment, record, data.context, store)
+    before = store.get(TrainingRecord, cell.key)
+    if before is not None:
+        lost = _lost(assignment, before, data.context, store)
         if not lost:
             return
         progress.note(f"{cell}: its model cannot be read, {lost}; it is trained again", "yellow")
@@ -90,6 +90,11 @@ def _train(
         teacher.prepare(resolved, store, progress)
     with progress.stage(f"train {cell}", resolved.steps) as show:
         record = train(resolved, data, teacher, show, store.add, progress.note)
+    if before is not None and before.files and before.files != record.files:
+        raise AdakdError(
+            f"{cell}: trained again, its model is not the one that earlier results are of, as on "
+            "another machine: restore it from a copy, or choose another --out folder"
+        )
     store.add(record)
     if record.reason:
         progress.note(f"failed {cell}: {record.reason}", "red")

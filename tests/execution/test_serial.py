@@ -447,6 +447,18 @@ def test_a_model_that_is_lost_is_trained_again(
     assert models_of(again)[str(weights.relative_to(again))][1] == whole
 
 
+def test_a_lost_model_that_comes_out_otherwise_is_an_error(again: Path) -> None:
+    """As on another machine: earlier results are of another model."""
+    record = next(t for t in Store(again).of(TrainingRecord) if t.cell.role == "distilled")
+    other = dict.fromkeys(record.files, "0" * 16)
+    shutil.rmtree(again / "cells" / record.key / "model")
+    kept = [line for line in lines(again) if record.key not in line or '"kind":"score"' not in line]
+    (again / "results.jsonl").write_text("".join(line + "\n" for line in kept))
+    Store(again).add(record.model_copy(update={"files": other}))
+    with pytest.raises(AdakdError, match="is not the one that earlier results are of"):
+        adakd.run(suite_of(again), again)
+
+
 def test_another_process_at_work_is_named(again: Path) -> None:
     with locked(again):
         for start in (

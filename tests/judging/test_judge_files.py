@@ -293,3 +293,20 @@ def test_settings_from_the_command_line_are_for_one_judge(write: WriteFile) -> N
     for names in ([jury], ["rule", "local"]):
         with pytest.raises(AdakdError, match="--set changes a single judge"):
             load_panel(names, ["tie_margin=0.1"])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:sk-hush/hush@example.org/v1",
+        "https://me:sk-hush@example.org/v1",
+        "https://sk-hush/x@example.org/v1",
+        "https://example.org:sk-hush/v1",
+        "https://example.org/v1?key=sk-hush",
+        f"https://sk-hush{'x' * 70}.org/v1",
+    ],
+)
+def test_no_error_quotes_a_key_in_an_address(address: str) -> None:
+    with pytest.raises(AdakdError, match="base_url: ") as caught:
+        load_judge("openai", ["model=m", f"base_url={address}"])
+    assert "hush" not in str(caught.value)

@@ -39,11 +39,15 @@ def _endpoint(url: str) -> str:
     plain = url.isprintable() and " " not in url
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError("expected an address such as http://127.0.0.1:8000/v1")
-    parts.hostname.encode("idna")  # this and the port raise ValueError
-    if parts.port == 0:
-        raise ValueError("port 0 is invalid")
-    if parts.username or parts.password or parts.query:
+    if "@" in url or parts.query:
         raise ValueError("an address holds no password or key: name its variable in api_key_env")
+    try:
+        parts.hostname.encode("idna")
+        valid = parts.port != 0
+    except ValueError:  # its message quotes a part of the address, which may be a key
+        valid = False
+    if not valid:
+        raise ValueError("its host or port is invalid; expected http://127.0.0.1:8000/v1 or so")
     return url
 
 
