@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from adakd.errors import AdakdError
+
 ALPACA = (
     "Below is an instruction that describes a task{paired}. Write a response that appropriately "
     "completes the request.\n\n### Instruction:\n{instruction}\n\n{input}### Response:\n"
@@ -17,6 +19,9 @@ def prompt_of(instruction: str, input: str, template: str, tokenizer: Any = None
         input: its input; may be empty.
         template: ``alpaca``, ``plain``, or ``chat`` for the tokenizer's own chat template.
         tokenizer: required for ``chat`` only.
+
+    Raises:
+        AdakdError: the tokenizer has no chat template, or it fails.
     """
     if template == "alpaca":
         return ALPACA.format(
@@ -27,5 +32,19 @@ def prompt_of(instruction: str, input: str, template: str, tokenizer: Any = None
     text = f"{instruction}\n{input}" if input else instruction
     if template == "plain":
         return f"{text}\n\n"
+    return _chat_prompt(text, tokenizer)
+
+
+def _chat_prompt(text: str, tokenizer: Any) -> str:
+    if not getattr(tokenizer, "chat_template", None):
+        raise AdakdError(
+            "data.template: chat, but the teacher's tokenizer has no chat template: choose alpaca "
+            "or plain, or a teacher with one"
+        )
     message = [{"role": "user", "content": text}]
-    return str(tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+    try:
+        made = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template is a program of the tokenizer's author
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise AdakdError(f"data.template: the tokenizer's chat template fails: {why}") from None
+    return str(made)

@@ -8,6 +8,7 @@ from adakd.config import Data
 from adakd.data.example import IGNORED, Example
 from adakd.data.instructions import Row
 from adakd.data.prompts import prompt_of
+from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError
 
 
@@ -43,10 +44,8 @@ def _sequences(
     """Yield the input ids and labels of each row; None for rows to leave out."""
     prompts = [prompt_of(row.instruction, row.input, data.template, tokenizer) for row in rows]
     responses = [row.references[0] for row in rows]
-    # As lm-eval encodes it: the tokenizer decides whether to prepend a special token.
-    prompt_ids = tokenizer(prompts)["input_ids"] if rows else []
-    response_ids = tokenizer(responses, add_special_tokens=False)["input_ids"] if rows else []
-    for response, prompt, target in zip(responses, prompt_ids, response_ids, strict=True):
+    encoded = prompt_ids(prompts, tokenizer), response_ids(responses, tokenizer)
+    for response, prompt, target in zip(responses, *encoded, strict=True):
         target = [*target, tokenizer.eos_token_id][: max(0, data.max_tokens - len(prompt))]
         if len(prompt) > data.max_prompt_tokens or not target or not response:
             yield None

@@ -1,6 +1,7 @@
 """lm-eval in process: a model and its jobs -> scores with every item and every answer."""
 
 import logging
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -10,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
+import numpy as np
 import torch
+from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import set_seed
 
-from adakd.config import Suite
+from adakd.config import Pruned, Suite
 from adakd.config import Task as TaskConfig
+from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
 from adakd.evaluation.requests import check_requests
@@ -24,7 +28,7 @@ from adakd.evaluation.tasks import task_name
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.forward import response_logits
-from adakd.models.loading import DTYPES
+from adakd.models.loading import DTYPES, context_length, use_plain_generation
 from adakd.planning import Job
 from adakd.store.records import Item, ScoreRecord, Sort
 
@@ -33,11 +37,17 @@ OnShare = Callable[[float], None]
 
 
 class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
-    """lm-eval's Hugging Face model, which reports progress to the caller instead of in bars."""
+    """lm-eval's Hugging Face model, which reports progress to the caller instead of in bars.
+
+    Instruction sets are read as in training: the same token ids, at most ``data.max_tokens``.
+    Tasks of lm-eval are read as lm-eval does, at the model's own context length. Both ignore the
+    generation settings that the model was saved with.
+    """
 
     def __init__(self, model: Any, tokenizer: Any, suite: Suite) -> None:
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         dtype = DTYPES[suite.evaluation.precision]
+        use_plain_generation(model, tokenizer)
         super().__init__(
             pretrained=model.to(dtype).eval(),
             tokenizer=tokenizer,
@@ -47,6 +57,54 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         )
         self.on_share: OnShare = lambda _: None
         self._requests = self._done = 0
+        self._trained_length, self._as_trained = suite.data.max_tokens, True
+
+    def read(self, sort: Sort) -> None:
+        """Read the next requests as those of an instruction set, or of a task of lm-eval."""
+        self._as_trained = sort != "task"
+        self._max_length = self._trained_length if self._as_trained else None
+
+    def tok_encode(
+        self, string: str, add_special_tokens: bool | None = None, **options: Any
+    ) -> list[int]:
+        """Return the token ids of a text: of a prompt, unless special tokens are asked about."""
+        if self._as_trained and add_special_tokens is None:
+            return prompt_ids([string], self.tokenizer)[0]
+        ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
+        return ids
+
+    def tok_batch_encode(
+        self,
+        strings: list[str],
+        padding_side: str = "left",
+        left_truncate_len: int | None = None,
+        truncation: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the token ids and the attention mask of texts, padded on the left."""
+        if not self._as_trained:
+            found: tuple[torch.Tensor, torch.Tensor] = super().tok_batch_encode(
+                strings, padding_side, left_truncate_len, truncation
+            )
+            return found
+        encoded = [ids[-(left_truncate_len or 0) :] for ids in prompt_ids(strings, self.tokenizer)]
+        longest = max(map(len, encoded))
+        missing = [longest - len(ids) for ids in encoded]
+        pad = self.tokenizer.pad_token_id
+        rows = [[pad] * gap + ids for gap, ids in zip(missing, encoded, strict=True)]
+        mask = [[0] * gap + [1] * (longest - gap) for gap in missing]
+        return torch.tensor(rows), torch.tensor(mask)
+
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Return the token ids of a prompt and a continuation.
+
+        lm-eval moves the white space at the end of a prompt to the continuation; a response to an
+        instruction is tokenized apart from its prompt, as in training.
+        """
+        if not self._as_trained:
+            context_ids, continuation_ids = super()._encode_pair(context, continuation)
+            return context_ids, continuation_ids
+        (response,) = response_ids([continuation], self.tokenizer)
+        return prompt_ids([context], self.tokenizer)[0], response
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
         """Generate without a bar."""
@@ -69,7 +127,17 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """Return lm-eval's values, from logits of the continuations alone.
 
         Its own method applies the LM head and a softmax at every token of the prompts too.
+
+        Raises:
+            AdakdError: a continuation is longer than the context.
         """
+        longest = max((len(continuation) for *_, continuation in requests), default=0)
+        if longest > self.max_length:
+            limit = "data.max_tokens" if self._as_trained else "the model's context length"
+            raise AdakdError(
+                f"a continuation to score has {longest} tokens, more than {limit} "
+                f"({self.max_length}): leave out its task, or raise that limit"
+            )
         lengths = [len(context) + len(continuation) for _, context, continuation in requests]
         order = sorted(range(len(requests)), key=lengths.__getitem__, reverse=True)
         answers: dict[int, tuple[float, bool]] = {}
@@ -131,13 +199,14 @@ def score(
     start = time.perf_counter()
     job = jobs[0]
     name, sort, asked = _asked(job, suite)
-    seed = job.sampling_seed if job.sampling_seed is not None else 0
+    harness.read(sort)
     if sort == "task":
-        manager = _all_tasks(suite.evaluation.include_path)
+        _seed_as_lm_eval()
+        loaded = _load(_all_tasks(suite.evaluation.include_path), name, asked)
     else:
         manager = TaskManager(include_path=str(tasks), include_defaults=False)
-    loaded = _load(manager, name, asked, seed)
-    set_seed(seed)
+        loaded = _load(manager, name, asked)
+        set_seed(job.sampling_seed if job.sampling_seed is not None else 0)
     result = lm_eval.evaluate(
         lm=harness,
         task_dict=loaded,
@@ -189,8 +258,14 @@ def check_task(asked: TaskConfig, suite: Suite) -> None:
         AdakdError: lm-eval does not know the task or its metric, cannot reach its data, or cannot
             build its requests.
     """
-    loaded = _load(_all_tasks(suite.evaluation.include_path), asked.name, asked, seed=0)
-    check_requests(loaded["tasks"][asked.name], asked, suite.data.max_tokens)
+    loaded = _load(_all_tasks(suite.evaluation.include_path), asked.name, asked)
+    check_requests(loaded["tasks"][asked.name], asked, _context_length(suite))
+
+
+def _context_length(suite: Suite) -> int:
+    """Return the shortest context of the models of a suite, as lm-eval finds it."""
+    bases = [base for base in (suite.teacher.base, suite.student) if not isinstance(base, Pruned)]
+    return min(context_length(base) or HFLM._DEFAULT_MAX_LENGTH for base in bases)
 
 
 def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
@@ -216,11 +291,18 @@ def _all_tasks(include: Path | None) -> TaskManager:
         raise AdakdError(f"evaluation.include_path: {include}: {one_line(error)}") from None
 
 
-def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
+def _seed_as_lm_eval() -> None:
+    """Set the seeds that ``lm_eval`` sets before it loads a task."""
+    random.seed(DEFAULT_RANDOM_SEED)
+    np.random.seed(DEFAULT_OTHER_SEED)
+    torch.manual_seed(DEFAULT_OTHER_SEED)
+
+
+def _load(manager: TaskManager, name: str, asked: TaskConfig) -> Any:
     """Return lm-eval's tasks for one name, with the number and seed of few-shot examples.
 
     Raises:
-        AdakdError: an unknown task, or unreachable data.
+        AdakdError: an unknown task, unreachable data, or examples that the task forbids.
     """
     if name not in manager.all_subtasks:
         near = get_close_matches(name, manager.all_subtasks, n=3)
@@ -241,11 +323,17 @@ def _load(manager: TaskManager, name: str, asked: TaskConfig, seed: int) -> Any:
             f"{one_line(error)}); fix the task file, or leave the task out"
         ) from None
     task = loaded["tasks"][name]
+    own = task.get_config("num_fewshot")
+    if own == 0 and asked.num_fewshot:
+        raise AdakdError(
+            f"evaluation.tasks: {name!r} sets num_fewshot: 0, which lm-eval does not override: "
+            "leave num_fewshot out"
+        )
     if asked.num_fewshot is not None:
         task.set_config(key="num_fewshot", value=asked.num_fewshot)
-    elif task.get_config("num_fewshot") is None:
+    elif own is None:
         task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=seed)
+    task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
     return loaded
 
 

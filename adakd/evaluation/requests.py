@@ -47,5 +47,5 @@ def check_requests(task: Any, asked: Task, context_length: int) -> None:
             if new_tokens >= context_length:
                 raise AdakdError(
                     f"{where}: its max_gen_toks ({new_tokens}) leaves no room for a prompt in "
-                    f"{context_length} tokens; lower it in the task file, or raise data.max_tokens"
+                    f"{context_length} tokens; lower it in the task file"
                 )

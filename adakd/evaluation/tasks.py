@@ -17,6 +17,7 @@ import yaml
 
 from adakd.config import ChoiceTask, Suite
 from adakd.data import Row, prompt_of, read_rows
+from adakd.data.token_ids import response_ids
 from adakd.errors import AdakdError
 from adakd.metrics import metric
 from adakd.metrics.lm_eval import CHOICE
@@ -179,6 +180,7 @@ def _choice_items(
             f"evaluation.choices: set {choice.set!r} has {len(answers)} different references, "
             f"fewer than the {choice.choices} choices"
         )
+    _check_options(answers, choice, suite, tokenizer)
     made = []
     for row in rows[: choice.limit]:
         chance = random.Random(row.id)
@@ -200,3 +202,15 @@ def _choice_items(
             }
         )
     return made
+
+
+def _check_options(
+    options: Sequence[str], choice: ChoiceTask, suite: Suite, tokenizer: Any
+) -> None:
+    """Check before any training that every option fits into the length that students train on."""
+    longest, limit = max(map(len, response_ids(options, tokenizer))), suite.data.max_tokens
+    if longest > limit:
+        raise AdakdError(
+            f"evaluation.choices: an option of set {choice.set!r} has {longest} tokens, more than "
+            f"data.max_tokens ({limit}): lower max_words ({choice.max_words}), or raise it"
+        )

@@ -50,6 +50,7 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
     with locked(folder):
         store, context = Store(folder), RunContext(plan, folder)
         context.saved |= {record.key: record.files for record in store.of(TrainingRecord)}
+        context.check_lengths()
         data = TrainingData(context)
         teacher = TeacherStates(data)
         if any(assignment.cell.key not in store for assignment in plan.assignments):

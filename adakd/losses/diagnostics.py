@@ -60,7 +60,7 @@ def diagnose(
 
     Args:
         student: logits ``(N, V)`` or hidden states with their LM head, N at least 1.
-        teacher: the same for the teacher, with at least V vocabulary entries.
+        teacher: the same for the teacher; the larger vocabulary is cut to the other.
         labels: ``(N,)``, all of them valid.
         divergence: the divergence of the loss.
         selection: the selection of an adaptive method; None for all tokens, unchanged. A loss on
@@ -210,10 +210,11 @@ def _measure(
     If asked, also return both gradients of each token with respect to the student's hidden states
     (or its logits if these are given), ``(2, N, d)``.
     """
-    ours, theirs = logit_source(student, None), logit_source(teacher, None, student.shape[-1])
+    shared = min(student.shape[-1], teacher.shape[-1])
+    ours, theirs = (logit_source(given, None, shared) for given in (student, teacher))
     dtype, count = working_dtype(ours.dtype, theirs.dtype), len(labels)
     tau, factor = _spread(selection, count, labels.device, dtype)
-    step, found = max(1, DEVICE_BYTES // (student.shape[-1] * dtype.itemsize)), []
+    step, found = max(1, DEVICE_BYTES // (shared * dtype.itemsize)), []
     back = []
     for start in range(0, count, step):
         at = torch.arange(start, min(start + step, count), device=labels.device)
@@ -233,12 +234,13 @@ def _measure(
 
 def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Tensor:
     """Backpropagate gradients by the logits of some tokens to their hidden states."""
-    if isinstance(student, Tensor):
-        return torch.stack(tuple(by_logits))
+    if isinstance(student, Tensor):  # no gradient at entries that the teacher's vocabulary lacks
+        more = student.shape[-1] - by_logits[0].shape[-1]
+        return torch.nn.functional.pad(torch.stack(tuple(by_logits)), (0, more))
     dtype, device = by_logits[0].dtype, by_logits[0].device
     with torch.enable_grad():
         states = student.states.detach()[at].to(dtype).requires_grad_()
-        logits = student.head.to(device, dtype).logits(states)
+        logits = student.head.to(device, dtype).logits(states)[:, : by_logits[0].shape[-1]]
     parts = [torch.autograd.grad(logits, states, g, retain_graph=True)[0] for g in by_logits]
     return torch.stack(parts)
 

@@ -145,7 +145,7 @@ class Objective:
         Args:
             student: logits of shape ``(..., V)``, where row i predicts ``labels[i]``; or hidden
                 states with their LM head.
-            teacher: the same for the teacher; a larger (padded) vocabulary is cut to V.
+            teacher: the same for the teacher; the larger (padded) vocabulary is cut to the other.
             labels: of shape ``(...)``; -100 is ignored.
 
         Returns:
@@ -153,18 +153,20 @@ class Objective:
             and released by the first ``backward()``; there are no second derivatives.
 
         Raises:
-            AdakdError: the teacher is missing or has a smaller vocabulary; logits are given where
-                a method matches hidden states; or they are not on a GPU where Triton kernels are
-                requested.
+            AdakdError: the teacher is missing or lacks a label's vocabulary entry; logits are given
+                where a method matches hidden states; or they are not on a GPU where Triton kernels
+                are requested.
         """
         if teacher is None:
             raise AdakdError("distillation needs the teacher's logits: pass them")
-        _check_vocabularies(student, teacher)
         valid = _valid(labels)
-        ours, labels = logit_source(student, valid), _rows(labels, valid)
+        shared = min(student.shape[-1], teacher.shape[-1])
+        ours, labels = logit_source(student, valid, shared), _rows(labels, valid)
         if not len(labels):
             return _zero_loss(ours)
-        theirs = logit_source(teacher, valid, student.shape[-1])
+        if shared < student.shape[-1]:
+            _check_labels(labels, shared)
+        theirs = logit_source(teacher, valid, shared)
         selection = None
         if self.adaptive is not None:
             selection = select_tokens(self.adaptive, ours, theirs, labels, self.budget, self._rows)
@@ -253,11 +255,12 @@ def _adaptive(given: str | Spec | Adaptive | None) -> Adaptive | None:
     return built
 
 
-def _check_vocabularies(student: Tensor | HiddenStates, teacher: Tensor | HiddenStates) -> None:
-    if teacher.shape[-1] < student.shape[-1]:
+def _check_labels(labels: Tensor, vocabulary: int) -> None:
+    """Check that a teacher with a smaller vocabulary than the student's lacks padding alone."""
+    if int(labels.max()) >= vocabulary:
         raise AdakdError(
-            f"the teacher's vocabulary ({teacher.shape[-1]}) is smaller than the student's "
-            f"({student.shape[-1]}): choose models that share a tokenizer"
+            f"the teacher's vocabulary ({vocabulary}) lacks the label {int(labels.max())}: "
+            "choose models that share a tokenizer"
         )
 
 

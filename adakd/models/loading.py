@@ -4,23 +4,27 @@ import copy
 import hashlib
 import pickle
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
     set_seed,
 )
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
 from adakd.errors import AdakdError, one_line
@@ -50,10 +54,15 @@ def load_tokenizer(base: Pretrained | Path) -> Any:
     """Return the tokenizer of a model, with a padding token.
 
     Raises:
-        AdakdError: it cannot be loaded.
+        AdakdError: it cannot be loaded, or has no end token.
     """
     where, options = location(base)
     tokenizer = loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
+    if tokenizer.eos_token_id is None:
+        raise AdakdError(
+            f"model {where!r}: its tokenizer has no end token, so no response could end: set "
+            "eos_token in its tokenizer_config.json"
+        )
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -102,6 +111,9 @@ def load_model(base: Pretrained | Path) -> PreTrainedModel:
         AdakdError: it cannot be loaded.
     """
     where, options = location(base)
+    if "gguf_file" not in options and _is_adapter(where, options):
+        merged: PreTrainedModel = loaded(lambda: _merged_adapter(where, options), where)
+        return merged
     model = loaded(
         lambda: AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32, **options), where
     )
@@ -118,11 +130,90 @@ def base_config(base: Pretrained | Scratch) -> Any:
         if isinstance(base, Scratch):
             settings = dict(base.config)
             return AutoConfig.for_model(settings.pop("model_type"), **settings)
-        options = {"revision": base.revision, "gguf_file": base.gguf_file}
-        given = {name: value for name, value in options.items() if value is not None}
-        return AutoConfig.from_pretrained(base.model, **given)
+        return _configuration(*location(base))
+    except AdakdError:
+        raise
     except Exception as error:  # a configuration can be wrong in any way
         raise AdakdError(f"configuration of a model: {' '.join(str(error).split())}") from None
+
+
+def _vocabulary_layers(model: Any) -> tuple[Any, Any]:
+    """Return the embeddings of a model and its LM head."""
+    return model.get_input_embeddings(), model.get_output_embeddings()
+
+
+def context_length(base: Pretrained | Scratch) -> int | None:
+    """Return the number of positions that a model is made for; None where it says none.
+
+    Raises:
+        AdakdError: its configuration cannot be loaded.
+    """
+    config = (
+        base.config if isinstance(base, Scratch) else base_config(base).get_text_config().to_dict()
+    )
+    names = ("n_positions", "max_position_embeddings", "n_ctx")
+    found = (config.get(name) for name in names)
+    return next((length for length in found if isinstance(length, int)), None)
+
+
+def _configuration(where: str, options: Mapping[str, Any]) -> Any:
+    if "gguf_file" not in options and _is_adapter(where, options):
+        settings = PeftConfig.from_pretrained(where, **options)
+        where, options = str(settings.base_model_name_or_path), {"revision": settings.revision}
+    return AutoConfig.from_pretrained(where, **options)
+
+
+def _is_adapter(where: str, options: Mapping[str, Any]) -> bool:
+    """Return whether a model is a folder (or repository) of adapters on another model."""
+    try:
+        return find_adapter_config_file(where, revision=options.get("revision")) is not None
+    except (OSError, ValueError):  # not reachable: loading the model says so
+        return False
+
+
+def _merged_adapter(where: str, options: Mapping[str, Any]) -> PreTrainedModel:
+    """Return the model below some adapters with these merged into it, so that it trains whole."""
+    settings = PeftConfig.from_pretrained(where, **options)
+    below = str(settings.base_model_name_or_path)
+    model = AutoModelForCausalLM.from_pretrained(
+        below, revision=settings.revision, dtype=torch.float32
+    )
+    return _merged(model, lambda one: PeftModel.from_pretrained(one, where, **options), where)
+
+
+def _merged(
+    model: PreTrainedModel, adapt: Callable[[PreTrainedModel], PeftModel], field: str
+) -> PreTrainedModel:
+    """Return a model with adapters merged, all of it to be trained again (peft froze it)."""
+    adapted = _without_tied_adapters(model, adapt, field)
+    merged: PreTrainedModel = adapted.merge_and_unload()
+    return merged.requires_grad_(True)
+
+
+def _without_tied_adapters(
+    model: PreTrainedModel, adapt: Callable[[PreTrainedModel], PeftModel], field: str
+) -> PeftModel:
+    """Return a model with adapters, none of them on weights that two layers share.
+
+    Merging such an adapter would change the other layer too: another model would be scored than
+    was trained.
+
+    Raises:
+        AdakdError: the LM head and the embeddings share their weight, and one has an adapter.
+    """
+    embeddings, head = _vocabulary_layers(model)
+    is_tied = head is not None and head.weight is embeddings.weight
+    with warnings.catch_warnings():  # peft warns of what is refused here
+        warnings.filterwarnings("ignore", "Model has `tie_word_embeddings=True`")
+        adapted = adapt(model)
+    if is_tied:
+        for layer in _vocabulary_layers(adapted.get_base_model()):
+            if isinstance(layer, BaseTunerLayer):
+                raise AdakdError(
+                    f"{field}: the model's LM head and its embeddings share one weight, so an "
+                    "adapter on either cannot be merged: leave lm_head and embed_tokens out"
+                )
+    return adapted
 
 
 def scratch_model(base: Scratch, tokenizer: Any, seed: int) -> PreTrainedModel:
@@ -193,14 +284,37 @@ def with_adapters(
         task_type="CAUSAL_LM",
     )
     set_seed(seed)
+    where = f"{field}.target_modules"
     try:
-        return get_peft_model(model, config)
+        return _without_tied_adapters(model, lambda one: get_peft_model(one, config), where)
     except ValueError as error:
-        raise AdakdError(f"{field}.target_modules: {error}") from None
+        raise AdakdError(f"{where}: {error}") from None
+
+
+def use_plain_generation(model: Any, tokenizer: Any) -> None:
+    """Let a model stop at its tokenizer's end token, and drop its other generation settings.
+
+    A folder's ``generation_config.json`` may hold a repetition penalty, suppressed tokens or other
+    end tokens, which no suite asks for and no training knows.
+    """
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model
+    ends = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    for config in {id(one): one for one in (base.config, base.config.get_text_config())}.values():
+        for name, token in ends.items():
+            setattr(config, name, token)
+    base.generation_config = GenerationConfig(**ends)  # type: ignore[no-untyped-call]
 
 
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write a model (or its adapters) and its tokenizer; the folder appears atomically."""
+    """Write a model (or its adapters) and its tokenizer; the folder appears atomically.
+
+    The saved model stops where its tokenizer ends a response, as it was trained to.
+    """
+    use_plain_generation(model, tokenizer)
     draft = folder.with_name(folder.name + ".draft")
     shutil.rmtree(draft, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -220,8 +334,7 @@ def load_student(folder: Path, base: Callable[[], PreTrainedModel]) -> PreTraine
     """Return a saved model; adapters are merged into the `base` that they were trained on."""
     if not (folder / "adapter_config.json").exists():
         return load_model(folder)
-    merged: PreTrainedModel = PeftModel.from_pretrained(base(), folder).merge_and_unload()
-    return merged.requires_grad_(True)  # peft froze them; a pruned student trains them again
+    return _merged(base(), lambda model: PeftModel.from_pretrained(model, folder), str(folder))
 
 
 def weights_digest(model: torch.nn.Module) -> str:

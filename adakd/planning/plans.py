@@ -196,9 +196,9 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     for choice in evaluation.choices:
         asked = digest(common, choice, source_digest(evaluation.sets[choice.set], suite))
         tasks.append((choice.name, None, asked, {CHOICE: ()}))
-    own = own_tasks(evaluation.include_path)
+    own, as_lm_eval = own_tasks(evaluation.include_path), common[2:]  # whatever the data
     for task in evaluation.tasks:
-        tasks.append((task.name, None, digest(common, task, *own), {task.metric: ()}))
+        tasks.append((task.name, None, digest(as_lm_eval, task, *own), {task.metric: ()}))
     return tuple(
         _job(cell, name, seed, digest(cell.key, name, seed, asked), metric_name, parts)
         for cell in cells

@@ -53,6 +53,21 @@ class RunContext:
         """Precision of stored teacher outputs: float32, or bfloat16 for states in bfloat16."""
         return torch.bfloat16 if self.suite.teacher.cache == "bf16" else torch.float32
 
+    def check_lengths(self) -> None:
+        """Check that no sequence can have more tokens than a model has positions.
+
+        Raises:
+            AdakdError: ``data.max_tokens`` is more.
+        """
+        limit = self.suite.data.max_tokens
+        for name, base in (("teacher", self.suite.teacher.base), ("student", self.suite.student)):
+            positions = None if isinstance(base, Pruned) else loading.context_length(base)
+            if positions is not None and limit > positions:
+                raise AdakdError(
+                    f"suite {self.suite.name!r}, data.max_tokens: {limit}, but the {name} has "
+                    f"{positions} positions: lower it to at most {positions}"
+                )
+
     def model_folder(self, cell: Cell) -> Path:
         """Return the folder that a cell's trained model is saved in."""
         return self.folder / "cells" / cell.key / "model"

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -164,11 +165,22 @@ def test_a_head_without_valid_tokens_gets_zeros(adaptive: str | None) -> None:
     assert all(part.grad is not None for part in parts)
 
 
-def test_a_smaller_vocabulary_of_a_teachers_head_is_refused() -> None:
+def test_a_label_that_a_teachers_head_lacks_is_refused() -> None:
     case = Case()
     small = HiddenStates(case.states, LMHead(case.weight[:-1]))
-    with pytest.raises(AdakdError, match=r"vocabulary \(28\).*\(29\)"):
-        Objective("forward_kl")(case.hidden(case.parts()), small, case.labels)
+    last = torch.full_like(case.labels, 28)
+    with pytest.raises(AdakdError, match=r"vocabulary \(28\) lacks the label 28"):
+        Objective("forward_kl")(case.hidden(case.parts()), small, last)
+
+
+def test_a_students_head_is_cut_to_the_teachers() -> None:
+    case = Case()
+    small, labels = HiddenStates(case.states, LMHead(case.weight[:-1])), case.labels.clamp(max=27)
+    wide, cut = case.hidden(case.parts()), case.hidden(case.parts())
+    bias = None if cut.head.bias is None else cut.head.bias[:-1]
+    cut = replace(cut, head=replace(cut.head, weight=cut.head.weight[:-1], bias=bias))
+    value, its_value = (Objective("forward_kl")(one, small, labels).loss for one in (wide, cut))
+    assert torch.equal(value, its_value)
 
 
 def test_supervised_by_a_head() -> None:

@@ -193,9 +193,22 @@ def test_padding_of_the_teachers_vocabulary_is_cut() -> None:
     assert torch.equal(objective(student, teacher, labels).loss, cut)
 
 
-def test_a_smaller_teacher_vocabulary_is_refused() -> None:
+def test_padding_of_the_students_vocabulary_is_cut() -> None:
+    student, teacher, labels = batch(2, 5)
+    labels = labels.clamp(max=11)
+    objective = Objective("forward_kl", "adakd", total_steps=1)
+    value, gradient = differentiate(objective, student, teacher[..., :12], labels)
+    cut, its_gradient = differentiate(objective, student[..., :12], teacher[..., :12], labels)
+    assert torch.equal(value, cut)
+    assert torch.equal(gradient[..., :12], its_gradient)
+    assert not gradient[..., 12:].any()
+
+
+def test_a_label_that_the_teachers_vocabulary_lacks_is_refused() -> None:
     student, teacher, labels = batch(4)
-    with pytest.raises(AdakdError, match=r"vocabulary \(12\).*\(13\)"):
+    labels = labels.clone()
+    labels[0] = 12
+    with pytest.raises(AdakdError, match=r"vocabulary \(12\) lacks the label 12"):
         Objective("forward_kl")(student, teacher[:, :12], labels)
 
 

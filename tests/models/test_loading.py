@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from torch import Tensor
 
+import adakd
 from adakd.config import Lora, Pretrained, Pruned, Scratch
 from adakd.errors import AdakdError
 from adakd.models import loading
@@ -192,14 +194,15 @@ def test_adapters_on_modules_that_are_not_there(tokenizer: Any) -> None:
 
 
 def test_a_save_that_fails_leaves_no_folder(tokenizer: Any, tmp_path: Path) -> None:
-    class Full:
-        def save_pretrained(self, folder: Path) -> None:
-            folder.mkdir(parents=True)
-            (folder / "model.safetensors").write_text("half")
-            raise OSError(28, "No space left on device")
+    def fill(folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "model.safetensors").write_text("half")
+        raise OSError(28, "No space left on device")
 
+    model = make(LLAMA, tokenizer)
+    model.save_pretrained = fill
     with pytest.raises(AdakdError, match="No space left on device"):
-        loading.save(Full(), tokenizer, tmp_path / "model")
+        loading.save(model, tokenizer, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
@@ -284,3 +287,139 @@ def test_a_padded_vocabulary_is_no_difference(make_suite, trainings, tmp_path: P
     )
     record = run.train(run.find())
     assert (record.status, len(record.steps)) == ("done", 2)
+
+
+# --- adapters on shared weights, adapters as models -------------------------------------------
+
+TIED = {**LLAMA, "tie_word_embeddings": True}
+
+
+@pytest.mark.parametrize("module", ["lm_head", "embed_tokens"])
+def test_adapters_on_a_tied_vocabulary_are_refused(tokenizer: Any, module: str) -> None:
+    lora = Lora(r=2, target_modules=("q_proj", module))
+    with pytest.raises(AdakdError, match=r"training\.lora\.target_modules: .*share one weight"):
+        loading.with_adapters(make(TIED, tokenizer), lora, seed=1)
+    untied = {**LLAMA, "tie_word_embeddings": False}
+    assert loading.with_adapters(make(untied, tokenizer), lora, seed=1)
+
+
+@pytest.mark.filterwarnings("ignore:Setting `save_embedding_layers`")
+@pytest.mark.parametrize("module", ["lm_head", "embed_tokens"])
+def test_adapters_on_an_untied_vocabulary_are_scored_as_trained(
+    tokenizer: Any, tmp_path: Path, module: str
+) -> None:
+    untied = {**LLAMA, "tie_word_embeddings": False}
+    student = trained_adapters(
+        make(untied, tokenizer), dropout=0, target_modules=("q_proj", module)
+    )
+    expected = logits(student)
+    loading.save(student, tokenizer, tmp_path / "model")
+    merged = loading.load_student(tmp_path / "model", lambda: make(untied, tokenizer))
+    torch.testing.assert_close(logits(merged), expected)
+
+
+def adapter_folder(config: dict[str, Any], tokenizer: Any, folder: Path, **lora: Any) -> Any:
+    """Save a model and adapters on it; return the logits with the adapters."""
+    base = make(config, tokenizer)
+    base.save_pretrained(folder / "base")
+    base.name_or_path = str(folder / "base")
+    student = trained_adapters(base, dropout=0, **lora)
+    expected = logits(student)
+    student.save_pretrained(folder / "adapters")
+    tokenizer.save_pretrained(folder / "adapters")
+    return expected
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False")
+@pytest.mark.parametrize("config", [LLAMA, TIED, GPT2], ids=["untied", "tied", "gpt2"])
+def test_a_folder_of_adapters_is_a_model_that_trains_whole(
+    tokenizer: Any, config: dict[str, Any], tmp_path: Path
+) -> None:
+    expected = adapter_folder(config, tokenizer, tmp_path)
+    base = Pretrained(kind="pretrained", model=str(tmp_path / "adapters"))
+    model = loading.load_model(base)
+    torch.testing.assert_close(logits(model), expected)
+    assert all(weight.requires_grad for weight in model.parameters())
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    assert loading.context_length(base) == model.config.max_position_embeddings
+    pruned = loading.prune(model, Pruned(kind="pruned", drop_layers=(1,)))
+    assert all(weight.requires_grad for weight in pruned.parameters())
+    loading.save(pruned, tokenizer, tmp_path / "pruned")
+    assert torch.equal(logits(loading.load_model(tmp_path / "pruned")), logits(pruned))
+
+
+def test_adapters_of_a_folder_on_a_tied_vocabulary_are_refused(tokenizer, tmp_path: Path) -> None:
+    base = make(TIED, tokenizer)
+    base.save_pretrained(tmp_path / "base")
+    base.name_or_path = str(tmp_path / "base")
+    with pytest.warns(UserWarning, match="tie_word_embeddings"):
+        adapted = get_peft_model(base, LoraConfig(r=2, target_modules=["lm_head"]))
+    with pytest.warns(UserWarning, match="save_embedding_layers"):
+        adapted.save_pretrained(tmp_path / "adapters")
+    with pytest.raises(AdakdError, match="share one weight"):
+        loading.load_model(tmp_path / "adapters")
+
+
+@pytest.mark.parametrize("side", ["student", "base of a pruned student"])
+def test_adapters_train_as_students(make_suite, trainings, tokenizer, tmp_path, side) -> None:
+    adapter_folder({**LLAMA, "max_position_embeddings": 96}, tokenizer, tmp_path)
+    adapters = {"kind": "pretrained", "model": str(tmp_path / "adapters")}
+    whole = {"kind": "pretrained", "model": str(tmp_path / "base")}
+    tokenizer.save_pretrained(tmp_path / "base")
+    if side == "student":
+        changes = {"teacher": {"base": whole}, "student": adapters}
+    else:
+        pruned = {"kind": "pruned", "drop_layers": [1]}
+        changes = {"teacher": {"base": adapters}, "student": pruned}
+    run = trainings(make_suite({**changes, "training.steps": 2}))
+    cell = run.find()
+    before = dict(run.context.initial(cell).named_parameters())
+    record = run.train(cell)
+    assert record.trainable == record.parameters
+    changed = [k for k, weight in run.weights(cell).items() if not torch.equal(weight, before[k])]
+    assert set(changed) == set(before)
+
+
+# --- widths and lengths -----------------------------------------------------------------------
+
+
+def test_a_head_that_is_wider_by_padding_on_either_side(make_suite, trainings, tmp_path) -> None:
+    """The padding of neither side changes the first loss."""
+    first = trainings(make_suite())
+    tokenizer, folders = first.context.tokenizer, {}
+    for name, seed in (("teacher", 1), ("student", 2)):
+        for more in (0, 24, 88):
+            model = make({**LLAMA, "max_position_embeddings": 96}, tokenizer, seed)
+            if more:
+                model.resize_token_embeddings(len(tokenizer) + more, mean_resizing=False)
+                with torch.no_grad():  # as after real training: padding is never predicted
+                    model.lm_head.weight[len(tokenizer) :] = 0
+            folders[name, more] = {"kind": "pretrained", "model": str(tmp_path / f"{name}{more}")}
+            loading.save(model, tokenizer, tmp_path / f"{name}{more}")
+    losses = {}
+    for teacher, student in ((0, 0), (0, 24), (24, 0), (88, 24), (24, 88)):
+        changes = {"teacher": {"base": folders["teacher", teacher]}, "training.steps": 1,
+                   "student": folders["student", student], "diagnostics.every": 1,
+                   "diagnostics.layer": 0}  # fmt: skip
+        run = trainings(make_suite(changes), f"{teacher}-{student}")
+        losses[teacher, student] = run.train(run.find(arm="adakd")).steps[0].loss
+    assert losses[0, 24] == losses[24, 0] == losses[0, 0]
+    assert losses[24, 88] == losses[88, 24]
+
+
+@pytest.mark.parametrize("side", ["teacher", "student"])
+@pytest.mark.parametrize("config", [LLAMA, GPT2], ids=name_of)
+def test_more_tokens_than_positions_are_told_at_the_start(
+    make_suite, tokenizer: Any, tmp_path: Path, side: str, config: dict[str, Any]
+) -> None:
+    positions = "n_positions" if config is GPT2 else "max_position_embeddings"
+    short = make({**config, positions: 64}, tokenizer)
+    loading.save(short, tokenizer, tmp_path / "short")
+    base = {"kind": "pretrained", "model": str(tmp_path / "short")}
+    long = {"kind": "pretrained", "model": str(tmp_path / "long")}
+    loading.save(make({**config, positions: 128}, tokenizer), tokenizer, tmp_path / "long")
+    teacher, student = (base, long) if side == "teacher" else (long, base)
+    suite = make_suite({"teacher": {"base": teacher}, "student": student})
+    with pytest.raises(AdakdError, match=rf"data\.max_tokens: 96, but the {side} has 64 positions"):
+        adakd.run(suite, tmp_path / "run")
+    assert not (tmp_path / "run" / "cells").exists()
