@@ -64,6 +64,8 @@ class Evaluation(Config):
     """lm-eval tasks by name."""
     include_path: SuitePath | None = None
     """A folder of lm-eval task files of your own, relative to the suite file."""
+    confirm_run_unsafe_code: bool = False
+    """Run lm-eval tasks that execute the code that a model writes, on this machine."""
     sampling: Sampling = Sampling()
     batch_size: PositiveInt = 16
     precision: Literal["float32", "bf16", "fp16"] = "float32"

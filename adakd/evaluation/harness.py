@@ -3,7 +3,7 @@
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from functools import lru_cache
@@ -213,20 +213,22 @@ def score(
         limit=asked.limit,
         bootstrap_iters=0,  # the report has its own, paired intervals
         log_samples=True,
+        confirm_run_unsafe_code=suite.evaluation.confirm_run_unsafe_code,
     )
-    samples = [s for s in result["samples"][name] if s["filter"] == _first_filter(result, name)]
+    samples = [sample for task in loaded["tasks"] for sample in _samples(result, task, name)]
     seconds = time.perf_counter() - start
     if sort == "answers":
         return tuple(
             answer_score(one, _items(samples, str(one.metric), texts=not n), 0.0 if n else seconds)
             for n, one in enumerate(jobs)
         )
-    chosen = asked.metric or _first_metric(result, name)
+    first = next(iter(loaded["tasks"]))
+    chosen = asked.metric or _first_metric(result, first)
     if samples and chosen not in samples[0]:
         known = did_you_mean(chosen, samples[0]["metrics"])
         raise AdakdError(f"evaluation.tasks: {name!r} has no metric {chosen!r}{known}")
-    items, value = _items(samples, chosen), _aggregate(result["results"][name], chosen)
-    higher = result["higher_is_better"][name].get(chosen, True)
+    items, value = _items(samples, chosen), _aggregate(result["results"][name], chosen, name)
+    higher = result["higher_is_better"][first].get(chosen, True)
     return (
         ScoreRecord(
             key=job.key,
@@ -259,7 +261,14 @@ def check_task(asked: TaskConfig, suite: Suite) -> None:
             build its requests.
     """
     loaded = _load(_all_tasks(suite.evaluation.include_path), asked.name, asked)
-    check_requests(loaded["tasks"][asked.name], asked, _context_length(suite))
+    runs_code = any(getattr(task, "UNSAFE_CODE", False) for task in loaded["tasks"].values())
+    if runs_code and not suite.evaluation.confirm_run_unsafe_code:
+        raise AdakdError(
+            f"evaluation.tasks: {asked.name!r} runs code that the model writes: leave it out, "
+            "or set evaluation.confirm_run_unsafe_code: true where that is safe"
+        )
+    for task in loaded["tasks"].values():
+        check_requests(task, asked, _context_length(suite))
 
 
 def _context_length(suite: Suite) -> int:
@@ -299,15 +308,17 @@ def _seed_as_lm_eval() -> None:
 
 
 def _load(manager: TaskManager, name: str, asked: TaskConfig) -> Any:
-    """Return lm-eval's tasks for one name, with the number and seed of few-shot examples.
+    """Return lm-eval's tasks for the name of one or of a group, ready for few-shot examples.
 
     Raises:
-        AdakdError: an unknown task, unreachable data, or examples that the task forbids.
+        AdakdError: an unknown task, unreachable data, examples that the task forbids, or a group
+            whose score is not the mean over its items.
     """
-    if name not in manager.all_subtasks:
-        near = get_close_matches(name, manager.all_subtasks, n=3)
+    known = [*manager.all_subtasks, *manager.all_groups]
+    if name not in known:
+        near = get_close_matches(name, known, n=3)
         raise AdakdError(
-            f"evaluation.tasks: lm-eval knows no single task {name!r} (near: {near or 'none'}); "
+            f"evaluation.tasks: lm-eval knows no task or group {name!r} (near: {near or 'none'}); "
             "see `adakd ls tasks`, or set evaluation.include_path"
         )
     try:
@@ -322,31 +333,65 @@ def _load(manager: TaskManager, name: str, asked: TaskConfig) -> Any:
             f"evaluation.tasks: {name!r} cannot be loaded ({type(error).__name__}: "
             f"{one_line(error)}); fix the task file, or leave the task out"
         ) from None
-    task = loaded["tasks"][name]
+    if (group := loaded["groups"].get(name)) is not None:
+        _check_group(group, loaded["groups"].values())
+    for task in loaded["tasks"].values():
+        _set_examples(task, asked)
+    return loaded
+
+
+def _check_group(group: Any, groups: Iterable[Any]) -> None:
+    """Check that a group's score is a mean over its items, as differences are taken.
+
+    Raises:
+        AdakdError: it has no score, or tasks count alike whatever their number of items.
+    """
+    metrics = group.aggregate_metric_list
+    if not metrics:
+        names = ", ".join(task.task_name for task in group.get_all_tasks())
+        raise AdakdError(f"evaluation.tasks: group {group.name!r} has no score: ask for {names}")
+    if not all(one.weight_by_size for each in groups for one in each.aggregate_metric_list or ()):
+        raise AdakdError(
+            f"evaluation.tasks: group {group.name!r} is not weighted by size, so its score is no "
+            "mean over items: ask for its tasks one by one"
+        )
+
+
+def _set_examples(task: Any, asked: TaskConfig) -> None:
+    """Set the number and seed of a task's few-shot examples as ``lm_eval`` does."""
     own = task.get_config("num_fewshot")
     if own == 0 and asked.num_fewshot:
         raise AdakdError(
-            f"evaluation.tasks: {name!r} sets num_fewshot: 0, which lm-eval does not override: "
-            "leave num_fewshot out"
+            f"evaluation.tasks: {task.task_name!r} sets num_fewshot: 0, which lm-eval does not "
+            "override: leave num_fewshot out"
         )
     if asked.num_fewshot is not None:
         task.set_config(key="num_fewshot", value=asked.num_fewshot)
     elif own is None:
         task.set_config(key="num_fewshot", value=0)
     task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
-    return loaded
+
+
+def _samples(result: Any, task: str, name: str) -> Iterator[dict[str, Any]]:
+    """Yield the samples of a task under its first filter; in a group, with ids of its own."""
+    samples = result["samples"][task]
+    for sample in samples:
+        if sample["filter"] == samples[0]["filter"]:
+            doc = sample["doc"]
+            if task != name:
+                doc = {**doc, "id": f"{task}:{doc.get('id', sample['doc_hash'])}"}
+            yield {**sample, "doc": doc}
 
 
 def _first_metric(result: Any, name: str) -> str:
     return str(next(iter(result["higher_is_better"][name])))
 
 
-def _first_filter(result: Any, name: str) -> str:
-    return str(result["samples"][name][0]["filter"])
-
-
-def _aggregate(scores: dict[str, Any], metric: str) -> float:
-    return float(next(v for key, v in scores.items() if key.partition(",")[0] == metric))
+def _aggregate(scores: dict[str, Any], metric: str, name: str) -> float:
+    for key, value in scores.items():
+        if key.partition(",")[0] == metric:
+            return float(value)
+    raise AdakdError(f"evaluation.tasks: {name!r} has no score of the metric {metric!r}")
 
 
 def _display(sort: Sort, metric: str, higher_is_better: bool, values: list[float]) -> Display:

@@ -12,7 +12,9 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from transformers import GenerationConfig
 
+from adakd.config.scoring import Task
 from adakd.errors import AdakdError
+from adakd.evaluation.harness import check_task
 from adakd.models import loading
 
 pytestmark = pytest.mark.slow  # lm-eval reads its index of all tasks
@@ -69,6 +71,17 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for task in (CHOICE, WRITTEN, PAGES, no_shots, long.replace("target: answer", "target: 0")):
         name = task.split()[1]
         (folder / f"{name}.yaml").write_text(f"task: {name}\n{data}{task.split(name, 1)[1]}")
+    (folder / "own_second.yaml").write_text(
+        (folder / "own_choice.yaml").read_text().replace("own_choice", "own_second")
+        + "process_docs: !function first.half\n"
+    )
+    (folder / "first.py").write_text("def half(docs):\n    return docs.select(range(12))\n")
+    group = "group: {}\ntask: [own_choice, own_second]\naggregate_metric_list:\n"
+    group += "  - {{metric: acc, aggregation: mean, weight_by_size: {}}}\n"
+    (folder / "own_group.yaml").write_text(group.format("own_group", "true"))
+    (folder / "own_macro.yaml").write_text(group.format("own_macro", "false"))
+    code = (folder / "own_choice.yaml").read_text().replace("own_choice", "own_code")
+    (folder / "own_code.yaml").write_text(code + "unsafe_code: true\n")
     return folder
 
 
@@ -136,3 +149,33 @@ def test_few_shot_examples_that_a_task_forbids(bench, own: Path) -> None:
 def test_a_continuation_that_does_not_fit_is_told(bench, own: Path) -> None:
     with pytest.raises(AdakdError, match=r"a continuation .* has \d+ tokens, more than the model"):
         bench(changes(own, {"name": "own_long"}, positions=4)).score("own_long")
+
+
+def test_a_group_is_scored_over_all_its_items(bench, own: Path, tmp_path: Path) -> None:
+    made = bench(changes(own, {"name": "own_group", "num_fewshot": 2}))
+    loading.save(made.model, made.context.tokenizer, tmp_path / "model")
+    record = made.score("own_group")
+    done = lm_eval.simple_evaluate(
+        model=HFLM(pretrained=str(tmp_path / "model"), device="cpu", batch_size=5),
+        tasks=["own_group"],
+        num_fewshot=2,
+        task_manager=TaskManager(include_path=str(own), include_defaults=False),
+        bootstrap_iters=0,
+    )
+    assert record.value == pytest.approx(done["results"]["own_group"]["acc,none"])
+    assert (record.n, len({item.id for item in record.items})) == (36, 36)
+    assert record.value == pytest.approx(sum(item.value or 0 for item in record.items) / 36)
+
+
+def test_a_group_that_is_no_mean_over_items_is_told(bench, own: Path) -> None:
+    with pytest.raises(AdakdError, match=r"group 'own_macro' is not weighted by size"):
+        bench(changes(own, {"name": "own_macro"})).score("own_macro")
+
+
+def test_code_of_a_model_runs_only_where_that_is_confirmed(bench, own: Path) -> None:
+    task = {"name": "own_code"}
+    with pytest.raises(AdakdError, match=r"confirm_run_unsafe_code: true"):
+        check_task(Task.model_validate(task), bench(changes(own, task)).suite)
+    confirmed = bench({**changes(own, task), "evaluation.confirm_run_unsafe_code": True}, "code")
+    check_task(Task.model_validate(task), confirmed.suite)
+    assert confirmed.score("own_code").n == 24

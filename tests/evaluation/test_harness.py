@@ -224,7 +224,7 @@ metric_list:
 
 @pytest.mark.slow
 def test_an_unknown_task_is_named(bench) -> None:
-    with pytest.raises(AdakdError, match=r"no single task 'arc_eazy' \(near: .*arc_easy"):
+    with pytest.raises(AdakdError, match=r"no task or group 'arc_eazy' \(near: .*arc_easy"):
         bench({"evaluation.tasks": ["arc_eazy"]}).score("arc_eazy")
 
 
