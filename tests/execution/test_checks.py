@@ -161,7 +161,7 @@ TASKS = {
         ({"name": "fine", "metric": "exact"}, "has no metric 'exact'; did you mean 'exact_match'"),
         ("long", r"'long': its max_gen_toks \(512\) leaves no room for a prompt in 96 tokens"),
         ("default", r"'default': its max_gen_toks \(256\) leaves no room"),
-        ("code", "'code': the task runs code"),
+        ("code", "'code' runs code that the model writes"),
         ("broken", r"'broken' cannot be loaded \(UndefinedError: .*nothing"),
     ],
     ids=str,
