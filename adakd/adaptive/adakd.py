@@ -59,6 +59,11 @@ class AdaKD(Adaptive):
         self.focus: base.Focus = base.focus.build(focus)
         self.temperature: base.Temperature = base.temperature.build(temperature)
 
+    @property
+    def differentiates_scores(self) -> bool:
+        """Whether the temperature carries the gradient of the scores."""
+        return self.temperature.differentiates_scores
+
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return the difficulty of each token of a block."""
         return self.indicator(student, teacher, labels)
@@ -67,10 +72,10 @@ class AdaKD(Adaptive):
         """Select the hardest tokens of a batch, and their temperatures, by difficulty ``(N,)``."""
         count = max(1, math.floor(len(scores) * self.focus.ratio))
         # Stable, so that ties are broken the same way on every machine.
-        hardest = scores.sort(descending=True, stable=True).indices[:count]
+        hardest = scores.detach().sort(descending=True, stable=True).indices[:count]
         positions = hardest.sort().values
         return TokenSelection(
-            score=scores,
+            score=scores.detach(),
             positions=positions,
             temperature=self.temperature(scores[positions]),
             transform=self.temperature.transform,

@@ -95,10 +95,16 @@ class Adaptive(Stateful, Protocol):
     batch: it scores a few tokens at a time, then selects by the scores of all.
     """
 
+    @property
+    def differentiates_scores(self) -> bool:
+        """Whether the loss also has a gradient through the scores, ``(N,)``; by default not."""
+        return False
+
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
         """Return one score per token of a block, ``(B,)``, or several, ``(B, S)``.
 
-        `student` and `teacher` are detached log-probabilities ``(B, V)`` at temperature 1.
+        `student` and `teacher` are log-probabilities ``(B, V)`` at temperature 1, without gradient
+        unless the method differentiates its scores.
         """
         ...
 
@@ -130,6 +136,9 @@ class Focus(Stateful, Protocol):
 
 class Temperature(Stateful, Protocol):
     """Temperature of each selected token, and an optional transform of the logits before it."""
+
+    differentiates_scores: bool = False
+    """Whether temperatures carry the gradient of the scores."""
 
     @property
     def transform(self) -> Transform | None:

@@ -15,13 +15,18 @@ if TYPE_CHECKING:
 TINY = 1e-30
 
 
-def relative(scores: "Tensor") -> "Tensor":
-    r"""Return :math:`\hat s_i = \tanh \log (s_i / median(s))`, between -1 and 1, without gradient.
+def relative(scores: "Tensor", *, detach: bool = True) -> "Tensor":
+    r"""Return :math:`\hat s_i = \tanh \log (s_i / median(s))`, between -1 and 1.
 
-    The median is the lower one, and the ratio is at least 1e-8.
+    The median is the lower one, and the ratio is at least 1e-8. Without `detach` the result carries
+    the gradient of the scores, that of the median included.
     """
-    scores = scores.detach().clamp_min(0) + TINY
-    return (scores / scores.median()).clamp_min(1e-8).log().tanh()
+    if detach:
+        scores = scores.detach().clamp_min(0) + TINY
+        return (scores / scores.median()).clamp_min(1e-8).log().tanh()
+    # A difference of logarithms: its derivatives are finite where the median is TINY.
+    logarithms = (scores.clamp_min(0) + TINY).log()
+    return (logarithms - logarithms.median()).clamp_min(math.log(1e-8)).tanh()
 
 
 @temperature("idts")
@@ -32,23 +37,27 @@ class IDTS(Temperature):
         \tau_i = base \cdot \exp(-c\, \hat s_i), \quad
         \hat s_i = \tanh \log \frac{s_i}{median(s)}
 
-    over the selected tokens, with the lower median and a ratio of at least 1e-8. No gradient flows
-    through the temperature, as in the paper; in the reference implementation it does.
+    over the selected tokens, with the lower median and a ratio of at least 1e-8.
 
     Args:
         c: strength; 0 gives `base` to all tokens, a negative value softens hard tokens instead.
         base: temperature of a token of median difficulty.
+        detach: whether the temperature is a constant for the gradient, as in the paper. In the code
+            that its authors released it is not: the gradient also flows through :math:`\tau_i`, the
+            scores and their median, and leads to another student. False reproduces that gradient,
+            at the cost of a further product with the student's LM head.
 
     References:
         `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
     """
 
-    def __init__(self, *, c: Finite = 0.5, base: Positive = 1.0) -> None:
-        self.c, self.base = c, base
+    def __init__(self, *, c: Finite = 0.5, base: Positive = 1.0, detach: bool = True) -> None:
+        self.c, self.base, self.differentiates_scores = c, base, not detach
 
     def __call__(self, scores: "Tensor") -> "Tensor":
         """Return temperatures of shape ``(K,)`` for scores of shape ``(K,)``."""
-        return self.base * (-self.c * relative(scores)).exp()
+        place = relative(scores, detach=not self.differentiates_scores)
+        return self.base * (-self.c * place).exp()
 
 
 @temperature("fixed")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.adaptive import TokenSelection
+from adakd.adaptive import Adaptive, TokenSelection
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence, forward_kl
 from adakd.errors import AdakdError
@@ -85,7 +85,7 @@ def test_adakd_by_hand() -> None:
     assert (result.tokens, result.selected, result.selected_ratio) == (3, 2, pytest.approx(2 / 3))
 
 
-class Weighs:
+class Weighs(Adaptive):
     """An adaptive method with weights that selects all tokens."""
 
     def score(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
