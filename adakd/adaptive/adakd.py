@@ -33,7 +33,9 @@ class AdaKD(Adaptive):
 
     Of the N valid tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are selected,
     each at its own temperature :math:`\tau_i`; the loss is the mean over the selected tokens of
-    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`.
+    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`. In a training the batch is
+    a micro-batch of one device, as in the reference implementation: the loss depends on how a step
+    is split.
 
     Args:
         indicator: difficulty of a token; the Hellinger distance by default.
