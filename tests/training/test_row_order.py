@@ -1,5 +1,7 @@
 """The order of the rows: the steps by chance, and within a step by length or by chance."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,9 +74,7 @@ def test_the_micro_batches_of_a_distilled_student_follow_no_length() -> None:
     assert 6 <= sum(longer) <= 19
     pooled = list(RowOrder(rows(LENGTHS), 10, seed=1, pool=5, by_length=False))
     assert any(
-        LENGTHS[one] > LENGTHS[other]
-        for step in parts(pooled, 10)
-        for one, other in zip(step, step[1:], strict=False)
+        LENGTHS[one] > LENGTHS[other] for step in parts(pooled, 10) for one, other in pairwise(step)
     )
 
 
