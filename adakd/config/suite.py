@@ -122,6 +122,9 @@ class Suite(Config):
     """Judges of every run, as shipped names or paths."""
     paper: tuple[Published, ...] = ()
     """Published tables that the report shows beside ours."""
+    ours: tuple[str, ...] = ()
+    """Fields of a suite that follows a paper, such as ``training.epochs``, whose values no source
+    gives: the report names them."""
 
     def arms_of(self, baseline: Baseline) -> dict[str, Spec]:
         """Return the arms of a baseline by name, without the plain one."""
@@ -145,6 +148,16 @@ class Suite(Config):
                 raise ValueError(
                     f"divergences.{number}.arms: unknown arm {arm!r}{did_you_mean(arm, self.arms)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _ours_exist(self) -> "Suite":
+        for field in self.ours:
+            node: Any = self
+            for part in field.split("."):
+                node = getattr(node, part, None)
+            if node is None:
+                raise ValueError(f"ours: {field!r} is no field that this suite sets: remove it")
         return self
 
     @model_validator(mode="after")

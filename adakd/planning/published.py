@@ -19,7 +19,7 @@ class PublishedScore:
 
     mean: float
     std: float | None = None
-    """Standard deviation over five sampling seeds; None if not reported."""
+    """Standard deviation over five seeds, of training or of sampling; None if not reported."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,28 @@ def test_a_paper_suite_has_every_row_of_its_table(name: str, table: tuple[str, s
     assert named == set(published_table(*table))
 
 
+@pytest.mark.parametrize("name", [name for name in shipped("suites") if name.startswith("paper/")])
+def test_paper_suites_have_the_settings_of_the_release(name: str) -> None:
+    suite = load_suite(name)
+    qwen = suite.student.kind == "pretrained" and "Qwen" in suite.student.model
+    assert suite.data.template == ("alpaca_qwen" if qwen else "alpaca")
+    for baseline in suite.divergences:
+        if baseline.policy.name != "offline":
+            assert baseline.policy.settings["max_new_tokens"] == 256
+    trainings = [suite.training, suite.teacher.sft]
+    if name == "paper/table1-gpt2":
+        assert [made and made.epochs for made in trainings] == [20, 20]
+        assert [made and made.sequences for made in trainings] == [128, 128]
+        assert [made and made.learning_rate for made in trainings] == [5e-4, 5e-5]
+        assert not any(made and made.lora for made in trainings)
+    else:
+        for made in trainings:
+            assert made is not None
+            assert made.lora is not None
+            assert made.lora.target_modules == ("q_proj", "v_proj")
+    assert suite.ours
+
+
 def test_the_small_ablation_has_every_row_of_every_axis() -> None:
     suite = load_suite("ablation-mini")
     assert {section.table for section in suite.paper} == AXES

@@ -265,14 +265,17 @@ def ranking(table: PaperTable) -> str:
 def spreads(table: PaperTable) -> str:
     """Return the seeds behind the spread on either side."""
     paper = (
-        "the paper's ± is over five sampling seeds of one training"
+        "the paper's ± is over five seeds, and whether of training or of sampling is open"
         if table.has_spread
         else "the paper gives this table without a spread"
     )
     ours = f"Ours: {table.varied}; {paper}."
     if not table.has_spread:
         return ours
-    return f"{ours} Training again and sampling answers again are different things."
+    return (
+        f"{ours} Training again and sampling answers again are different things: the released "
+        "scripts train with a seed that varies, and sample with a fixed one."
+    )
 
 
 def means(table: PaperTable) -> str:
