@@ -91,6 +91,9 @@ class Published(Config):
     """Part of the table, such as ``qwen2-7b->1.5b``, if it has several."""
     rows: dict[str, str] = Field(min_length=1)
     """The published row for each of our methods, such as ``{"rkd + adakd": "rkd+adakd"}``."""
+    judge: str | None = None
+    """For a table of win rates: the judge whose win rates stand beside it, as a shipped name or a
+    path. It is asked by ``adakd judge``, not in every run."""
     over: str | None = None
     """The method that gains are measured against; the plain arm of each divergence if not given."""
 

@@ -64,6 +64,30 @@ def published_table(table: str, model: str | None = None) -> dict[str, Published
     return {row["method"]: _row(row) for row in (rows[model] if parts else rows)}
 
 
+def published_win_rates(section: Published) -> dict[str, float]:
+    """Return the published win rate, in percent, for each method that a suite maps to one.
+
+    Raises:
+        AdakdError: no such table of win rates, or no such row.
+    """
+    content = json.loads(resources.PUBLISHED.read_text(encoding="utf-8"))
+    tables = {name: rows for name, rows in content.items() if _has_win_rates(rows)}
+    if section.table not in tables:
+        near = did_you_mean(section.table, tables)
+        raise AdakdError(f"no published table of win rates {section.table!r}{near}")
+    rates = {row["method"]: float(row["win_rate"]) for row in tables[section.table]}
+    for name in section.rows.values():
+        if name not in rates:
+            raise AdakdError(
+                f"published table {section.table!r}: no row {name!r}{did_you_mean(name, rates)}"
+            )
+    return {method: rates[name] for method, name in section.rows.items()}
+
+
+def _has_win_rates(table: Any) -> bool:
+    return isinstance(table, list) and "win_rate" in table[0]
+
+
 def _row(row: Mapping[str, Any]) -> PublishedRow:
     plain = {name: value for name, value in row.items() if name not in ("method", "avg", "scores")}
     sets = {name: PublishedScore(**value) for name, value in row.get("scores", {}).items()}

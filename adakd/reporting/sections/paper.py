@@ -140,7 +140,7 @@ def paper_tables(index: Index) -> tuple[PaperTable, ...]:
     """Return the published tables that the run's suite names, with our results."""
     sets = [task for task in index.of_sort("answers") if task.metric == METRIC]
     sections = index.suite.paper if index.suite and sets else ()
-    return tuple(_table(index, section, sets) for section in sections)
+    return tuple(_table(index, section, sets) for section in sections if not section.judge)
 
 
 def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> PaperTable:
