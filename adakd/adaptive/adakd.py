@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -39,6 +39,9 @@ class AdaKD(Adaptive):
 
     Args:
         indicator: difficulty of a token; the Hellinger distance by default.
+        scored: whether the indicator reads the ``raw`` logits, or the ``tempered`` ones: divided by
+            a global temperature or standardised, as in the ablations of the released code. IDTS
+            follows the scores, so there both are the same.
         focus: share :math:`r` of selected tokens; LATF by default, ``fixed`` selects all.
         temperature: temperature of each selected token; IDTS by default, ``fixed`` sets it to 1,
             ``ctkd`` learns one, ``zscore`` standardises the logits.
@@ -54,10 +57,12 @@ class AdaKD(Adaptive):
         self,
         *,
         indicator: IndicatorSpec = HELLINGER,
+        scored: Literal["raw", "tempered"] = "raw",
         focus: FocusSpec = LATF,
         temperature: TemperatureSpec = IDTS,
     ) -> None:
         self.indicator: base.Indicator = base.indicator.build(indicator)
+        self.scored = scored
         self.focus: base.Focus = base.focus.build(focus)
         self.temperature: base.Temperature = base.temperature.build(temperature)
 
@@ -68,6 +73,8 @@ class AdaKD(Adaptive):
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return the difficulty of each token of a block."""
+        if self.scored == "tempered":
+            student, teacher = map(self.temperature.before_scores, (student, teacher))
         return self.indicator(student, teacher, labels)
 
     def select(self, scores: "Tensor") -> TokenSelection:
@@ -81,6 +88,7 @@ class AdaKD(Adaptive):
             positions=positions,
             temperature=self.temperature(scores[positions]),
             transform=self.temperature.transform,
+            factor_is_constant=self.temperature.factor_is_constant,
         )
 
     def begin(self, total_steps: int) -> None:

@@ -35,6 +35,8 @@ class TokenSelection:
     """Transform of both models' logits before they are divided by the temperature."""
     match: Match | None = None
     """Loss on the selected tokens' hidden states, added to the divergence before weighting."""
+    factor_is_constant: bool = False
+    """Whether tau squared is a constant for the gradient of a learned temperature."""
 
 
 class Stateful(Protocol):
@@ -139,6 +141,12 @@ class Temperature(Stateful, Protocol):
 
     differentiates_scores: bool = False
     """Whether temperatures carry the gradient of the scores."""
+    factor_is_constant: bool = False
+    """Whether tau squared is a constant for the gradient of a learned temperature."""
+
+    def before_scores(self, log_probabilities: "Tensor", /) -> "Tensor":
+        """Return log-probabilities ``(B, V)`` as tempered; unchanged if that follows the scores."""
+        return log_probabilities
 
     @property
     def transform(self) -> Transform | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from adakd.adaptive.base import Scheduled, Temperature, Transform, temperature
 from adakd.config.numbers import Finite, Fraction, NotNegative, Positive
+from adakd.divergences.pair import FLOOR
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,6 +76,10 @@ class FixedTemperature(Temperature):
         """Return `value` for each score, or None if it is 1."""
         return None if self.value == 1 else scores.new_full(scores.shape, self.value)
 
+    def before_scores(self, log_probabilities: "Tensor") -> "Tensor":
+        """Return the log-probabilities at this temperature."""
+        return tempered(log_probabilities, self.value)
+
 
 @temperature("zscore")
 class Standardised(FixedTemperature):
@@ -98,6 +103,13 @@ class Standardised(FixedTemperature):
         """The standardisation of logits of shape ``(B, V)``."""
         return standardise
 
+    def before_scores(self, log_probabilities: "Tensor") -> "Tensor":
+        """Return the log-probabilities of the standardised logits at this temperature."""
+        # A constant added to the logits, here their normaliser, changes no standardised one.
+        ruled_out = log_probabilities <= FLOOR / 2
+        logits = standardise(log_probabilities.masked_fill(ruled_out, -math.inf))
+        return tempered(logits.masked_fill(ruled_out, FLOOR), self.value)
+
 
 def standardise(logits: "Tensor") -> "Tensor":
     """Standardise logits ``(B, V)`` to mean 0 and deviation 1; -inf stays -inf."""
@@ -108,6 +120,11 @@ def standardise(logits: "Tensor") -> "Tensor":
     variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp_min(1)
     # Under the root, so that the gradient is finite where all logits are equal.
     return (centred / (variance + 1e-14).sqrt()).where(possible, -math.inf)
+
+
+def tempered(logits: "Tensor", value: "float | Tensor") -> "Tensor":
+    """Return log-probabilities ``(B, V)`` at a temperature, at least FLOOR."""
+    return (logits / value).log_softmax(-1).clamp_min(FLOOR)
 
 
 @temperature("ctkd")
@@ -153,12 +170,14 @@ class CTKD(Scheduled, Temperature):
 
     def __call__(self, scores: "Tensor") -> "Tensor":
         """Return the temperature for each score; its gradient is reversed."""
-        weight, force = self.weight.to(scores).clone(), self.force
-        if weight.requires_grad:
-            weight.register_hook(  # type: ignore[no-untyped-call]  # untyped in torch
-                lambda gradient: -force * gradient
-            )
-        return (self.low + self.span * weight.sigmoid()).expand(len(scores))
+        return self._value(_reversed(self.weight.to(scores), self.force)).expand(len(scores))
+
+    def before_scores(self, log_probabilities: "Tensor") -> "Tensor":
+        """Return the log-probabilities at the temperature of the next step."""
+        return tempered(log_probabilities, self._value(self.weight.detach().to(log_probabilities)))
+
+    def _value(self, weight: "Tensor") -> "Tensor":
+        return self.low + self.span * weight.sigmoid()
 
     @property
     def force(self) -> float:
@@ -178,3 +197,48 @@ class CTKD(Scheduled, Temperature):
         """Restore a saved state."""
         super().load_state_dict(state)
         self.weight.data.copy_(state["weight"])
+
+
+@temperature("ctkd_released")
+class ReleasedCTKD(CTKD):
+    r"""CTKD as the code that AdaKD's authors released has it for the ablation.
+
+    .. math:: \tau = w
+
+    from 1 on and without bounds. The factor of the reversed gradient falls,
+    :math:`\lambda_t = \lambda\, (1 + \cos(\pi \min(1, u / fall))) / 2`, and :math:`\tau^2` is a
+    constant for it. The released code also applies weight decay to :math:`w`; here there is none.
+
+    Args:
+        start: :math:`w` at the start of the training.
+        strength: :math:`\lambda`, the first factor of the reversed gradient.
+        fall: share of the run after which the factor is 0.
+
+    References:
+        `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
+    """
+
+    factor_is_constant = True
+
+    def __init__(
+        self, *, start: Positive = 1.0, strength: NotNegative = 1.0, fall: Fraction = 1.0
+    ) -> None:
+        super().__init__(start=start, strength=strength, rise=fall)
+
+    @property
+    def force(self) -> float:
+        r"""Factor :math:`\lambda_t` of the reversed gradient in the next step."""
+        return self.strength - super().force
+
+    def _value(self, weight: "Tensor") -> "Tensor":
+        return weight
+
+
+def _reversed(weight: "Tensor", force: float) -> "Tensor":
+    """Return a copy of a learned weight whose gradient is reversed and multiplied by `force`."""
+    copy = weight.clone()
+    if copy.requires_grad:
+        copy.register_hook(  # type: ignore[no-untyped-call]  # untyped in torch
+            lambda gradient: -force * gradient
+        )
+    return copy

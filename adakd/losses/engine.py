@@ -130,8 +130,10 @@ def mean_loss(
         value = torch.cat(values)
         total = () if gradient is None else gradient.total()
         by_temperature: Tensor | None = None
-        if by_tau and tau is not None:  # the derivatives of D and of the factor
-            by_temperature = (torch.cat(slopes) + 2 * value / tau) * factor * late / len(labels)
+        if by_tau and tau is not None and selection is not None:
+            slope = torch.cat(slopes)  # of D; and that of the factor
+            slope = slope if selection.factor_is_constant else slope + 2 * value / tau
+            by_temperature = slope * factor * late / len(labels)
         return (value * factor).mean(), (by_temperature, *total)
 
     with torch.autocast(labels.device.type, enabled=False):
