@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -33,10 +33,15 @@ class AdaKD(Adaptive):
 
     Of the N valid tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are selected,
     each at its own temperature :math:`\tau_i`; the loss is the mean over the selected tokens of
-    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`.
+    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`. In a training the batch is
+    a micro-batch of one device, as in the reference implementation: the loss depends on how a step
+    is split.
 
     Args:
         indicator: difficulty of a token; the Hellinger distance by default.
+        scored: whether the indicator reads the ``raw`` logits, or the ``tempered`` ones: divided by
+            a global temperature or standardised, as in the ablations of the released code. IDTS
+            follows the scores, so there both are the same.
         focus: share :math:`r` of selected tokens; LATF by default, ``fixed`` selects all.
         temperature: temperature of each selected token; IDTS by default, ``fixed`` sets it to 1,
             ``ctkd`` learns one, ``zscore`` standardises the logits.
@@ -52,28 +57,38 @@ class AdaKD(Adaptive):
         self,
         *,
         indicator: IndicatorSpec = HELLINGER,
+        scored: Literal["raw", "tempered"] = "raw",
         focus: FocusSpec = LATF,
         temperature: TemperatureSpec = IDTS,
     ) -> None:
         self.indicator: base.Indicator = base.indicator.build(indicator)
+        self.scored = scored
         self.focus: base.Focus = base.focus.build(focus)
         self.temperature: base.Temperature = base.temperature.build(temperature)
 
+    @property
+    def differentiates_scores(self) -> bool:
+        """Whether the temperature carries the gradient of the scores."""
+        return self.temperature.differentiates_scores
+
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return the difficulty of each token of a block."""
+        if self.scored == "tempered":
+            student, teacher = map(self.temperature.before_scores, (student, teacher))
         return self.indicator(student, teacher, labels)
 
     def select(self, scores: "Tensor") -> TokenSelection:
         """Select the hardest tokens of a batch, and their temperatures, by difficulty ``(N,)``."""
         count = max(1, math.floor(len(scores) * self.focus.ratio))
         # Stable, so that ties are broken the same way on every machine.
-        hardest = scores.sort(descending=True, stable=True).indices[:count]
+        hardest = scores.detach().sort(descending=True, stable=True).indices[:count]
         positions = hardest.sort().values
         return TokenSelection(
-            score=scores,
+            score=scores.detach(),
             positions=positions,
             temperature=self.temperature(scores[positions]),
             transform=self.temperature.transform,
+            factor_is_constant=self.temperature.factor_is_constant,
         )
 
     def begin(self, total_steps: int) -> None:

@@ -35,6 +35,8 @@ class TokenSelection:
     """Transform of both models' logits before they are divided by the temperature."""
     match: Match | None = None
     """Loss on the selected tokens' hidden states, added to the divergence before weighting."""
+    factor_is_constant: bool = False
+    """Whether tau squared is a constant for the gradient of a learned temperature."""
 
 
 class Stateful(Protocol):
@@ -95,10 +97,16 @@ class Adaptive(Stateful, Protocol):
     batch: it scores a few tokens at a time, then selects by the scores of all.
     """
 
+    @property
+    def differentiates_scores(self) -> bool:
+        """Whether the loss also has a gradient through the scores, ``(N,)``; by default not."""
+        return False
+
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
         """Return one score per token of a block, ``(B,)``, or several, ``(B, S)``.
 
-        `student` and `teacher` are detached log-probabilities ``(B, V)`` at temperature 1.
+        `student` and `teacher` are log-probabilities ``(B, V)`` at temperature 1, without gradient
+        unless the method differentiates its scores.
         """
         ...
 
@@ -130,6 +138,15 @@ class Focus(Stateful, Protocol):
 
 class Temperature(Stateful, Protocol):
     """Temperature of each selected token, and an optional transform of the logits before it."""
+
+    differentiates_scores: bool = False
+    """Whether temperatures carry the gradient of the scores."""
+    factor_is_constant: bool = False
+    """Whether tau squared is a constant for the gradient of a learned temperature."""
+
+    def before_scores(self, log_probabilities: "Tensor", /) -> "Tensor":
+        """Return log-probabilities ``(B, V)`` as tempered; unchanged if that follows the scores."""
+        return log_probabilities
 
     @property
     def transform(self) -> Transform | None:

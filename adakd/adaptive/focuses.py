@@ -25,7 +25,8 @@ class LATF(Stateful):
     and either case sets :math:`L_{ref} \leftarrow L_t`.
 
     Args:
-        warmup: share of all steps in which every token is selected.
+        warmup: share of all steps in which every token is selected; the first step beyond this
+            share ends it.
         beta: decay :math:`\beta` of the moving average.
         eps: relative change :math:`\epsilon` of the loss that moves the ratio.
         delta: relative change :math:`\delta` of the ratio.
@@ -52,8 +53,9 @@ class LATF(Stateful):
         self._step = 0
 
     def begin(self, total_steps: int) -> None:
-        """Convert the warm-up's share to steps, rounded."""
-        self._warmup_steps = round(self.warmup * total_steps)
+        """Convert the warm-up's share to whole steps, rounded down."""
+        # 0.29 * 100 is 29 steps, whatever floating point makes of it.
+        self._warmup_steps = math.floor(round(self.warmup * total_steps, 6))
 
     def update(self, loss: float) -> None:
         """Update the ratio with the loss of a step."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from adakd.adaptive.base import Scheduled, Temperature, Transform, temperature
 from adakd.config.numbers import Finite, Fraction, NotNegative, Positive
+from adakd.divergences.pair import FLOOR
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,13 +16,18 @@ if TYPE_CHECKING:
 TINY = 1e-30
 
 
-def relative(scores: "Tensor") -> "Tensor":
-    r"""Return :math:`\hat s_i = \tanh \log (s_i / median(s))`, between -1 and 1, without gradient.
+def relative(scores: "Tensor", *, detach: bool = True) -> "Tensor":
+    r"""Return :math:`\hat s_i = \tanh \log (s_i / median(s))`, between -1 and 1.
 
-    The median is the lower one, and the ratio is at least 1e-8.
+    The median is the lower one, and the ratio is at least 1e-8. Without `detach` the result carries
+    the gradient of the scores, that of the median included.
     """
-    scores = scores.detach().clamp_min(0) + TINY
-    return (scores / scores.median()).clamp_min(1e-8).log().tanh()
+    if detach:
+        scores = scores.detach().clamp_min(0) + TINY
+        return (scores / scores.median()).clamp_min(1e-8).log().tanh()
+    # A difference of logarithms: its derivatives are finite where the median is TINY.
+    logarithms = (scores.clamp_min(0) + TINY).log()
+    return (logarithms - logarithms.median()).clamp_min(math.log(1e-8)).tanh()
 
 
 @temperature("idts")
@@ -32,23 +38,27 @@ class IDTS(Temperature):
         \tau_i = base \cdot \exp(-c\, \hat s_i), \quad
         \hat s_i = \tanh \log \frac{s_i}{median(s)}
 
-    over the selected tokens, with the lower median and a ratio of at least 1e-8. No gradient flows
-    through the temperature, as in the paper; in the reference implementation it does.
+    over the selected tokens, with the lower median and a ratio of at least 1e-8.
 
     Args:
         c: strength; 0 gives `base` to all tokens, a negative value softens hard tokens instead.
         base: temperature of a token of median difficulty.
+        detach: whether the temperature is a constant for the gradient, as in the paper. In the code
+            that its authors released it is not: the gradient also flows through :math:`\tau_i`, the
+            scores and their median, and leads to another student. False reproduces that gradient,
+            at the cost of a further product with the student's LM head.
 
     References:
         `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
     """
 
-    def __init__(self, *, c: Finite = 0.5, base: Positive = 1.0) -> None:
-        self.c, self.base = c, base
+    def __init__(self, *, c: Finite = 0.5, base: Positive = 1.0, detach: bool = True) -> None:
+        self.c, self.base, self.differentiates_scores = c, base, not detach
 
     def __call__(self, scores: "Tensor") -> "Tensor":
         """Return temperatures of shape ``(K,)`` for scores of shape ``(K,)``."""
-        return self.base * (-self.c * relative(scores)).exp()
+        place = relative(scores, detach=not self.differentiates_scores)
+        return self.base * (-self.c * place).exp()
 
 
 @temperature("fixed")
@@ -65,6 +75,10 @@ class FixedTemperature(Temperature):
     def __call__(self, scores: "Tensor") -> "Tensor | None":
         """Return `value` for each score, or None if it is 1."""
         return None if self.value == 1 else scores.new_full(scores.shape, self.value)
+
+    def before_scores(self, log_probabilities: "Tensor") -> "Tensor":
+        """Return the log-probabilities at this temperature."""
+        return tempered(log_probabilities, self.value)
 
 
 @temperature("zscore")
@@ -89,6 +103,13 @@ class Standardised(FixedTemperature):
         """The standardisation of logits of shape ``(B, V)``."""
         return standardise
 
+    def before_scores(self, log_probabilities: "Tensor") -> "Tensor":
+        """Return the log-probabilities of the standardised logits at this temperature."""
+        # A constant added to the logits, here their normaliser, changes no standardised one.
+        ruled_out = log_probabilities <= FLOOR / 2
+        logits = standardise(log_probabilities.masked_fill(ruled_out, -math.inf))
+        return tempered(logits.masked_fill(ruled_out, FLOOR), self.value)
+
 
 def standardise(logits: "Tensor") -> "Tensor":
     """Standardise logits ``(B, V)`` to mean 0 and deviation 1; -inf stays -inf."""
@@ -99,6 +120,11 @@ def standardise(logits: "Tensor") -> "Tensor":
     variance = centred.square().sum(-1, keepdim=True) / (count - 1).clamp_min(1)
     # Under the root, so that the gradient is finite where all logits are equal.
     return (centred / (variance + 1e-14).sqrt()).where(possible, -math.inf)
+
+
+def tempered(logits: "Tensor", value: "float | Tensor") -> "Tensor":
+    """Return log-probabilities ``(B, V)`` at a temperature, at least FLOOR."""
+    return (logits / value).log_softmax(-1).clamp_min(FLOOR)
 
 
 @temperature("ctkd")
@@ -144,12 +170,14 @@ class CTKD(Scheduled, Temperature):
 
     def __call__(self, scores: "Tensor") -> "Tensor":
         """Return the temperature for each score; its gradient is reversed."""
-        weight, force = self.weight.to(scores).clone(), self.force
-        if weight.requires_grad:
-            weight.register_hook(  # type: ignore[no-untyped-call]  # untyped in torch
-                lambda gradient: -force * gradient
-            )
-        return (self.low + self.span * weight.sigmoid()).expand(len(scores))
+        return self._value(_reversed(self.weight.to(scores), self.force)).expand(len(scores))
+
+    def before_scores(self, log_probabilities: "Tensor") -> "Tensor":
+        """Return the log-probabilities at the temperature of the next step."""
+        return tempered(log_probabilities, self._value(self.weight.detach().to(log_probabilities)))
+
+    def _value(self, weight: "Tensor") -> "Tensor":
+        return self.low + self.span * weight.sigmoid()
 
     @property
     def force(self) -> float:
@@ -169,3 +197,48 @@ class CTKD(Scheduled, Temperature):
         """Restore a saved state."""
         super().load_state_dict(state)
         self.weight.data.copy_(state["weight"])
+
+
+@temperature("ctkd_released")
+class ReleasedCTKD(CTKD):
+    r"""CTKD as the code that AdaKD's authors released has it for the ablation.
+
+    .. math:: \tau = w
+
+    from 1 on and without bounds. The factor of the reversed gradient falls,
+    :math:`\lambda_t = \lambda\, (1 + \cos(\pi \min(1, u / fall))) / 2`, and :math:`\tau^2` is a
+    constant for it. The released code also applies weight decay to :math:`w`; here there is none.
+
+    Args:
+        start: :math:`w` at the start of the training.
+        strength: :math:`\lambda`, the first factor of the reversed gradient.
+        fall: share of the run after which the factor is 0.
+
+    References:
+        `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
+    """
+
+    factor_is_constant = True
+
+    def __init__(
+        self, *, start: Positive = 1.0, strength: NotNegative = 1.0, fall: Fraction = 1.0
+    ) -> None:
+        super().__init__(start=start, strength=strength, rise=fall)
+
+    @property
+    def force(self) -> float:
+        r"""Factor :math:`\lambda_t` of the reversed gradient in the next step."""
+        return self.strength - super().force
+
+    def _value(self, weight: "Tensor") -> "Tensor":
+        return weight
+
+
+def _reversed(weight: "Tensor", force: float) -> "Tensor":
+    """Return a copy of a learned weight whose gradient is reversed and multiplied by `force`."""
+    copy = weight.clone()
+    if copy.requires_grad:
+        copy.register_hook(  # type: ignore[no-untyped-call]  # untyped in torch
+            lambda gradient: -force * gradient
+        )
+    return copy

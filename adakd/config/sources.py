@@ -65,8 +65,9 @@ class Data(Config):
     train: Source
     folder: SuitePath | None = None
     """Folder of local copies: every hub source with a ``local`` path is read from it."""
-    template: Literal["alpaca", "plain", "chat"] = "alpaca"
-    """``alpaca`` as in the paper, ``plain`` (only instruction and input), or ``chat`` for the
+    template: Literal["alpaca", "alpaca_qwen", "plain", "chat"] = "alpaca"
+    """``alpaca`` as in the paper, ``alpaca_qwen`` (the same in Qwen's chat tokens, as the released
+    code has it for Qwen models), ``plain`` (only instruction and input), or ``chat`` for the
     tokenizer's chat template."""
     max_prompt_tokens: PositiveInt = 256
     """Longer prompts are dropped in training and truncated at the start in evaluation."""

@@ -91,6 +91,9 @@ class Published(Config):
     """Part of the table, such as ``qwen2-7b->1.5b``, if it has several."""
     rows: dict[str, str] = Field(min_length=1)
     """The published row for each of our methods, such as ``{"rkd + adakd": "rkd+adakd"}``."""
+    judge: str | None = None
+    """For a table of win rates: the judge whose win rates stand beside it, as a shipped name or a
+    path. It is asked by ``adakd judge``, not in every run."""
     over: str | None = None
     """The method that gains are measured against; the plain arm of each divergence if not given."""
 
@@ -122,6 +125,9 @@ class Suite(Config):
     """Judges of every run, as shipped names or paths."""
     paper: tuple[Published, ...] = ()
     """Published tables that the report shows beside ours."""
+    ours: tuple[str, ...] = ()
+    """Fields of a suite that follows a paper, such as ``training.epochs``, whose values no source
+    gives: the report names them."""
 
     def arms_of(self, baseline: Baseline) -> dict[str, Spec]:
         """Return the arms of a baseline by name, without the plain one."""
@@ -145,6 +151,16 @@ class Suite(Config):
                 raise ValueError(
                     f"divergences.{number}.arms: unknown arm {arm!r}{did_you_mean(arm, self.arms)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _ours_exist(self) -> "Suite":
+        for field in self.ours:
+            node: Any = self
+            for part in field.split("."):
+                node = getattr(node, part, None)
+            if node is None:
+                raise ValueError(f"ours: {field!r} is no field that this suite sets: remove it")
         return self
 
     @model_validator(mode="after")

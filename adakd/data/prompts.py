@@ -9,6 +9,9 @@ ALPACA = (
     "completes the request.\n\n### Instruction:\n{instruction}\n\n{input}### Response:\n"
 )
 """The Stanford Alpaca template, which AdaKD's reference implementation uses."""
+QWEN = "<|im_start|>{alpaca}<|im_end|><|im_start|>Assistant:"
+"""The same within Qwen's chat tokens, as the reference implementation has it for Qwen models: not
+Qwen's own chat template, which has roles and line breaks."""
 
 
 def prompt_of(instruction: str, input: str, template: str, tokenizer: Any = None) -> str:
@@ -17,18 +20,20 @@ def prompt_of(instruction: str, input: str, template: str, tokenizer: Any = None
     Args:
         instruction: the task.
         input: its input; may be empty.
-        template: ``alpaca``, ``plain``, or ``chat`` for the tokenizer's own chat template.
+        template: ``alpaca``, ``alpaca_qwen`` for the same in Qwen's chat tokens, ``plain``, or
+            ``chat`` for the tokenizer's own chat template.
         tokenizer: required for ``chat`` only.
 
     Raises:
         AdakdError: the tokenizer has no chat template, or it fails.
     """
-    if template == "alpaca":
-        return ALPACA.format(
+    if template in ("alpaca", "alpaca_qwen"):
+        alpaca = ALPACA.format(
             paired=", paired with an input that provides further context" if input else "",
             instruction=instruction,
             input=f"### Input:\n{input}\n\n" if input else "",
         )
+        return alpaca if template == "alpaca" else QWEN.format(alpaca=alpaca)
     text = f"{instruction}\n{input}" if input else instruction
     if template == "plain":
         return f"{text}\n\n"

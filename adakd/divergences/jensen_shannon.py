@@ -27,7 +27,8 @@ def jensen_shannon(
     Args:
         student: log-probabilities :math:`\log q` of shape ``(..., V)``.
         teacher: log-probabilities :math:`\log p` of shape ``(..., V)``.
-        lam: the student's share of the mixture; AdaKD's reference implementation uses 0.9.
+        lam: the student's share of the mixture; AdaKD's reference implementation uses 0.9. It is
+            1 - ``beta`` of TRL's GKD.
 
     Returns:
         One value per token, of shape ``(...)``.

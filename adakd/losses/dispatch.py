@@ -145,7 +145,7 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
 def _is_hellinger(adaptive: Adaptive) -> bool:
     if not isinstance(adaptive, AdaKD) or type(adaptive).score is not AdaKD.score:
         return False
-    return adaptive.indicator is hellinger
+    return adaptive.indicator is hellinger and adaptive.scored == "raw"
 
 
 def _name(divergence: Any) -> str:

@@ -7,7 +7,7 @@ matrix products large. Within a group :mod:`~adakd.losses.blocks` processes a fe
 a Triton kernel one row per program.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -17,7 +17,8 @@ from torch.autograd.function import once_differentiable
 from adakd.adaptive import Adaptive, TokenSelection
 from adakd.errors import AdakdError
 from adakd.losses.blocks import TORCH, RowFunctions, SelectedTokens, Term, working_dtype
-from adakd.losses.logits import Gradients, LogitSource
+from adakd.losses.logits import Gradients, LogitSource, token_groups
+from adakd.losses.score_gradient import differentiable
 from adakd.losses.traced import Traced
 
 BUDGET = 256 * 1024**2
@@ -36,6 +37,8 @@ def select_tokens(
 ) -> TokenSelection:
     """Return an adaptive method's selection among the valid tokens of a batch.
 
+    Its temperatures carry a gradient by the student's inputs if the method differentiates scores.
+
     Raises:
         AdakdError: the selected positions are not ascending.
     """
@@ -46,10 +49,13 @@ def select_tokens(
             teacher.hold()
         scores = [
             by.score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
-            for at, index in _groups(labels, None, row_bytes, budget)
+            for at, index in token_groups(labels, None, row_bytes, budget)
         ]
     with torch.autocast(labels.device.type, enabled=False):
-        selection = adaptive.select(torch.cat(scores))
+        score = torch.cat(scores)
+        if adaptive.differentiates_scores:
+            score = differentiable(score, adaptive, student, teacher, labels, budget)
+        selection = adaptive.select(score)
     if not bool((selection.positions.diff() > 0).all()):
         raise AdakdError("an adaptive method must return its selected positions in ascending order")
     return selection
@@ -100,7 +106,7 @@ def mean_loss(
         by_tau, *by_inputs = needed
         gradient = student.gradient(tuple(by_inputs), len(labels)) if any(needed) else None
         values, slopes = [], []
-        for at, index in _groups(labels, positions, row_bytes, budget):
+        for at, index in token_groups(labels, positions, row_bytes, budget):
             logits = student.rows(index)
             tokens = SelectedTokens(
                 student=logits,
@@ -124,8 +130,10 @@ def mean_loss(
         value = torch.cat(values)
         total = () if gradient is None else gradient.total()
         by_temperature: Tensor | None = None
-        if by_tau and tau is not None:  # the derivatives of D and of the factor
-            by_temperature = (torch.cat(slopes) + 2 * value / tau) * factor * late / len(labels)
+        if by_tau and tau is not None and selection is not None:
+            slope = torch.cat(slopes)  # of D; and that of the factor
+            slope = slope if selection.factor_is_constant else slope + 2 * value / tau
+            by_temperature = slope * factor * late / len(labels)
         return (value * factor).mean(), (by_temperature, *total)
 
     with torch.autocast(labels.device.type, enabled=False):
@@ -176,19 +184,3 @@ def _late(student: LogitSource, count: int) -> int:
     if student.dtype != torch.float16:
         return 1
     return min(count, 256) if student.row_bytes else count
-
-
-def _groups(
-    labels: Tensor, index: Tensor | None, row_bytes: int, budget: int
-) -> Iterator[tuple[slice, Tensor | None]]:
-    """Cut the tokens at `index`, whose labels are given, into groups that fit in `budget`."""
-    count = len(labels)
-    size = max(1, budget // row_bytes) if row_bytes else count
-    if count <= size:
-        yield slice(0, count), index
-        return
-    if index is None:
-        index = torch.arange(count, device=labels.device)
-    for start in range(0, count, size):
-        at = slice(start, min(start + size, count))
-        yield at, index[at]

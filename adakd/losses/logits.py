@@ -1,5 +1,6 @@
 """Sources of logits, and the buffers that collect the gradients of their inputs."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Protocol
 
@@ -221,6 +222,22 @@ def logit_source(
         head = replace(head, weight=head.weight[:vocabulary], bias=bias)
     states = states if valid is None else states[valid]
     return ProjectedLogits(replace(given, states=states, head=head))
+
+
+def token_groups(
+    labels: Tensor, index: Tensor | None, row_bytes: int, budget: int
+) -> Iterator[tuple[slice, Tensor | None]]:
+    """Cut the tokens at `index`, whose labels are given, into groups that fit in `budget`."""
+    count = len(labels)
+    size = max(1, budget // row_bytes) if row_bytes else count
+    if count <= size:
+        yield slice(0, count), index
+        return
+    if index is None:
+        index = torch.arange(count, device=labels.device)
+    for start in range(0, count, size):
+        at = slice(start, min(start + size, count))
+        yield at, index[at]
 
 
 def _zeros(like: Tensor, count: int) -> Tensor:

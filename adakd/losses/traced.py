@@ -77,12 +77,19 @@ class Traced:
         )
 
     def _log_probabilities(self, logits: Tensor, tau: Tensor) -> Tensor:
-        if self.transform is not None:
-            logits = self.transform(logits)
-        # A logit of -inf gets gradient 0, also through the temperature: not 0 times inf.
-        ruled_out = logits <= logits.detach().amax(-1, keepdim=True) + FLOOR
-        logits = logits.masked_fill(ruled_out, FLOOR) / tau.unsqueeze(-1)
-        return logits.log_softmax(-1).masked_fill(ruled_out, FLOOR)
+        return log_probabilities(logits if self.transform is None else self.transform(logits), tau)
+
+
+def log_probabilities(logits: Tensor, tau: Tensor | None = None) -> Tensor:
+    """Return differentiable log-probabilities ``(B, V)``, at least FLOOR, at temperatures (B,).
+
+    A logit of -inf gets gradient 0, also through the temperature: not 0 times inf.
+    """
+    ruled_out = logits <= logits.detach().amax(-1, keepdim=True) + FLOOR
+    logits = logits.masked_fill(ruled_out, FLOOR)
+    if tau is not None:
+        logits = logits / tau.unsqueeze(-1)
+    return logits.log_softmax(-1).masked_fill(ruled_out, FLOOR)
 
 
 def traced(divergence: Divergence, selection: TokenSelection | None) -> Traced | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adakd.adaptive import adaptive
-from adakd.config import Config, Suite
+from adakd.config import Config, Suite, resources
 from adakd.config.hashing import digest
 from adakd.config.scoring import DEFAULT_METRIC
 from adakd.data.files import rows_of
@@ -27,7 +27,7 @@ from adakd.planning.keys import (
     source_digest,
     timing_key,
 )
-from adakd.planning.published import published_rows
+from adakd.planning.published import published_rows, published_win_rates
 from adakd.policies import policy
 from adakd.registry import Registry, Spec, load_plugins
 
@@ -109,12 +109,16 @@ def _check_paper(suite: Suite, methods: set[str]) -> None:
     """Check before any training that the published rows that the report will show exist.
 
     Raises:
-        AdakdError: a table, a row or a method that does not exist.
+        AdakdError: a table, a row, a judge or a method that does not exist.
     """
     for number, section in enumerate(suite.paper):
         where = f"suite {suite.name!r}, paper.{number}"
         try:
-            published_rows(section)
+            if section.judge is None:
+                published_rows(section)
+            else:
+                published_win_rates(section)
+                resources.find("judges", section.judge)
         except AdakdError as error:
             raise type(error)(f"{where}: {error}") from None
         for method in section.rows:

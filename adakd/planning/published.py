@@ -19,7 +19,7 @@ class PublishedScore:
 
     mean: float
     std: float | None = None
-    """Standard deviation over five sampling seeds; None if not reported."""
+    """Standard deviation over five seeds, of training or of sampling; None if not reported."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,30 @@ def published_table(table: str, model: str | None = None) -> dict[str, Published
         near = did_you_mean(model or "", parts) if parts else "; it has one part: leave model out"
         raise AdakdError(f"published table {table!r}: no model {model!r}{near}")
     return {row["method"]: _row(row) for row in (rows[model] if parts else rows)}
+
+
+def published_win_rates(section: Published) -> dict[str, float]:
+    """Return the published win rate, in percent, for each method that a suite maps to one.
+
+    Raises:
+        AdakdError: no such table of win rates, or no such row.
+    """
+    content = json.loads(resources.PUBLISHED.read_text(encoding="utf-8"))
+    tables = {name: rows for name, rows in content.items() if _has_win_rates(rows)}
+    if section.table not in tables:
+        near = did_you_mean(section.table, tables)
+        raise AdakdError(f"no published table of win rates {section.table!r}{near}")
+    rates = {row["method"]: float(row["win_rate"]) for row in tables[section.table]}
+    for name in section.rows.values():
+        if name not in rates:
+            raise AdakdError(
+                f"published table {section.table!r}: no row {name!r}{did_you_mean(name, rates)}"
+            )
+    return {method: rates[name] for method, name in section.rows.items()}
+
+
+def _has_win_rates(table: Any) -> bool:
+    return isinstance(table, list) and "win_rate" in table[0]
 
 
 def _row(row: Mapping[str, Any]) -> PublishedRow:

@@ -76,7 +76,7 @@ def train(
         model=model,
         teacher=outputs,
         objective=objective,
-        order=row_order(batches.examples, training, cell.seed),
+        order=row_order(batches.examples, assignment, cell.seed),
         batches=batches,
         on_step=on_step,
         recorder=recorder,

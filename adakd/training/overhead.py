@@ -78,7 +78,7 @@ def _batches(
     assert training is not None
     examples, size = data.training_set(assignment).examples, training.batch_size
     collate = Collator(data.context.tokenizer.pad_token_id)
-    order = list(row_order(examples, training, suite.seeds[0]))
+    order = list(row_order(examples, assignment, suite.seeds[0]))
     picked = [
         [examples[order[(start * size + i) % len(order)]] for i in range(size)]
         for start in range(count)

@@ -199,6 +199,5 @@ def _first(
     rows: Sequence[Example], assignment: ResolvedAssignment, count: int
 ) -> Iterator[Example]:
     """Yield the first `count` rows of a training, in its order."""
-    assert assignment.training is not None
-    order = row_order(rows, assignment.training, assignment.cell.seed)
+    order = row_order(rows, assignment, assignment.cell.seed)
     return (rows[index] for index in islice(order, count))

@@ -33,8 +33,21 @@ def test_latf_by_hand() -> None:
 
 def test_latf_keeps_all_tokens_through_its_warm_up() -> None:
     part = build("latf", 10, warmup=0.25, beta=0, eps=0.1, delta=0.5)
-    # round(2.5) is 2: the third step sets the reference, the fourth falls from it.
+    # Beyond 2.5: the third step sets the reference, the fourth falls from it.
     assert ratios(part, [100, 50, 10, 5]) == [1, 1, 1, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "total", "reference"),
+    [(0.05, 30, 2), (0.05, 110, 6), (0.05, 350, 18), (0.05, 20, 2), (0.29, 100, 30), (0, 9, 1)],
+)
+def test_latf_starts_at_the_first_step_beyond_its_warm_up(
+    warmup: float, total: int, reference: int
+) -> None:
+    """Of 30 steps 5 % are 1.5: the second one sets the reference."""
+    part = build("latf", total, warmup=warmup, beta=0, eps=0.1, delta=0.5)
+    seen = ratios(part, [2.0**-step for step in range(reference + 1)])
+    assert seen == [1] * reference + [0.5]
 
 
 def test_latf_averages() -> None:

@@ -357,3 +357,9 @@ def test_a_plug_in_with_an_odd_name_is_an_error(suite_file, tmp_path: Path) -> N
     for name in ("loop.py", "a\x00b.py"):
         with pytest.raises(AdakdError, match="plug-in"):
             plan(load_suite(str(suite_file({"plugins": [name]}))))
+
+
+def test_values_of_our_own_name_fields_that_the_suite_sets(make_suite) -> None:
+    assert make_suite({"ours": ["training.learning_rate", "seeds"]}).ours[1] == "seeds"
+    with pytest.raises((AdakdError, ValueError), match=r"ours: 'training\.lora' is no field"):
+        make_suite({"ours": ["training.lora"]})

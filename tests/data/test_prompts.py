@@ -30,8 +30,14 @@ def test_alpaca_is_the_papers_text() -> None:
     assert prompt_of("Sort.", "", "alpaca") == ALPACA_WITHOUT
 
 
+def test_alpaca_within_qwens_chat_tokens() -> None:
+    assert prompt_of("Sort.", "", "alpaca_qwen") == (
+        f"<|im_start|>{ALPACA_WITHOUT}<|im_end|><|im_start|>Assistant:"
+    )
+
+
 def test_braces_are_left_alone() -> None:
-    for template in ("alpaca", "plain"):
+    for template in ("alpaca", "alpaca_qwen", "plain"):
         prompt = prompt_of("Use {input} and {0}.", "{x}", template)
         assert "Use {input} and {0}.\n" in prompt
         assert "{x}\n" in prompt

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.adaptive import TokenSelection
+from adakd.adaptive import Adaptive, TokenSelection
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence, forward_kl
 from adakd.errors import AdakdError
@@ -85,7 +85,7 @@ def test_adakd_by_hand() -> None:
     assert (result.tokens, result.selected, result.selected_ratio) == (3, 2, pytest.approx(2 / 3))
 
 
-class Weighs:
+class Weighs(Adaptive):
     """An adaptive method with weights that selects all tokens."""
 
     def score(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
@@ -279,3 +279,20 @@ def test_what_is_refused() -> None:
         Objective("forward_kl", "adaptive", total_steps=1)
     with pytest.raises(AdakdError, match="teacher"):
         Objective("forward_kl")(student, None, labels)
+
+
+def test_how_a_step_is_split_matters_to_adakd_alone() -> None:
+    """It selects within a micro-batch, as the reference implementation does; the docs say so."""
+    student, teacher, labels = batch(80)
+    labels = labels.clamp_min(0)
+    teacher[:20] = student[:20] + 0.1 * teacher[:20]  # an easy row beside three hard ones
+    half = Spec(name="adakd", focus={"name": "fixed", "ratio": 0.5})
+    apart = {}
+    for name, adaptive in (("plain", None), ("adakd", half)):
+        objective = Objective("reverse_kl", adaptive, total_steps=1)
+        whole = float(objective(student, teacher, labels).loss)
+        rows = [slice(start, start + 20) for start in range(0, 80, 20)]
+        parts = [objective(student[at], teacher[at], labels[at]) for at in rows]
+        apart[name] = abs(sum(float(part.loss) * part.tokens for part in parts) / 80 - whole)
+    assert apart["plain"] < 1e-6
+    assert apart["adakd"] > 1e-2

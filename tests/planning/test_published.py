@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,12 @@ from adakd.config.loading import load_suite, read_yaml
 from adakd.config.resources import shipped
 from adakd.errors import AdakdError
 from adakd.planning import plan
-from adakd.planning.published import PublishedScore, published_rows, published_table
+from adakd.planning.published import (
+    PublishedScore,
+    published_rows,
+    published_table,
+    published_win_rates,
+)
 
 SUITES = [name for name in shipped("suites") if load_suite(name).paper]
 TABLES = {
@@ -34,6 +40,9 @@ def test_every_published_row_that_a_suite_names_exists(name: str) -> None:
     suite = load_suite(name)
     methods = {cell.method for cell in plan(suite).cells}
     for section in suite.paper:
+        if section.judge:
+            assert set(published_win_rates(section)) <= methods
+            continue
         rows = published_rows(section)
         assert set(rows) <= methods
         assert len({row.name for row in rows.values()}) == len(rows)
@@ -41,10 +50,61 @@ def test_every_published_row_that_a_suite_names_exists(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "table"), TABLES.items())
 def test_a_paper_suite_has_every_row_of_its_table(name: str, table: tuple[str, str | None]) -> None:
-    (section,) = load_suite(name).paper
+    (section,) = [one for one in load_suite(name).paper if not one.judge]
     assert (section.table, section.model) == table
     named = {row.name for row in published_rows(section).values()}
     assert named == set(published_table(*table))
+
+
+@pytest.mark.parametrize("pair", ["qwen2", "openllama2", "gpt2"])
+def test_the_main_tables_name_the_papers_judge_and_ask_it_in_no_run(pair: str) -> None:
+    suite = load_suite(f"paper/table1-{pair}")
+    (section,) = [one for one in suite.paper if one.judge]
+    assert section.judge == "qwen3-32b"
+    assert published_win_rates(section) == {"rkd": 59.5, "rkd + adakd": 67.1}
+    assert not suite.judges
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"table": "judge (Qwen3)"}, r"no published table of win rates 'judge \(Qwen3\)'"),
+        ({"judge": "qwen3-32"}, "no shipped judge 'qwen3-32'"),
+        ({"rows": {"reverse_kl": "rdk"}}, "no row 'rdk'; did you mean 'rkd'"),
+    ],
+)
+def test_a_wrong_table_of_win_rates_is_told_before_any_training(
+    make_suite, changes: dict[str, Any], told: str
+) -> None:
+    section = {
+        "table": "judge (Qwen3-32B)",
+        "judge": "qwen3-32b",
+        "rows": {"reverse_kl": "rkd"},
+    }
+    with pytest.raises(AdakdError, match=told):
+        plan(make_suite({"paper": [{**section, **changes}]}))
+
+
+@pytest.mark.parametrize("name", [name for name in shipped("suites") if name.startswith("paper/")])
+def test_paper_suites_have_the_settings_of_the_release(name: str) -> None:
+    suite = load_suite(name)
+    qwen = suite.student.kind == "pretrained" and "Qwen" in suite.student.model
+    assert suite.data.template == ("alpaca_qwen" if qwen else "alpaca")
+    for baseline in suite.divergences:
+        if baseline.policy.name != "offline":
+            assert baseline.policy.settings["max_new_tokens"] == 256
+    trainings = [suite.training, suite.teacher.sft]
+    if name == "paper/table1-gpt2":
+        assert [made and made.epochs for made in trainings] == [20, 20]
+        assert [made and made.sequences for made in trainings] == [128, 128]
+        assert [made and made.learning_rate for made in trainings] == [5e-4, 5e-5]
+        assert not any(made and made.lora for made in trainings)
+    else:
+        for made in trainings:
+            assert made is not None
+            assert made.lora is not None
+            assert made.lora.target_modules == ("q_proj", "v_proj")
+    assert suite.ours
 
 
 def test_the_small_ablation_has_every_row_of_every_axis() -> None:

@@ -107,11 +107,20 @@ def test_the_threshold_grows_where_the_loss_rose(rise_since: Any, expected: list
     assert seen == expected
 
 
-def test_a_rise_of_eps_is_none_and_one_is_the_most() -> None:
+def test_a_slow_rise_counts_by_default_as_in_the_reference_implementation() -> None:
+    """0.06 a validation: two of them are a rise since the last one, though neither is alone."""
+    replay, other = Replay(), Replay(rise_since="previous")
+    for number in range(19):
+        for each in (replay, other):
+            each.observe(2 + 0.06 * number)
+    assert (replay.threshold, other.threshold) == (0.9, 0)
+
+
+def test_a_rise_of_eps_is_one_and_one_is_the_most() -> None:
     replay = Replay(eps=0.25)
     for loss in (1.0, 1.25, 1.5):  # exact in binary
         replay.observe(loss)
-    assert replay.threshold == 0
+    assert replay.threshold == 0.2
     for loss in range(2, 15):
         replay.observe(float(loss))
     assert replay.threshold == 1
@@ -133,13 +142,14 @@ def test_where_a_batch_comes_from() -> None:
     cases = [
         # u, step, what is written so far, whether the data set's
         (0.50, 0, 0, True),  # not below phi
-        (0.49, 0, 1, False),  # below the share 0.5
-        (0.49, 5, 2, False),  # above the share 0.25, but 3 of 6 places are free
-        (0.49, 5, 2, False),  # full: from the buffer
-        (0.24, 5, 3, False),  # below the share 0.25: new again
-        (0.25, 5, 3, False),  # not below it
-        (0.00, 9, 4, False),
-        (0.06, 9, 4, False),  # the share is 0.05
+        (0.44, 0, 1, False),  # below the share 0.45 of the first step
+        (0.49, 4, 2, False),  # above the share 0.25, but 3 of 6 places are free
+        (0.49, 4, 2, False),  # full: from the buffer
+        (0.24, 4, 3, False),  # below the share 0.25: new again
+        (0.25, 4, 3, False),  # not below it
+        (0.00, 8, 4, False),
+        (0.06, 8, 4, False),  # the share is 0.05
+        (0.00, 9, 4, False),  # the last step has none left
         (0.50, 9, 4, True),
     ]
     for u, step, written, given in cases:

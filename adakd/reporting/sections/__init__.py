@@ -10,6 +10,7 @@ from adakd.reporting.sections.equal_time import equal_time
 from adakd.reporting.sections.judges import PARTS, judges
 from adakd.reporting.sections.overhead import overhead
 from adakd.reporting.sections.paper import paper
+from adakd.reporting.sections.paper_win_rates import paper_win_rates
 from adakd.reporting.sections.provenance import provenance
 from adakd.reporting.sections.samples import samples
 from adakd.reporting.sections.scores import scores
@@ -20,12 +21,16 @@ _EQUAL_TIME = Section("equal_time", "Quality at equal time", equal_time, "equal_
 _BENCHMARKS = Section(
     "benchmarks", "Against the reference implementations", benchmarks, "benchmarks.html.j2"
 )
+_PAPER_WIN_RATES = Section(
+    "paper_win_rates", "The paper's win rates", paper_win_rates, "paper_win_rates.html.j2"
+)
 _TRAININGS = Section("trainings", "Trainings", trainings, "trainings.html.j2")
 
 SECTIONS = (
     Section("answer", "Answer", answer, "answer.html.j2"),
     Section("scores", "Scores", scores, "scores.html.j2", parts=(_ANSWER_TEXTS,)),
     Section("paper", "The paper's numbers", paper, "paper.html.j2"),
+    _PAPER_WIN_RATES,
     Section("judges", "Win rates", judges, "judges.html.j2", parts=PARTS),
     Section("overhead", "Timing", overhead, "overhead.html.j2", parts=(_EQUAL_TIME, _BENCHMARKS)),
     Section("curves", "Training curves", curves, "curves.html.j2", parts=(_TRAININGS,)),

@@ -139,6 +139,13 @@ def own_constants(run: RunRecord | None) -> Iterator[str]:
             f"{listed(rows)}: the {values} of {name}'s {listed(names)} {verb} adakd's own choice, "
             "not taken from a paper; results may depend on it."
         )
+    fields = run.suite.get("ours", ()) if run else ()
+    if fields:
+        verb = "is" if len(fields) == 1 else "are"
+        yield (
+            f"{listed(fields)} of the suite {verb} adakd's own choice, given by no source; results "
+            "may depend on it."
+        )
 
 
 def by_unit(

@@ -140,7 +140,7 @@ def paper_tables(index: Index) -> tuple[PaperTable, ...]:
     """Return the published tables that the run's suite names, with our results."""
     sets = [task for task in index.of_sort("answers") if task.metric == METRIC]
     sections = index.suite.paper if index.suite and sets else ()
-    return tuple(_table(index, section, sets) for section in sections)
+    return tuple(_table(index, section, sets) for section in sections if not section.judge)
 
 
 def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> PaperTable:
@@ -265,14 +265,17 @@ def ranking(table: PaperTable) -> str:
 def spreads(table: PaperTable) -> str:
     """Return the seeds behind the spread on either side."""
     paper = (
-        "the paper's ± is over five sampling seeds of one training"
+        "the paper's ± is over five seeds, and whether of training or of sampling is open"
         if table.has_spread
         else "the paper gives this table without a spread"
     )
     ours = f"Ours: {table.varied}; {paper}."
     if not table.has_spread:
         return ours
-    return f"{ours} Training again and sampling answers again are different things."
+    return (
+        f"{ours} Training again and sampling answers again are different things: the released "
+        "scripts train with a seed that varies, and sample with a fixed one."
+    )
 
 
 def means(table: PaperTable) -> str:

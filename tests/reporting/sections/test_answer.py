@@ -75,6 +75,9 @@ def test_constants_without_a_source_are_named():
     (line,) = own_constants(run)
     assert line.startswith("egad: the values of egad's c and base are adakd's own choice")
     assert list(own_constants(None)) == []
+    own = run.model_copy(update={"parts": (), "suite": {"ours": ["training.epochs", "seeds"]}})
+    (line,) = own_constants(own)
+    assert line.startswith("training.epochs and seeds of the suite are adakd's own choice")
 
 
 def test_rows_of_tasks_keep_the_order_of_the_suite(mini):
