@@ -17,10 +17,10 @@ from transformers import set_seed
 
 from adakd.config import Suite
 from adakd.config import Task as TaskConfig
+from adakd.config.scoring import task_name
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
 from adakd.evaluation.requests import check_requests
-from adakd.evaluation.tasks import task_name
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.forward import response_logits
@@ -148,8 +148,14 @@ def score(
     samples = [s for s in result["samples"][name] if s["filter"] == _first_filter(result, name)]
     seconds = time.perf_counter() - start
     if sort == "answers":
+        references = [sample["doc"]["references"] for sample in samples]
         return tuple(
-            answer_score(one, _items(samples, str(one.metric), texts=not n), 0.0 if n else seconds)
+            answer_score(
+                one,
+                _items(samples, str(one.metric), texts=not n),
+                references,
+                0.0 if n else seconds,
+            )
             for n, one in enumerate(jobs)
         )
     chosen = asked.metric or _first_metric(result, name)
