@@ -5,6 +5,7 @@ Shell blocks run line by line in a folder with a finished run and the files that
 says where it is not run at all, and why.
 """
 
+import gzip
 import json
 import re
 import shlex
@@ -68,9 +69,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Path) ->
     shutil.copy(ROOT / "suites" / "smoke.yaml", "smoke.yaml")
     for number, name in enumerate("abc"):
         Path(f"{name}.yaml").write_text(f"kind: rule\ntie_margin: 0.0{number}\n")
-    rows = [{"id": n, "instruction": f"Say {n}.", "output": f"the word {n}"} for n in range(8)]
-    for name in ("dolly/train", "dolly/valid", "self-inst/valid", "sinst/valid"):
+    long = "with so many words that no set leaves it out for being short"
+    rows = [
+        {"id": n, "instruction": f"Say {n}.", "output": f"the word {n} {long}"} for n in range(8)
+    ]
+    for name in ("dolly/valid", "self-inst/valid", "sinst/valid"):
         write_lines(Path("data", f"{name}.jsonl"), rows)
+    to_learn = [{**row, "instruction": f"Write {row['id']}."} for row in rows]
+    write_lines(Path("data", "dolly/train.jsonl"), to_learn)
+    with gzip.open("questions.csv.gz", "wt") as table:
+        table.write("question,context,answer\nWho?,It was Ada.,Ada\n")
     for name, answer in (("ours", "the word"), ("theirs", "a word")):
         write_lines(
             Path(f"{name}.jsonl"),

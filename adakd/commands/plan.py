@@ -1,10 +1,17 @@
 """Show what a run would train and score: for `adakd plan`."""
 
+from collections.abc import Iterator
+
 from rich.console import Group
 from rich.table import Table
 
+from adakd.config import Suite
 from adakd.console import shown
+from adakd.data import read_rows
+from adakd.data.files import is_local
+from adakd.data.overlap import TrainingRows, described, local_overlap, unread_lines
 from adakd.metrics import metric
+from adakd.metrics.coverage import unseen_line
 from adakd.planning import Assignment, Plan
 
 
@@ -23,7 +30,43 @@ def plan_summary(planned: Plan) -> Group:
         shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
         shown(f"answers scored by: {', '.join(titles)}"),
         shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
+        *map(shown, data_lines(suite)),
     )
+
+
+def data_lines(suite: Suite) -> list[str]:
+    """Return what a plan says about the data: rows in common, and fields that nothing reads."""
+    found = local_overlap(suite)
+    unread = unread_lines(found) if found else ()
+    return [overlap_line(suite, found), *unread, *unseen_references(suite)]
+
+
+def unseen_references(suite: Suite) -> Iterator[str]:
+    """Yield a line for each local set and metric with references that the metric cannot see."""
+    for name, source in suite.evaluation.sets.items():
+        if not is_local(source, suite):
+            continue
+        references = [row.references for row in read_rows(source, suite)]
+        for spec in suite.evaluation.metrics:
+            if unseen := metric.unseen(spec.name, references):
+                title = metric.display(spec.name).title
+                yield unseen_line(name, spec.name, title, unseen, len(references))
+
+
+def overlap_line(suite: Suite, found: TrainingRows | None) -> str:
+    """Return how many training rows equal an evaluation item, and what becomes of them."""
+    kept = suite.data.overlap == "keep"
+    fate = "TRAINED ON (data.overlap: keep): the scores are no test" if kept else "left out"
+    sets = suite.evaluation.sets.items()
+    unread = [name for name, source in sets if found is None or not is_local(source, suite)]
+    parts = []
+    if found is not None and len(unread) < len(sets):
+        count = len(found.overlapping)
+        of = f" ({described(found.by_set)})" if count else ""
+        parts.append(f"{count:,}{of} equal an evaluation item" + (f" and are {fate}" * bool(count)))
+    if unread:
+        parts.append(f"those that equal an item of {', '.join(unread)} are {fate}, once loaded")
+    return f"training rows: {'; '.join(parts)}"
 
 
 def plan_table(planned: Plan) -> Table:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from adakd.config import Suite, resources
 from adakd.config.nesting import check_nesting
+from adakd.config.yaml_text import parsed
 from adakd.errors import AdakdError, did_you_mean
 
 
@@ -59,7 +60,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
         AdakdError: the file is unreadable, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        content = parsed(file.read_text(encoding="utf-8-sig"))
     except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
         raise AdakdError(f"{file}: {_one_line(error)}") from None
     check_nesting(content, str(file))
@@ -78,7 +79,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     if not equals or not path:
         raise AdakdError(f"--set {override}: expected FIELD=VALUE, such as training.steps=50")
     try:
-        value: Any = yaml.safe_load(text)
+        value: Any = parsed(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise AdakdError(f"--set {override[:80]}: {_one_line(error)}") from None
     check_nesting(value, f"--set {override[:80]}")

@@ -14,6 +14,11 @@ DEFAULT_METRIC = "rouge_l"
 """The metric of generated answers where none is chosen."""
 
 
+def task_name(name: str) -> str:
+    """Return the lm-eval name of a set, or of a multiple-choice task made of one."""
+    return "adakd_" + name.replace("-", "_")
+
+
 class Sampling(Config):
     """How answers are generated, once for each seed."""
 
@@ -77,6 +82,14 @@ class Evaluation(Config):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"{name} is given twice: a score is stored under its task's name")
+        ours: dict[str, str] = {}
+        for name in names[: len(self.sets) + len(self.choices)]:
+            # folded: task files of names that differ in case alone meet on some file systems
+            twin = ours.setdefault(task_name(name).casefold(), name)
+            if twin != name:
+                raise ValueError(
+                    f"{twin} and {name} would be one task, {task_name(twin)}: rename one"
+                )
         metrics = [spec.name for spec in self.metrics]
         for name in metrics:
             if metrics.count(name) > 1:

@@ -9,13 +9,21 @@ from adakd.config.base import Config, SuitePath
 
 
 class Columns(Config):
-    """Column names of a hub data set for the fields of a row."""
+    """Names that a data set gives the fields of a row."""
 
     id: str | None = None
     instruction: str = "instruction"
     input: str | None = "input"
     output: str = "output"
     outputs: str | None = None
+    """Several references; without it, ``output`` may hold a list of them."""
+
+
+class FileColumns(Columns):
+    """Names of the fields of a row in a file."""
+
+    id: str | None = "id"
+    outputs: str | None = "outputs"
 
 
 class Selection(Config):
@@ -28,11 +36,15 @@ class Selection(Config):
 
 
 class Jsonl(Selection):
-    """A JSON Lines file with the fields id, instruction, input, output and optionally outputs."""
+    """A file with the fields id, instruction, input, output and optionally outputs.
+
+    JSON Lines, a JSON array, CSV, TSV or Parquet, also compressed (gzip, bzip2, xz, Zstandard).
+    """
 
     kind: Literal["jsonl"]
     path: SuitePath
     """Relative to the suite file."""
+    columns: FileColumns = FileColumns()
 
 
 class Hub(Selection):
@@ -42,9 +54,13 @@ class Hub(Selection):
     id: str
     split: str = "train"
     revision: str | None = None
+    files: tuple[str, ...] = ()
+    """Files of the repository to read as the split, such as ``raw.jsonl``; those that the set
+    names for it if not given."""
     columns: Columns = Columns()
     local: Path | None = None
-    """Path of the local copy, relative to ``data.folder``; used if that is set."""
+    """Path of the local copy, relative to ``data.folder``; used if that is set. Its fields may have
+    the names in ``columns`` or those of a file."""
 
 
 class Generated(Selection):
@@ -63,6 +79,9 @@ class Data(Config):
     """The training data and how it is formatted."""
 
     train: Source
+    overlap: Literal["leave_out", "keep"] = "leave_out"
+    """Training rows whose prompt is that of an evaluation item: left out, or trained on, which the
+    plan and the report then say."""
     folder: SuitePath | None = None
     """Folder of local copies: every hub source with a ``local`` path is read from it."""
     template: Literal["alpaca", "alpaca_qwen", "plain", "chat"] = "alpaca"

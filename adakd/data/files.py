@@ -1,8 +1,10 @@
 """Local files of data sources and their row counts."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from adakd.config import Hub, Jsonl, Source, Suite
+from adakd.data.tables import records
 from adakd.errors import AdakdError
 
 
@@ -11,11 +13,22 @@ def rows_of(source: Source, suite: Suite) -> int | None:
     if source.kind == "generated":
         rows = source.rows
     elif (file := local_file(source, suite)) is not None:
-        with file.open("rb") as lines:
-            rows = sum(1 for line in lines if line.strip())
+        found = file.stat()
+        rows = _count(file, found.st_size, found.st_mtime_ns)
     else:
         return source.limit
     return min(rows, source.limit or rows)
+
+
+@lru_cache
+def _count(file: Path, size: int, changed: int) -> int:
+    """Return the number of rows in a file, rereading it only if size or time changed."""
+    return sum(1 for _ in records(file))
+
+
+def is_local(source: Source, suite: Suite) -> bool:
+    """Return whether a source needs no hub."""
+    return source.kind == "generated" or local_file(source, suite) is not None
 
 
 def local_file(source: Jsonl | Hub, suite: Suite) -> Path | None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 
 from adakd.config import Suite
@@ -13,7 +13,9 @@ from adakd.planning import Job
 from adakd.store.records import Item, ScoreRecord
 
 
-def answer_score(job: Job, items: tuple[Item, ...], seconds: float) -> ScoreRecord:
+def answer_score(
+    job: Job, items: tuple[Item, ...], references: Iterable[Sequence[str]], seconds: float
+) -> ScoreRecord:
     """Return the score of one metric: the mean over the items that have a value."""
     assert job.metric is not None
     values = [item.value for item in items if item.value is not None]
@@ -29,6 +31,7 @@ def answer_score(job: Job, items: tuple[Item, ...], seconds: float) -> ScoreReco
         value=sum(values) / len(values) if values else math.nan,  # as lm-eval's mean, to the bit
         n=len(items),
         unscored=len(items) - len(values),
+        unseen=metric.unseen(job.metric, references),
         seconds=seconds,
         items=items,
     )
@@ -61,7 +64,8 @@ def stored_answer_scores(
             Item(id=item.id, value=_number(value(item.answer or "", references[item.id])))
             for item in stored.items
         )
-        yield answer_score(job, items, time.perf_counter() - start)
+        known = [references[item.id] for item in items]
+        yield answer_score(job, items, known, time.perf_counter() - start)
 
 
 def _number(value: float | None) -> float | None:

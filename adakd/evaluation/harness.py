@@ -20,11 +20,11 @@ from transformers import set_seed
 
 from adakd.config import Pruned, Suite
 from adakd.config import Task as TaskConfig
+from adakd.config.scoring import task_name
 from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
 from adakd.evaluation.requests import check_requests
-from adakd.evaluation.tasks import task_name
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.forward import response_logits
@@ -218,8 +218,14 @@ def score(
     samples = [sample for task in loaded["tasks"] for sample in _samples(result, task, name)]
     seconds = time.perf_counter() - start
     if sort == "answers":
+        references = [sample["doc"]["references"] for sample in samples]
         return tuple(
-            answer_score(one, _items(samples, str(one.metric), texts=not n), 0.0 if n else seconds)
+            answer_score(
+                one,
+                _items(samples, str(one.metric), texts=not n),
+                references,
+                0.0 if n else seconds,
+            )
             for n, one in enumerate(jobs)
         )
     first = next(iter(loaded["tasks"]))

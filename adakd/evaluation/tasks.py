@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from adakd.config import ChoiceTask, Suite
+from adakd.config.scoring import task_name
 from adakd.data import Row, prompt_of, read_rows
 from adakd.data.token_ids import response_ids
 from adakd.errors import AdakdError
@@ -27,11 +28,6 @@ HOOKS = "adakd_tasks"
 """The Python file beside the task files that holds the functions named in them."""
 METRICS = "metrics.json"
 """The file beside the task files that names the metrics of the answers, and their plug-ins."""
-
-
-def task_name(name: str) -> str:
-    """Return the lm-eval name of a set, or of a multiple-choice task made of one."""
-    return "adakd_" + name.replace("-", "_")
 
 
 def write_tasks(suite: Suite, tokenizer: Any, folder: Path) -> None:
@@ -61,7 +57,7 @@ def items(file: str, **_: Any) -> dict[str, Any]:
     """Return the items of a file as lm-eval's data set; called by lm-eval."""
     import datasets
 
-    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    lines = Path(file).read_bytes().splitlines()  # of bytes: texts may hold U+2028 and the like
     return {"test": datasets.Dataset.from_list([json.loads(line) for line in lines])}
 
 

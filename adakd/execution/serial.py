@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from adakd.config import Pruned, Suite
+from adakd.data.overlap import described, unread_lines
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, check_task, score
@@ -57,6 +58,7 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
             check_models(plan, context)
         _write_tasks(context, store)
         teacher.check_room(store)
+        _note_data(context, store, progress)
         store.add(run_record(plan))
         for assignment in plan.assignments:
             _train(assignment, data, teacher, store, progress)
@@ -70,6 +72,22 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
             ask_judges(panel, subject_of(folder), store, progress)
             report = write_report(folder)
         return report
+
+
+def _note_data(context: RunContext, store: Store, progress: Progress) -> None:
+    """Say which fields nothing reads, and how many training rows equal an evaluation item."""
+    trained = all(store.get(TrainingRecord, cell.key) is not None for cell in context.plan.cells)
+    if trained:
+        return
+    for line in unread_lines(context.rows):
+        progress.note(line)
+    if not (count := len(context.rows.overlapping)):
+        return
+    kept = context.suite.data.overlap == "keep"
+    fate = "TRAINED ON: the scores are no test" if kept else "left out"
+    by_set = described(context.rows.by_set)
+    text = f"{count:,} training rows equal an evaluation item ({by_set}) and are {fate}"
+    progress.note(text, "red" if kept else "")
 
 
 def _train(

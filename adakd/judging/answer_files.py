@@ -181,7 +181,7 @@ def _parsed(raw: bytes, where: str) -> _Line:
         content = json.loads(raw.decode("utf-8"))
     except UnicodeDecodeError:
         raise AdakdError(f"{where}: not UTF-8; save the file in that encoding") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise AdakdError(f"{where}: not JSON ({error}); expected one object a line") from None
     if not isinstance(content, dict):
         raise AdakdError(f"{where}: expected a JSON object, found {type(content).__name__}")
@@ -300,6 +300,7 @@ def _score(
         value=fmean(known) if known else math.nan,
         n=len(scored),
         unscored=len(scored) - len(known),
+        unseen=metric.unseen(DEFAULT_METRIC, (texts[item].references for item in answers)),
         seconds=0.0,
         items=scored,
     )

@@ -1,6 +1,6 @@
 """The protocol of a metric, and the registry that names metrics."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -43,9 +43,16 @@ class MetricRegistry(Registry[Metric]):
     def __init__(self) -> None:
         super().__init__("metric")
         self._displays: dict[str, Display] = {}
+        self._sees: dict[str, Callable[[str], bool]] = {}
 
     def __call__(
-        self, name: str, *, title: str = "", scale: float = 1.0, higher_is_better: bool = True
+        self,
+        name: str,
+        *,
+        title: str = "",
+        scale: float = 1.0,
+        higher_is_better: bool = True,
+        sees: Callable[[str], bool] | None = None,
     ) -> Callable[[M], M]:
         """Return a decorator that registers a metric; a taken name is an error.
 
@@ -54,12 +61,15 @@ class MetricRegistry(Registry[Metric]):
             title: in tables and sentences; the name if not given.
             scale: tables show the stored values multiplied by this, such as 100 for shares.
             higher_is_better: the direction of improvement.
+            sees: whether a text has any token for the metric; every text has if not given.
         """
         register = super().__call__(name)
 
         def add(function: M) -> M:
             registered = register(function)
             self._displays[name] = Display(title or name, scale, higher_is_better)
+            if sees is not None:
+                self._sees[name] = sees
             return registered
 
         return add
@@ -72,6 +82,17 @@ class MetricRegistry(Registry[Metric]):
         """
         self[name]  # an unknown name is an error that lists the known ones
         return self._displays[name]
+
+    def unseen(self, name: str, references: Iterable[Sequence[str]]) -> int:
+        """Return the number of items whose references have no token for a metric.
+
+        Such an item has the value 0, whatever its answer.
+        """
+        self[name]  # an unknown name is an error that lists the known ones
+        sees = self._sees.get(name)
+        if sees is None:
+            return 0
+        return sum(bool(of_item) and not any(map(sees, of_item)) for of_item in references)
 
 
 metric = MetricRegistry()

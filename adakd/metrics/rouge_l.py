@@ -15,7 +15,11 @@ _NUMBERS: dict[str, int] = {}
 """Every stem met so far, numbered: integers compare faster than strings and never collide."""
 
 
-@metric("rouge_l", title="ROUGE-L", scale=100)
+def _has_word(text: str) -> bool:
+    return _WORD.search(text.lower()) is not None
+
+
+@metric("rouge_l", title="ROUGE-L", scale=100, sees=_has_word)
 def rouge_l(prediction: str, references: Sequence[str]) -> float | None:
     r"""ROUGE-L F-measure in [0, 1], with stemming, the maximum over references.
 

@@ -8,7 +8,11 @@ from adakd.metrics.rouge_l import f_measure, number, stem_number
 from adakd.metrics.tokens import unicode_words
 
 
-@metric("rouge_l_unicode", title="ROUGE-L (Unicode)", scale=100)
+def _has_word(text: str) -> bool:
+    return bool(unicode_words(text))
+
+
+@metric("rouge_l_unicode", title="ROUGE-L (Unicode)", scale=100, sees=_has_word)
 def rouge_l_unicode(prediction: str, references: Sequence[str]) -> float | None:
     """ROUGE-L F-measure in [0, 1] on Unicode words, the maximum over references.
 

@@ -8,7 +8,8 @@ from typing import Any
 from adakd.adaptive import adaptive, focus, indicator, temperature
 from adakd.config import Pretrained, Pruned, Scratch, Source, Suite, Timing, Training
 from adakd.config.hashing import digest, file_digest, files_below, files_digest
-from adakd.data.files import local_file
+from adakd.data.files import is_local, local_file
+from adakd.data.overlap import local_overlap
 from adakd.divergences import divergence
 from adakd.metrics import metric
 from adakd.policies import policy
@@ -47,14 +48,31 @@ def source_digest(source: Source, suite: Suite) -> str:
         return digest(asked, files_digest(files_below(folder), folder))
     if file is None:
         return digest(source)
-    chosen = source.model_dump(include={"limit", "min_response_words"})
+    chosen = source.model_dump(include={"limit", "min_response_words", "columns"})
     return digest(file_digest(file), chosen)
 
 
 def data_digest(suite: Suite) -> str:
     """Return a hash of the training data and its preprocessing."""
-    settings = suite.data.model_dump(exclude={"train", "folder"})
-    return digest(settings, source_digest(suite.data.train, suite))
+    settings = suite.data.model_dump(exclude={"train", "folder", "overlap"})
+    return digest(settings, source_digest(suite.data.train, suite), *_left_out(suite))
+
+
+def _left_out(suite: Suite) -> list[Any]:
+    """Return what decides the rows that are left out as evaluation items; empty if none is.
+
+    For data on the hub, unread here, the evaluation sets stand for these rows.
+    """
+    if suite.data.overlap == "keep":
+        return []
+    local = local_overlap(suite)
+    unread = [
+        source_digest(source, suite)
+        for source in suite.evaluation.sets.values()
+        if local is None or not is_local(source, suite)
+    ]
+    numbers = () if local is None else local.overlapping
+    return [numbers, sorted(unread)] if numbers or unread else []
 
 
 def model_digest(base: Pretrained | Scratch | Pruned) -> Any:

@@ -100,9 +100,26 @@ def plan(suite: Suite) -> Plan:
             raise AdakdError(
                 f"suite {suite.name!r}: {twin.method} and {cell.method} are the same: leave one out"
             )
+    _check_names(suite, cells)
     _check_paper(suite, {cell.method for cell in cells})
     assignments = tuple(assignment_of(cell, recipe, suite) for cell, recipe in planned)
     return Plan(suite=suite, assignments=assignments, jobs=_jobs(suite, cells))
+
+
+def _check_names(suite: Suite, cells: tuple[Cell, ...]) -> None:
+    """Check that no two rows of the tables have one name.
+
+    Raises:
+        AdakdError: a label is what another label and an arm make.
+    """
+    first: dict[str, tuple[Any, ...]] = {}
+    for cell in cells:
+        parts = (cell.role, cell.divergence, cell.arm, cell.longer)
+        if first.setdefault(cell.method, parts) != parts:
+            raise AdakdError(
+                f"suite {suite.name!r}: two methods would be called {cell.method!r}: "
+                "rename a label or an arm"
+            )
 
 
 def _check_paper(suite: Suite, methods: set[str]) -> None:

@@ -5,7 +5,7 @@ Every record has the version of the schema and the key of its piece of work.
 
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt
+from pydantic import Field, NonNegativeInt, field_validator
 
 from adakd.config import Config
 from adakd.config.judge import Asks, Prices, Vetting
@@ -142,6 +142,10 @@ class TrainingRecord(Config):
     """Rows with too long a prompt or an empty response."""
     files: dict[str, str] = Field(default={})
     """Hash of each file of the saved model, by its name; compared when it is loaded again."""
+    overlap_left_out: int = 0
+    """Rows that equal an evaluation item, left out before these filters."""
+    overlap_kept: int = 0
+    """Rows that equal an evaluation item and were in the training data all the same."""
 
 
 Half = Literal["hard", "easy"]
@@ -249,8 +253,25 @@ class ScoreRecord(Config):
     value: float
     n: int
     unscored: int = 0
+    unseen: int = 0
+    """Items whose references have no token for the metric: 0 whatever the answer."""
     seconds: float
     items: tuple[Item, ...]
+
+    @field_validator("items")
+    @classmethod
+    def _with_ids_of_their_own(cls, items: tuple[Item, ...]) -> tuple[Item, ...]:
+        """Return the items under unique ids: differences are paired by them.
+
+        The ids of an lm-eval task are those of its data, which may repeat; all of its items then
+        get their position too.
+        """
+        if len({item.id for item in items}) == len(items):
+            return items
+        return tuple(
+            item.model_copy(update={"id": f"{item.id} [{position}]"})
+            for position, item in enumerate(items, start=1)
+        )
 
     @property
     def task_record(self) -> TaskRecord:

@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel
 
 from adakd.config import Pretrained, Pruned, Scratch
-from adakd.data import prompt_of, read_rows
+from adakd.data import prompt_of
+from adakd.data.overlap import TrainingRows, training_rows
 from adakd.data.tokenized import Encoded, encode
 from adakd.errors import AdakdError
 from adakd.models import loading
@@ -33,20 +34,24 @@ class RunContext:
         self._compared: set[str] = set()
 
     @cached_property
+    def rows(self) -> TrainingRows:
+        """The rows to train on, and how many of the data equal an evaluation item."""
+        return training_rows(self.suite)
+
+    @cached_property
     def tokenizer(self) -> Any:
         """The teacher's tokenizer, which every student shares."""
         base = self.suite.teacher.base
         if isinstance(base, Pretrained):
             return loading.load_tokenizer(base)
-        rows = read_rows(self.suite.data.train, self.suite)
+        rows = self.rows.rows
         texts = [prompt_of(row.instruction, row.input, "plain") + row.references[0] for row in rows]
         return loading.train_tokenizer(texts, base.vocabulary)
 
     @cached_property
     def encoded(self) -> Encoded:
         """The tokenized training rows."""
-        rows = read_rows(self.suite.data.train, self.suite)
-        return encode(rows, self.tokenizer, self.suite.data)
+        return encode(self.rows.rows, self.tokenizer, self.suite.data)
 
     @property
     def teacher_dtype(self) -> torch.dtype:

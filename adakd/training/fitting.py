@@ -101,7 +101,14 @@ def train(
         rows=assignment.rows,
         left_out=context.encoded.left_out,
         files=dict(context.saved[cell.key]) if failure is None else {},
+        **_overlap(context),
     )
+
+
+def _overlap(context: RunContext) -> dict[str, int]:
+    """Return the number of rows that equal an evaluation item, left out or trained on."""
+    kept = context.suite.data.overlap == "keep"
+    return {"overlap_kept" if kept else "overlap_left_out": len(context.rows.overlapping)}
 
 
 def trainable_model(assignment: ResolvedAssignment, context: RunContext) -> Any:

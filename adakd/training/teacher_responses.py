@@ -69,7 +69,7 @@ class TeacherResponses:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, list[int]]]:
-    for line in file.read_text(encoding="utf-8").splitlines() if file.exists() else ():
+    for line in file.read_bytes().splitlines() if file.exists() else ():
         try:
             number, response = json.loads(line)
         except ValueError:

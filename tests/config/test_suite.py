@@ -14,6 +14,8 @@ from adakd.config.resources import ROOT, shipped
 from adakd.errors import AdakdError, UnknownName
 from adakd.planning import plan
 
+PUZZLES = {"kind": "generated", "split": "test", "rows": 6}
+
 PLAN_ALL = """
 import sys
 from adakd.cli import app
@@ -104,6 +106,12 @@ def test_an_unknown_field(suite_file, changes: dict[str, Any], field: str, neare
         ({"seeds": []}, ["seeds", "at least 1"]),
         ({"seeds": [1, 1]}, ["seeds: 1", "twice"]),
         ({"divergences": ["reverse_kl", {"name": "reverse_kl"}]}, ["reverse_kl", "twice"]),
+        ({"evaluation.sets": {"a-b": PUZZLES, "a_b": PUZZLES}}, ["a-b and a_b", "adakd_a_b"]),
+        ({"evaluation.sets": {"a": PUZZLES, "A": PUZZLES}}, ["a and A would be one task"]),
+        (
+            {"evaluation.sets": {"puzzles": PUZZLES, "puzzles_choice": PUZZLES}},
+            ["puzzles_choice and puzzles-choice", "rename one"],
+        ),
         ({"divergences": [3]}, ["divergences.0"]),
         ({"divergences": [{"name": "a", "policy": "b"}]}, ["`divergence:` instead of `name:`"]),
         ({"divergences": [{"divergence": "a", "label": "sft"}]}, ["'sft' is reserved"]),
@@ -190,6 +198,8 @@ def test_a_setting_that_a_part_does_not_take(
         ("- a\n- b\n", "found list"),
         ("", "found NoneType"),
         ("a: [1", "expected ',' or ']'"),
+        ("seeds: [1]\nname: x\nseeds: [5]\n", "'seeds' occurs twice, first in line 1"),
+        ("data:\n  train: 1\n  train: 2\n", "line 3, column 3"),
         ("a: \x00", "special characters"),
     ],
 )

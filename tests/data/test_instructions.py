@@ -148,10 +148,10 @@ def test_a_hub_set_is_read_by_its_columns(monkeypatch: pytest.MonkeyPatch) -> No
     columns = Columns(id="n", instruction="q", input="c", outputs="a")
     source = Hub(kind="hub", id="who/what", split="test", revision="abc", columns=columns)
     rows = [Row("x", "Q1", "", ("A1", "B1")), Row("y", "Q2", "C2", ("A2",))]
-    assert _from_hub(source) == rows
+    assert _from_hub(source).rows == rows
     assert asked == {"name": "who/what", "split": "test", "revision": "abc"}
     wrong = source.model_copy(update={"columns": Columns(instruction="question")})
-    with pytest.raises(AdakdError, match=r"'who/what': field 'question' is missing.*`columns`"):
+    with pytest.raises(AdakdError, match=r"row 1: field 'question' is missing.*`columns`"):
         _from_hub(wrong)
 
 

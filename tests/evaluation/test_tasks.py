@@ -8,9 +8,11 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from adakd.config import ChoiceTask
+from adakd.config.scoring import task_name
 from adakd.data import prompt_of, read_rows
 from adakd.errors import AdakdError
-from adakd.evaluation.tasks import answer_scorer, task_name
+from adakd.evaluation.tasks import answer_scorer
+from adakd.evaluation.tasks import items as task_items
 
 ROWS = [
     {
@@ -56,6 +58,17 @@ def test_a_folder_of_tasks_can_be_moved(bench, changes, tmp_path: Path) -> None:
         task = manager.load([task_name(name)])["tasks"][task_name(name)]
         assert [doc["id"] for doc in task.test_docs()] == [row["id"] for row in ROWS]
     assert not any(str(tmp_path) in file.read_text() for file in moved.glob("*.yaml"))
+
+
+def test_any_line_separator_may_be_in_an_item(bench, changes, tmp_path: Path) -> None:
+    text = "a\u2028b\u2029c\x85d\x0be\x0cf\x1cg\r\nh\x00\n"
+    rows = [{**row, "instruction": f"{text}{n}"} for n, row in enumerate(ROWS)]
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "rows.jsonl").write_text("".join(lines), encoding="utf-8", newline="")
+    made = bench(changes)
+    for name in ("my-set", "my-set-choice"):
+        read = task_items(str(made.tasks / f"{name}.jsonl"))["test"]
+        assert [text in item["prompt"] for item in read] == [True] * len(ROWS)
 
 
 @pytest.mark.parametrize("template", ["plain", "alpaca"])

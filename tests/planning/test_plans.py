@@ -226,6 +226,32 @@ def test_the_same_cell_under_two_names_is_refused(make_suite, changes: dict[str,
         plan(make_suite(changes))
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {
+            "divergences": [
+                "reverse_kl", {"divergence": "forward_kl", "label": "reverse_kl + adakd"}
+            ],
+        },
+        {
+            "divergences": ["reverse_kl", {"divergence": "forward_kl", "label": "a + b"}, "todi",
+                            {"divergence": "skew_forward_kl", "label": "a"}],
+            "arms": {"b": "adakd"},
+        },
+        {
+            "divergences": [
+                "reverse_kl", {"divergence": "forward_kl", "label": "reverse_kl, 10 % longer"}
+            ],
+            "controls.longer": 0.1,
+        },
+    ],
+)  # fmt: skip
+def test_two_methods_of_one_name_are_refused(make_suite, changes: dict[str, Any]) -> None:
+    with pytest.raises(AdakdError, match=r"two methods would be called .*: rename a label"):
+        plan(make_suite(changes))
+
+
 # --- keys: all that decides a result, and nothing else ----------------------------------------
 
 

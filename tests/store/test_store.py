@@ -31,6 +31,26 @@ def scored(key: str = "score", **rest: Any) -> ScoreRecord:
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "ids", [["0", "0", "1", "1"], ["a", "a [2]", "a", "a [1]"], ["", "", "", ""]]
+)
+def test_items_have_ids_of_their_own_also_where_a_task_repeats_them(ids, folder: Path) -> None:
+    """Differences are paired by id: with one for several items, they had the wrong sign."""
+    values = [1.0, 0.0, 1.0, 1.0]
+    items = tuple(Item(id=i, value=v) for i, v in zip(ids, values, strict=True))
+    record, other = scored(items=items), scored("other", items=items)
+    assert len({item.id for item in record.items}) == len(ids)
+    assert [item.value for item in record.items] == values
+    assert [item.id for item in record.items] == [item.id for item in other.items]
+    Store(folder).add(record)
+    assert Store(folder).get(ScoreRecord, "score") == record
+
+
+def test_ids_that_are_unique_stay() -> None:
+    items = (Item(id="b", value=1.0), Item(id="a", value=0.0))
+    assert scored(items=items).items == items
+
+
 def run_record(key: str, suite: dict[str, Any], wanted: tuple[str, ...] = ()) -> RunRecord:
     return RunRecord(
         key=key, started="2026-01-01T00:00:00+00:00", command="adakd run", suite=suite,

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adakd.console import shown
+from adakd.metrics.coverage import unseen_line
 from adakd.reporting import formatting
 from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.base import Context
@@ -83,6 +84,10 @@ class Scores:
     """Item scores that could not be computed, over all tables."""
     has_values: bool
     """Whether any item has a score."""
+    unseen: tuple[str, ...] = ()
+    """A line for each column with references that its metric cannot see."""
+    overlap_kept: int = 0
+    """Training rows that equal an evaluation item and were trained on."""
 
 
 def scores(context: Context) -> Scores:
@@ -93,6 +98,17 @@ def scores(context: Context) -> Scores:
         tasks=context.once(other_tasks),
         unscored=sum(record.unscored for record in records),
         has_values=any(item.value is not None for record in records for item in record.items),
+        unseen=unseen_lines(context.index),
+        overlap_kept=max((r.overlap_kept for r in context.index.trainings.values()), default=0),
+    )
+
+
+def unseen_lines(index: Index) -> tuple[str, ...]:
+    """Return how many references of each column have no token for its metric, where any has."""
+    found = {(r.task, r.metric): r for of in index.scores.values() for r in of if r.unseen}
+    return tuple(
+        unseen_line(record.task, record.metric, record.title, record.unseen, record.n)
+        for record in found.values()
     )
 
 
@@ -167,6 +183,9 @@ def summary_table(store: Store) -> Table:
             result.add_column(heading, justify="right")
     for number, method in enumerate(context.index.methods):
         result.add_row(shown(str(method)), *(_cell(c) for t in tables for c in t.rows[number][1]))
+    result.caption = (
+        shown("\n".join(unseen_lines(context.index))) if unseen_lines(context.index) else None
+    )
     return result
 
 

@@ -22,6 +22,10 @@ class TrainedMethod:
     rows: int
     left_out: int
     """Rows that the filters of the data removed."""
+    overlap_left_out: int
+    """Rows that equal an evaluation item and were left out."""
+    overlap_kept: int
+    """Rows that equal an evaluation item and were trained on."""
     trainable: int
     parameters: int
 
@@ -31,6 +35,11 @@ class Trainings:
     """The trainings of all methods."""
 
     rows: tuple[TrainedMethod, ...]
+
+    @property
+    def overlap_left_out(self) -> int:
+        """Training rows that equal an evaluation item and were left out."""
+        return max(row.overlap_left_out for row in self.rows)
 
 
 def trainings(context: Context) -> Trainings | None:
@@ -57,6 +66,8 @@ def _trained(method: Method, records: Sequence[TrainingRecord]) -> TrainedMethod
         seconds=median(record.seconds for record in done or records),
         rows=last.rows,
         left_out=last.left_out,
+        overlap_left_out=last.overlap_left_out,
+        overlap_kept=last.overlap_kept,
         trainable=last.trainable,
         parameters=last.parameters,
     )
