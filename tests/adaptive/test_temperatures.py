@@ -88,7 +88,7 @@ def distance(student: Tensor, teacher: Tensor) -> Tensor:
         ("idts", lambda z: z),
         ("fixed", lambda z: z),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_indicators_may_read_tempered_logits(temperature: Any, before: Any) -> None:
     student, teacher = torch.randn(2, 6, 11, dtype=torch.float64).unbind()
