@@ -135,7 +135,7 @@ def test_the_run_says_where_it_comes_from(finished: Path) -> None:
     assert {part.key for part in (*planned.cells, *planned.jobs)} <= set(run.wanted)
     adaptive = next(part for part in run.parts if part.of == "adakd")
     assert adaptive.settings["indicator"] == "hellinger"
-    assert adaptive.settings["temperature"] == "idts(c=0.5, base=1.0)"
+    assert adaptive.settings["temperature"] == "idts(c=0.5, base=1.0, detach=True)"
 
 
 def test_the_report_shows_every_method(finished: Path) -> None:
