@@ -3,8 +3,6 @@
 Neither the name of the machine nor that of its user is kept.
 """
 
-import os
-import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from adakd.config import Config
 from adakd.errors import AdakdError
-from adakd.store.disk import writing
+from adakd.store.disk import write_atomically, writing
 
 FILE = "bench.json"
 """Name of the results in a run folder."""
@@ -102,12 +100,7 @@ def write_bench(measured: Bench, file: Path) -> None:
         AdakdError: the file cannot be written.
     """
     with writing(file, file.parent):
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=file.parent, prefix=".bench-", delete=False
-        ) as stream:
-            stream.write(measured.model_dump_json(indent=1) + "\n")
-        Path(stream.name).chmod(0o644)
-        os.replace(stream.name, file)
+        write_atomically(file, measured.model_dump_json(indent=1) + "\n")
 
 
 def read_bench(file: Path) -> Bench | None:

@@ -1,8 +1,6 @@
 """Records -> one HTML file that needs no network, no script and nothing but the records."""
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -20,6 +18,7 @@ from adakd.reporting.index import Index, Method
 from adakd.reporting.sections import SECTIONS
 from adakd.reporting.sections.base import Context, Shown, shown
 from adakd.store import Store
+from adakd.store.disk import write_atomically
 
 TEMPLATES = resources.ROOT / "templates" / "report"
 FILTERS = (
@@ -62,12 +61,7 @@ def write_report(folder: Path) -> Path:
         raise AdakdError(f"{store.file}: no such file; run a suite with --out {folder} first")
     page, target = render(store), folder / "report.html"
     try:
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=folder, prefix=".report-", delete=False
-        ) as stream:
-            stream.write(page)
-        Path(stream.name).chmod(0o644)
-        os.replace(stream.name, target)
+        write_atomically(target, page)
     except OSError as error:
         raise AdakdError(f"{target}: {error.strerror}") from None
     return target

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,6 +60,20 @@ def _write_error(target: Path, reason: str) -> AdakdError:
     return AdakdError(
         f"{target}: {reason}; fix this and run the same command again: finished work is kept"
     )
+
+
+def write_atomically(file: Path, text: str) -> None:
+    """Write a text file in one step: a reader sees the old one or the new one, never a part.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", dir=file.parent, prefix=f".{file.stem}-", delete=False
+    ) as stream:
+        stream.write(text)
+    Path(stream.name).chmod(0o644)
+    os.replace(stream.name, file)
 
 
 def sync(path: Path) -> None:
