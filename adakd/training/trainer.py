@@ -139,7 +139,7 @@ class DistillationTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Pass the step's loss, the mean over all ranks, to the objective and add to the log."""
         if "loss" in logs:
-            if not math.isfinite(logs.get("grad_norm", 0.0)):
+            if not math.isfinite(logs.get("grad_norm", 0.0)) and not self._rescales():
                 raise NonFiniteLoss(self.state.global_step, "gradient")
             tokens = sum(loss.tokens for loss in self._losses) or 1
             ratios = [loss.selected_ratio * loss.tokens for loss in self._losses]
@@ -151,6 +151,17 @@ class DistillationTrainer(Trainer):
             self.objective.step(logs["loss"])
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
+
+    def _rescales(self) -> bool:
+        """Return whether a gradient scaler has left out this step, to go on with a smaller scale.
+
+        Its first scale is a guess, which overflows float16 if it is too large; below 1 there is
+        nothing left to lower.
+        """
+        scaler = self.accelerator.scaler
+        if scaler is None or not self.accelerator.optimizer_step_was_skipped:
+            return False
+        return bool(scaler.get_scale() >= 1)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Add the objective's parameters to the student's optimizer, without weight decay."""
