@@ -103,5 +103,6 @@ def test_a_stem_means_one_thing() -> None:
 def test_tests_mirror_the_packages() -> None:
     packages = {file.parent.relative_to(PACKAGE) for file in PACKAGE.rglob("*.py")}
     apart = {Path("golden"), Path("bench"), Path("plugin"), Path("plugin/adakd_tiny_plugin")}
+    apart.add(Path("gpu"))
     tests = {file.parent.relative_to(ROOT / "tests") for file in (ROOT / "tests").rglob("*.py")}
     assert tests - apart <= packages

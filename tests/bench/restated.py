@@ -146,3 +146,82 @@ def choose(student: Tensor, teacher: Tensor, labels: Tensor) -> tuple[Tensor, Te
     hardest = score.topk(len(score)).indices
     relative = (score[hardest] / score[hardest].median()).clamp(min=1e-8)
     return valid[hardest], (-0.5 * relative.log().tanh()).exp()
+
+
+# --- the lean restatement -----------------------------------------------------------------------
+
+
+def lean_mixture(first: Tensor, second: Tensor, share: float) -> Tensor:
+    return torch.logaddexp(first + math.log1p(-share), second + math.log(share))
+
+
+def lean_jensen_shannon(log_q: Tensor, log_p: Tensor, lam: float = 0.5) -> Tensor:
+    log_m = lean_mixture(log_p, log_q, lam)
+    return (lam * log_q.exp() * (log_q - log_m) + (1 - lam) * log_p.exp() * (log_p - log_m)).sum(-1)
+
+
+def lean_adaptive_kl(log_q: Tensor, log_p: Tensor, mu: float = 0.5) -> Tensor:
+    p, q, ratio = log_p.exp(), log_q.exp(), log_p - log_q
+    likely, order = p.sort(dim=-1, descending=True)
+    apart = (likely - q.detach().gather(-1, order)).abs()
+    head = likely.cumsum(-1) <= mu
+    head[..., 0] = True
+    share = (apart * head).sum(-1) / apart.sum(-1)
+    return share * (p * ratio).sum(-1) - (1 - share) * (q * ratio).sum(-1)
+
+
+def lean_alpha_beta(log_q: Tensor, log_p: Tensor, alpha: float = 0.2, beta: float = 0.7) -> Tensor:
+    total = alpha + beta
+    ends = alpha * (total * log_p).exp() + beta * (total * log_q).exp()
+    return (ends / total - (alpha * log_p + beta * log_q).exp()).sum(-1) / (alpha * beta)
+
+
+def lean_todi(log_q: Tensor, log_p: Tensor) -> Tensor:
+    ratio = log_p - log_q
+    weight = ratio.detach().sigmoid()
+    return ((weight * log_p.exp() - (1 - weight) * log_q.exp()) * ratio).sum(-1)
+
+
+Lean = Callable[[Tensor, Tensor], Tensor]
+
+LEAN: dict[str, Lean] = {
+    "adaptive_kl": lean_adaptive_kl,
+    "alpha_beta": lean_alpha_beta,
+    "forward_kl": lambda log_q, log_p: (log_p.exp() * (log_p - log_q)).sum(-1),
+    "jensen_shannon": lean_jensen_shannon,
+    "plug_in": mixed_kl,
+    "reverse_kl": lambda log_q, log_p: (log_q.exp() * (log_q - log_p)).sum(-1),
+    "skew_forward_kl": lambda log_q, log_p: (
+        log_p.exp() * (log_p - lean_mixture(log_q, log_p, 0.1))
+    ).sum(-1),
+    "skew_reverse_kl": lambda log_q, log_p: (
+        log_q.exp() * (log_q - lean_mixture(log_p, log_q, 0.1))
+    ).sum(-1),
+    "todi": lean_todi,
+    "total_variation": lambda log_q, log_p: 0.5 * (log_p.exp() - log_q.exp()).abs().sum(-1),
+}
+"""Each divergence as one expression over the log-softmax of both sides: no masks, no copies. That
+is what a careful user would write without this package, and what torch.compile can fuse."""
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    return F.log_softmax(logits, dim=-1, dtype=torch.float32)
+
+
+def lean_plain(function: Lean, student: Tensor, teacher: Tensor) -> Tensor:
+    return function(log_probabilities(student), log_probabilities(teacher)).mean()
+
+
+def lean_adakd(function: Lean, student: Tensor, teacher: Tensor) -> Tensor:
+    """All tokens kept, each at a temperature of its own, which carries no gradient."""
+    tau = lean_temperatures(student, teacher)
+    column = tau.unsqueeze(-1)
+    sides = (log_probabilities(side.float() / column) for side in (student, teacher))
+    return (function(*sides) * tau.square()).mean()
+
+
+@torch.no_grad()
+def lean_temperatures(student: Tensor, teacher: Tensor) -> Tensor:
+    log_q, log_p = log_probabilities(student), log_probabilities(teacher)
+    score = ((log_p / 2).exp() - (log_q / 2).exp()).square().sum(-1).div(2).sqrt()
+    return (-0.5 * (score / score.median()).clamp(min=1e-8).log().tanh()).exp()

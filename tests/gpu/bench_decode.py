@@ -1,0 +1,182 @@
+"""Decoding on a device: transformers' generate in batches, as here, beside its continuous batching.
+
+    python tests/gpu/bench_decode.py OUT.json [--seconds N] [--prompts IDS.json]
+                                     [--device cpu --tiny]
+
+A model of SmolLM2-135M's shape with random weights in bfloat16 answers 500 prompts of mixed length
+greedily. No token ends an answer: each has a length drawn beforehand, of 256 tokens at most, or
+all have 256. A batch goes on until its longest answer is complete; continuous batching replaces an
+answer that is complete by the next prompt.
+"""
+
+import json
+import random
+import time
+from typing import Any
+
+from bench_step import SHAPES, TINY, Shape, model
+from device_timing import Device, Results, arguments
+
+PROMPTS, NEW_TOKENS = 500, 256
+BATCHES = {512: 500, 128: 256, 32: 64}
+"""Prompts that are decoded at each batch size: enough for a rate."""
+
+
+class Work:
+    """Prompts and the lengths of their answers."""
+
+    def __init__(self, options: Any, vocabulary: int) -> None:
+        chance = random.Random(0)
+        self.count, self.limit = (6, 4) if options.tiny else (PROMPTS, NEW_TOKENS)
+        if options.prompts is not None:
+            given = json.loads(options.prompts.read_text())
+            self.prompts = [given[number % len(given)] for number in range(self.count)]
+        else:  # most are short, some have hundreds of tokens
+            lengths = [
+                min(512, int(chance.lognormvariate(4.3, 0.7)) + 8) for _ in range(self.count)
+            ]
+            if options.tiny:
+                lengths = [1 + length % 8 for length in lengths]
+            self.prompts = [[chance.randrange(vocabulary) for _ in range(n)] for n in lengths]
+        drawn = [int(chance.expovariate(1 / (self.limit / 3))) + 1 for _ in self.prompts]
+        self.lengths = {
+            "mixed": [min(self.limit, length) for length in drawn],
+            "all alike": [self.limit] * self.count,
+        }
+
+
+def in_batches(
+    language_model: Any, prompts: list[list[int]], limits: list[int], size: int
+) -> tuple[int, int]:
+    """Decode as the evaluation does, longest prompts first; return tokens asked for and decoded."""
+    import torch
+    from transformers import StoppingCriteriaList
+
+    from adakd.models.generation import _config, _LengthLimits, generation_mode
+
+    order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
+    decoded = 0
+    with generation_mode(language_model) as base, torch.no_grad():
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            batch, most = [prompts[row] for row in rows], [limits[row] for row in rows]
+            longest = max(map(len, batch))
+            padded = [[0] * (longest - len(prompt)) + prompt for prompt in batch]
+            lengths = torch.tensor([[len(prompt)] for prompt in batch])
+            mask = (torch.arange(longest) >= longest - lengths).long()
+            device = language_model.device
+            found = base.generate(
+                torch.tensor(padded, device=device),
+                attention_mask=mask.to(device),
+                generation_config=_config(
+                    max_new_tokens=max(most), pad_token_id=0, do_sample=False, use_cache=True
+                ),
+                stopping_criteria=StoppingCriteriaList([_LengthLimits(most, longest)]),
+            )
+            decoded += found[:, longest:].numel()
+    return sum(limits), decoded
+
+
+def continuously(
+    language_model: Any,
+    prompts: list[list[int]],
+    limits: list[int],
+    size: int,
+    attention: str,
+    seconds: float,
+    graphs: bool | None,
+) -> tuple[float, int]:
+    """Decode by continuous batching; return its seconds after the warm-up, and its tokens."""
+    from transformers import ContinuousBatchingConfig, GenerationConfig
+
+    before = language_model.config._attn_implementation
+    language_model.set_attn_implementation(attention)
+    try:
+        room = {"max_memory_percent": 0.5}
+        if language_model.device.type == "cpu":
+            room = {"num_blocks": 16, "block_size": 32, "max_batch_tokens": 64}
+        settings = ContinuousBatchingConfig(
+            max_requests_per_batch=size, use_cuda_graph=graphs, **room
+        )
+        config = GenerationConfig(
+            max_new_tokens=max(limits), do_sample=False, eos_token_id=-1, pad_token_id=0
+        )
+        with language_model.continuous_batching_context_manager(
+            generation_config=config,
+            continuous_batching_config=settings,
+            block=True,
+            timeout=5,
+            warmup=True,
+        ) as manager:
+            start, tokens, missing = time.perf_counter(), 0, len(prompts)
+            for prompt, limit in zip(prompts, limits, strict=True):
+                manager.add_request(input_ids=prompt, max_new_tokens=limit)
+            while missing:
+                result = manager.get_result(timeout=1)
+                if result is not None and result.is_finished():
+                    if result.error is not None:
+                        raise RuntimeError(result.error)
+                    missing -= 1
+                    tokens += len(result.generated_tokens)
+                elif result is None and not manager.is_running():
+                    raise RuntimeError("the thread of continuous batching has ended")
+                if time.perf_counter() - start > seconds:
+                    raise RuntimeError(f"{missing} answers missing after {seconds:.0f} s")
+            spent = time.perf_counter() - start
+    finally:
+        language_model.set_attn_implementation(before)
+    return spent, tokens
+
+
+def main() -> None:
+    import torch
+
+    options = arguments(__doc__, seconds=40)
+    device = Device(options.device)
+    results = Results(options.out, device, options.seconds)
+    shape: Shape = TINY[1] if options.tiny else SHAPES[1]
+    language_model = model(shape, {}, options.device, torch.bfloat16).eval()
+    work = Work(options, shape.config["vocab_size"])
+    results.head["prompt_tokens"] = sum(map(len, work.prompts))
+    results.head["new_tokens"] = {kind: sum(many) for kind, many in work.lengths.items()}
+    batches = {4: 6, 2: 4} if options.tiny else BATCHES
+    in_batches(language_model, work.prompts[:2], [2, 2], 2)  # loads what the first call loads
+
+    def batched(kind: str, size: int, count: int) -> dict[str, Any]:
+        limits = work.lengths[kind][:count]
+        found: list[tuple[int, int]] = []
+        spent = device.elapsed(
+            lambda: found.append(in_batches(language_model, work.prompts[:count], limits, size))
+        )
+        ((asked, decoded),) = found
+        return {
+            "tokens_per_second": asked / spent,
+            "seconds": spent,
+            "wasted": 1 - asked / decoded,
+            "answers": count,
+        }
+
+    def continuous(kind: str, size: int, attention: str, graphs: bool | None) -> dict[str, Any]:
+        limit = min(25.0, results.left)
+        spent, tokens = continuously(
+            language_model, work.prompts, work.lengths[kind], size, attention, limit, graphs
+        )
+        return {"tokens_per_second": tokens / spent, "seconds": spent, "answers": work.count}
+
+    largest, *smaller = batches
+    rows: list[tuple[str, int, str, bool | None]] = [("mixed", largest, "batches", None)]
+    rows += [("mixed", largest, "paged|sdpa", graphs) for graphs in (None, True)]
+    rows += [("mixed", smaller[0], "batches", None), ("mixed", largest, "paged|eager", None)]
+    rows += [("all alike", largest, way, None) for way in ("batches", "paged|sdpa")]
+    rows += [("mixed", size, "batches", None) for size in smaller[1:]]
+    rows += [("mixed", smaller[0], "paged|sdpa", None)]
+    for kind, size, way, graphs in rows:
+        what = {"lengths": kind, "at_once": size, "way": way, "cuda_graphs": graphs}
+        if way == "batches":
+            results.add(lambda k=kind, s=size: batched(k, s, batches[s]), **what)
+        else:
+            results.add(lambda k=kind, s=size, w=way, g=graphs: continuous(k, s, w, g), **what)
+
+
+if __name__ == "__main__":
+    main()
