@@ -153,15 +153,13 @@ class DistillationTrainer(Trainer):
         super().log(logs, start_time)
 
     def _rescales(self) -> bool:
-        """Return whether a gradient scaler has left out this step, to go on with a smaller scale.
+        """Return whether a gradient scaler has left out a step and goes on with a smaller scale.
 
         Its first scale is a guess, which overflows float16 if it is too large; below 1 there is
         nothing left to lower.
         """
         scaler = self.accelerator.scaler
-        if scaler is None or not self.accelerator.optimizer_step_was_skipped:
-            return False
-        return bool(scaler.get_scale() >= 1)
+        return scaler is not None and bool(scaler.get_scale() >= 1)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """Add the objective's parameters to the student's optimizer, without weight decay."""

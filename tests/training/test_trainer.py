@@ -1,5 +1,6 @@
 """One training: fair between arms, the same for any batch split, and whole after any crash."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -357,3 +358,35 @@ def test_triton_that_cannot_run_is_an_error_before_any_training(make_suite, tmp_
     with pytest.raises(AdakdError, match="triton"):
         adakd.run(make_suite({"training.kernels": "triton"}), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+# --- a gradient scaler ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("scale", "status"), [(2.0**22, "done"), (0.5, "failed")])
+def test_an_overflow_that_a_smaller_scale_mends_is_no_failure(
+    make_suite, trainings, monkeypatch, scale: float, status: str
+) -> None:
+    """A GPU's float16, here on the CPU: its first scale is a guess, and too large at times."""
+    made = trainer.DistillationTrainer.create_accelerator_and_postprocess
+
+    def with_scaler(self: Any) -> None:
+        made(self)
+        self.accelerator.native_amp = True
+        self.accelerator.scaler = torch.amp.GradScaler(self.args.device.type, init_scale=scale)
+        if status == "failed":  # whatever the scale
+            last = list(self.model.parameters())[-1]
+            last.register_hook(lambda gradient: gradient * torch.inf)
+
+    run = trainings(make_suite({"training.precision": "fp16", "training.steps": 6}))
+    before = weights(run, run.find("untrained"))
+    monkeypatch.setattr(
+        trainer.DistillationTrainer, "create_accelerator_and_postprocess", with_scaler
+    )
+    record = run.train(run.find())
+    assert record.status == status, record.reason
+    if status == "done":
+        norms = [step.grad_norm for step in record.steps]
+        assert not all(map(math.isfinite, norms))
+        assert math.isfinite(norms[-1])
+        assert not equal(weights(run, run.find()), before)
