@@ -102,16 +102,16 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
     by_blocks = partial(blocks.loss_rows, term)
     if not isinstance(term, DivergenceTerm) or tokens.teacher is None:
         return by_blocks(tokens, gradient)
-    declared = declared_entry_form(term.divergence)
-    if declared is None:
+    if declared_entry_form(term.divergence) is None:
         warn_once(f"the divergence {_name(term.divergence)}, which declares no @entry_form")
         return by_blocks(tokens, gradient)
     rows = [part for part in (tokens.student, tokens.teacher, gradient) if part is not None]
     if not _usable(*rows):
         return by_blocks(tokens, gradient)
-    from adakd.losses.triton_kernels import BoundForm, reduce_rows
+    from adakd.losses.triton_kernels import bound_form, reduce_rows
 
-    form = BoundForm(*declared)
+    form = bound_form(term.divergence)
+    assert form is not None
 
     def by_kernel(tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
         theirs = tokens.teacher or tokens.student

@@ -2,8 +2,11 @@
 
 A program reads its token's logits twice for the value and three times for the gradient, and holds a
 few thousand vocabulary entries at a time in registers: whatever the vocabulary, it touches no
-memory but the logits and their gradient. Only :mod:`adakd.losses.dispatch` imports this module, if
-Triton is installed.
+memory but the logits and their gradient. Forward and reverse KL and the Hellinger distance need one
+reading less: their sums are collected along with the normalisers, each relative to the largest
+logits so far. What little differs between two almost equal distributions is lost in such a sum, so
+their tokens take the longer way. Only :mod:`adakd.losses.dispatch` imports this module, if Triton
+is installed.
 """
 
 from collections.abc import Callable
@@ -17,6 +20,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from adakd.divergences import Divergence
+from adakd.divergences.base import declared_entry_form
+from adakd.divergences.kl import forward_kl, reverse_kl
 from adakd.divergences.pair import FLOOR
 from adakd.losses.blocks import LogitRows
 
@@ -27,6 +33,9 @@ WARPS = 8
 """Groups of 32 threads per program. Neither number is tuned on a GPU yet."""
 
 _FLOOR = tl.constexpr(FLOOR)
+_CANCELLED = tl.constexpr(0.05)
+"""A value below this share of the terms that it is the difference of is summed entry by entry."""
+_REVERSE, _FORWARD, _AFFINITY = map(tl.constexpr, ("reverse", "forward", "affinity"))
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,10 @@ class BoundForm:
 
     function: Callable[..., Any]
     settings: tuple[Any, ...] = ()
+    online: str | None = None
+    """Which sum is collected along with the normalisers: ``reverse`` or ``forward``, the mean
+    logarithmic ratio under the student or the teacher, or ``affinity``, the sum of
+    :math:`\\sqrt{p_v q_v}`; None if no such sum gives the value."""
 
 
 def _hellinger(
@@ -44,8 +57,15 @@ def _hellinger(
     return gap * gap, gap
 
 
-HELLINGER = BoundForm(_hellinger)
+HELLINGER = BoundForm(_hellinger, online="affinity")
 """Half of its sum is the squared Hellinger distance; for values only, not gradients."""
+_ONLINE: dict[Any, str] = {reverse_kl: "reverse", forward_kl: "forward"}
+
+
+def bound_form(of: Divergence) -> BoundForm | None:
+    """Return the entry form of a divergence with its settings; None without one."""
+    declared = declared_entry_form(of)
+    return None if declared is None else BoundForm(*declared, _ONLINE.get(of))
 
 
 def reduce_rows(
@@ -81,7 +101,7 @@ def reduce_rows(
     )
     scaling = student.scaling.scale, student.scaling.softcap
     theirs = teacher.scaling.scale, teacher.scaling.softcap
-    constants = (*_compiled(form), *scaling, *theirs, ENTRIES_AT_A_TIME)
+    constants = (*_compiled(form), form.online, *scaling, *theirs, ENTRIES_AT_A_TIME)
     # The interpreter works in CPU memory.
     current = (
         nullcontext() if device.type == "cpu" else torch.get_device_module(device).device(device)
@@ -123,6 +143,7 @@ def reduce(
     entries: tl.tensor,
     settings: tl.tuple,
     FORM: tl.constexpr,
+    ONLINE: tl.constexpr,
     SCALE: tl.constexpr,
     CAP: tl.constexpr,
     THEIR_SCALE: tl.constexpr,
@@ -137,29 +158,79 @@ def reduce(
     if temperature is not None:
         cold /= tl.load(temperature + row)
 
-    our_top, their_top, our_mass, their_mass = -3e38, -3e38, 0.0, 0.0
+    # Logits of both models may differ by a constant, which would hide a small divergence.
+    shift = 0.0
+    if ONLINE == _REVERSE or ONLINE == _FORWARD:  # noqa: SIM109  # as Triton compiles it
+        entry = tl.arange(0, BLOCK)
+        shift = tl.max(_logits(ours, entry, entries, SCALE, CAP), 0) * cold
+        shift -= tl.max(_logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP), 0) * cold
+        shift = tl.where(tl.abs(shift) < 1e30, shift, 0.0)
+    # Each lane has a top and a mass of its own: lanes meet once, after the loop.
+    our_tops, their_tops = tl.full([BLOCK], -3e38, tl.float32), tl.full([BLOCK], -3e38, tl.float32)
+    our_masses, their_masses = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    sums = tl.zeros([BLOCK], tl.float32)
     for start in range(0, entries, BLOCK):
         entry = start + tl.arange(0, BLOCK)
         z_q = _logits(ours, entry, entries, SCALE, CAP) * cold
         z_p = _logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP) * cold
-        our_top, our_mass = _grow(our_top, our_mass, z_q)
-        their_top, their_mass = _grow(their_top, their_mass, z_p)
+        our_tops, our_old, our_new = _grow(our_tops, z_q)
+        their_tops, their_old, their_new = _grow(their_tops, z_p)
+        if ONLINE == _AFFINITY:
+            sums = sums * (our_old * their_old) + our_new * their_new
+        # _grow returns square roots
+        our_old, our_new = our_old * our_old, our_new * our_new
+        their_old, their_new = their_old * their_old, their_new * their_new
+        our_masses = our_masses * our_old + our_new
+        their_masses = their_masses * their_old + their_new
+        if ONLINE == _REVERSE:
+            part = tl.where(our_new > 0, our_new * (z_q - z_p - shift), 0.0)
+            sums = sums * our_old + part
+        if ONLINE == _FORWARD:
+            part = tl.where(their_new > 0, their_new * (z_p - z_q + shift), 0.0)
+            sums = sums * their_old + part
+    our_top, their_top = tl.max(our_tops, 0), tl.max(their_tops, 0)
+    our_tops, their_tops = tl.exp((our_tops - our_top) / 2), tl.exp((their_tops - their_top) / 2)
+    our_mass = tl.sum(our_masses * our_tops * our_tops, 0)
+    their_mass = tl.sum(their_masses * their_tops * their_tops, 0)
+    value, size = 0.0, 0.0
+    whole = our_mass * 0.0  # a tensor, as the branch below makes it
+    if ONLINE == _AFFINITY:
+        size = 2.0
+        value = 2 - 2 * tl.sum(sums * our_tops * their_tops, 0) / tl.sqrt(our_mass * their_mass)
+    if ONLINE == _REVERSE:
+        value = tl.sum(sums * our_tops * our_tops, 0) / our_mass
+    if ONLINE == _FORWARD:
+        value = tl.sum(sums * their_tops * their_tops, 0) / their_mass
     our_mass, their_mass = tl.log(our_mass), tl.log(their_mass)
+    if ONLINE == _REVERSE or ONLINE == _FORWARD:  # noqa: SIM109  # as Triton compiles it
+        apart = our_top - their_top + (our_mass - their_mass) - shift
+        size = tl.abs(value) + tl.abs(apart)
+        if ONLINE == _REVERSE:
+            value -= apart
+            whole = value
+        else:
+            value += apart
+            whole = whole - 1.0
 
-    value, slopes = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-    for start in range(0, entries, BLOCK):
-        entry = start + tl.arange(0, BLOCK)
-        z_q = _logits(ours, entry, entries, SCALE, CAP) * cold
-        z_p = _logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP) * cold
-        log_q, log_p = _bounded(z_q - our_top - our_mass), _bounded(z_p - their_top - their_mass)
-        part, slope = FORM(log_q, log_p, tl.exp(log_q), tl.exp(log_p), *settings)
-        value += tl.where(entry < entries, part, 0.0)
-        slopes += tl.where(log_q > _FLOOR, slope, 0.0)
-    tl.store(values + row, tl.sum(value, 0))
+    exact = True
+    if ONLINE is not None:
+        exact = (value > size * _CANCELLED) == 0  # also where either is not a number
+    if exact:
+        parts, slopes = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+        for start in range(0, entries, BLOCK):
+            entry = start + tl.arange(0, BLOCK)
+            z_q = _logits(ours, entry, entries, SCALE, CAP) * cold
+            z_p = _logits(theirs, entry, entries, THEIR_SCALE, THEIR_CAP) * cold
+            log_q = _bounded(z_q - our_top - our_mass)
+            log_p = _bounded(z_p - their_top - their_mass)
+            part, slope = FORM(log_q, log_p, tl.exp(log_q), tl.exp(log_p), *settings)
+            parts += tl.where(entry < entries, part, 0.0)
+            slopes += tl.where(log_q > _FLOOR, slope, 0.0)
+        value, whole = tl.sum(parts, 0), tl.sum(slopes, 0)
+    tl.store(values + row, value)
 
     if gradient is not None:
         target = gradient + _place(row, gradient_index) * gradient_stride
-        whole = tl.sum(slopes, 0)
         times = tl.load(factor + row) * cold * SCALE
         for start in range(0, entries, BLOCK):
             entry = start + tl.arange(0, BLOCK)
@@ -208,7 +279,11 @@ def _logits(
 
 
 @triton.jit
-def _grow(top: tl.tensor, mass: tl.tensor, z: tl.tensor) -> tl.tensor:
-    """Update the largest logit and the sum of exponentials relative to it."""
-    higher = tl.maximum(top, tl.max(z, 0))
-    return higher, mass * tl.exp(top - higher) + tl.sum(tl.exp(z - higher), 0)
+def _grow(tops: tl.tensor, z: tl.tensor) -> tl.tensor:
+    """Return the largest logits, and the square roots of the factors of old masses and new ones.
+
+    With one exponential: of the two factors one is 1.
+    """
+    higher = z - tops
+    root = tl.exp(-0.5 * tl.abs(higher))
+    return tl.maximum(tops, z), tl.where(higher > 0, root, 1.0), tl.where(higher > 0, 1.0, root)

@@ -243,7 +243,6 @@ def precompile(launches: list[tuple[int, int]], vocabulary: int, capability: int
     from triton.runtime import driver
 
     from adakd.divergences import divergence
-    from adakd.divergences.base import declared_entry_form
     from adakd.losses import triton_kernels
     from adakd.losses.blocks import LogitRows
 
@@ -262,7 +261,7 @@ def precompile(launches: list[tuple[int, int]], vocabulary: int, capability: int
     triton_kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
     rows, out = (LogitRows(torch.zeros(2, vocabulary, dtype=torch.bfloat16)) for _ in "12")
     ones = torch.ones(2)
-    form = triton_kernels.BoundForm(*declared_entry_form(divergence["reverse_kl"]))
+    form = triton_kernels.bound_form(divergence["reverse_kl"])
     for entries, warps in launches:
         triton_kernels.ENTRIES_AT_A_TIME, triton_kernels.WARPS = entries, warps
         triton_kernels.reduce_rows(triton_kernels.HELLINGER, rows, rows)
@@ -302,12 +301,11 @@ def launches(bench: Bench, tiny: bool) -> None:
     import torch
 
     from adakd.divergences import divergence
-    from adakd.divergences.base import declared_entry_form
     from adakd.losses import triton_kernels
     from adakd.losses.blocks import LogitRows
 
     tried = [(32, 8), (64, 8)] if tiny else LAUNCHES
-    form = triton_kernels.BoundForm(*declared_entry_form(divergence["reverse_kl"]))
+    form = triton_kernels.bound_form(divergence["reverse_kl"])
     with torch.no_grad():
         student, teacher = (LogitRows(side.detach()) for side in bench.given.logits())
     out = LogitRows(torch.empty_like(student.logits))

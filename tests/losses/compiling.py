@@ -5,7 +5,6 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 from adakd.divergences import divergence
-from adakd.divergences.base import declared_entry_form
 from adakd.losses import triton_kernels
 from adakd.losses.blocks import UNSCALED, LogitRows, LogitScaling
 
@@ -45,10 +44,10 @@ def main() -> None:
     triton_kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
     driver.set_active(Absent(0, GPUTarget("cuda", 90, 32)))
     for name in sorted(divergence):
-        if form := declared_entry_form(divergence[name]):
-            compile_one(triton_kernels.BoundForm(*form))
+        if form := triton_kernels.bound_form(divergence[name]):
+            compile_one(form)
             print(name)
-    form = triton_kernels.BoundForm(*declared_entry_form(divergence["alpha_beta"]))
+    form = triton_kernels.bound_form(divergence["alpha_beta"])
     compile_one(form, torch.float32, graded=False)
     print("values")
     compile_one(form, torch.float16, gathered=True)

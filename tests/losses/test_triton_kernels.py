@@ -99,7 +99,7 @@ def compare(
 ) -> None:
     """Compare a kernel's values, with and without the gradient, and its gradient with blocks."""
     function = divergence[name] if isinstance(name, str) else name
-    form = form or triton_kernels.BoundForm(*declared_entry_form(function))
+    form = form or triton_kernels.bound_form(function)
     dtype, close = tokens.student.logits.dtype, CLOSE[torch.float32]
     got, wanted = (
         LogitRows(torch.zeros_like(tokens.student.logits), tokens.student.index) for _ in "12"
@@ -165,7 +165,7 @@ def test_settings_reach_the_kernel(name: str, settings: dict[str, Any]) -> None:
 
 def test_a_gradient_may_replace_the_logits() -> None:
     tokens = example(torch.bfloat16, gathered=True, tempered=True, scaling=UNSCALED)
-    form = triton_kernels.BoundForm(*declared_entry_form(divergence["todi"]))
+    form = triton_kernels.bound_form(divergence["todi"])
     given = form, tokens.student, tokens.teacher, tokens.temperature, tokens.factor
     apart = torch.zeros_like(tokens.student.logits)
     before = tokens.student.logits.clone()
@@ -197,7 +197,7 @@ def test_golden_numbers(name: str, case: int, monkeypatch: pytest.MonkeyPatch) -
         torch.from_numpy(VECTORS[f"case{case}.{key}"])[:TOKENS].to(DEVICE)
         for key in ("student_logits", "teacher_logits", f"{name}.value", f"{name}.grad")
     )
-    form = triton_kernels.BoundForm(*declared_entry_form(divergence.build(GOLDEN[name])))
+    form = triton_kernels.bound_form(divergence.build(GOLDEN[name]))
     got = LogitRows(torch.zeros_like(student))
     given = (
         form,
