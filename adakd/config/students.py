@@ -7,7 +7,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from adakd.config.base import Config, ModelName
 from adakd.config.numbers import Share
 
-Kernels = Literal["torch", "triton"]
+Kernels = Literal["auto", "torch", "triton"]
 
 
 class Pretrained(Config):
@@ -65,8 +65,10 @@ class Training(Config):
     max_grad_norm: PositiveFloat = 1.0
     precision: Literal["float32", "bf16", "fp16"] = "float32"
     gradient_checkpointing: bool = False
-    kernels: Kernels = "torch"
-    """Backend of the distillation loss: PyTorch on any device, or Triton kernels on a GPU."""
+    kernels: Kernels = "auto"
+    """Backend of the distillation loss: ``auto`` takes Triton kernels on a GPU that can run them,
+    and PyTorch elsewhere; ``torch`` is PyTorch on any device; ``triton`` is an error without such a
+    GPU."""
     lora: Lora | None = None
     save_every: PositiveInt = 100
     """Steps between checkpoints, so also the most that a crash can lose."""
@@ -107,7 +109,7 @@ class Teacher(Config):
 
     @model_validator(mode="after")
     def _no_kernels(self) -> "Teacher":
-        if self.sft is not None and self.sft.kernels != "torch":
+        if self.sft is not None and self.sft.kernels == "triton":
             raise ValueError("sft.kernels: only a distillation loss has Triton kernels: remove it")
         return self
 

@@ -1,4 +1,4 @@
-"""Triton kernels for scores and losses, for an objective that asks for them.
+"""Triton kernels for scores and losses, where they can run.
 
 The first rows of each kind of call are computed by :mod:`~adakd.losses.blocks` too. A kernel that
 disagrees with them is not used, and neither is one that fails to compile; a warning says so. Parts
@@ -55,6 +55,9 @@ _agreed: dict[Hashable, bool] = {}
 def row_functions(kernels: Kernels) -> RowFunctions:
     """Return the functions that compute scores and losses of rows.
 
+    With ``auto`` logits on a GPU are computed by Triton kernels, if Triton is there, and others by
+    PyTorch.
+
     Raises:
         AdakdError: an unknown name; or Triton is requested where it cannot run.
     """
@@ -63,8 +66,24 @@ def row_functions(kernels: Kernels) -> RowFunctions:
     if kernels == "torch":
         return TORCH
     if reason := _why_not_triton():
+        if kernels == "auto":
+            return TORCH
         raise AdakdError(f'kernels: "triton" cannot run here, {reason}: use "torch"')
-    return RowFunctions(score_rows, loss_rows)
+    if kernels == "triton":
+        return RowFunctions(score_rows, loss_rows)
+    return RowFunctions(_score_rows_by_device, _loss_rows_by_device)
+
+
+def _score_rows_by_device(
+    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
+) -> Tensor:
+    on_gpu = student.logits.device.type in DEVICES
+    return (score_rows if on_gpu else blocks.score_rows)(adaptive, student, teacher, labels)
+
+
+def _loss_rows_by_device(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
+    on_gpu = tokens.student.logits.device.type in DEVICES
+    return (loss_rows if on_gpu else blocks.loss_rows)(term, tokens, gradient)
 
 
 def score_rows(

@@ -8,6 +8,7 @@ a Triton kernel one row per program.
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -22,9 +23,20 @@ from adakd.losses.score_gradient import differentiable
 from adakd.losses.traced import Traced
 
 BUDGET = 256 * 1024**2
-"""Bytes for the logits of both LM heads where hidden states are given. If all tokens of a batch
-fit, an adaptive method's second pass reuses the logits of the first; otherwise it recomputes those
-of the selected tokens. In 16 bits and with a vocabulary of 49,152, 1365 tokens fit."""
+"""Bytes for the logits of both LM heads where hidden states are given, on a CPU. If all tokens of a
+batch fit, an adaptive method's second pass reuses the logits of the first; otherwise it recomputes
+those of the selected tokens. In 16 bits and with a vocabulary of 49,152, 1365 tokens fit."""
+SHARE = 16
+"""On a GPU they may take one part in so many of its memory: large products fill it better."""
+
+
+@cache
+def budget_on(device: torch.device) -> int:
+    """Return the bytes that the logits of both LM heads may take on a device."""
+    if device.type == "cpu":
+        return BUDGET
+    properties = getattr(torch.get_device_module(device), "get_device_properties", None)
+    return BUDGET if properties is None else max(BUDGET, properties(device).total_memory // SHARE)
 
 
 def select_tokens(

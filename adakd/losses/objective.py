@@ -20,7 +20,7 @@ from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.losses.blocks import DivergenceTerm, cross_entropy, working_dtype
 from adakd.losses.dispatch import row_functions, warn_once
-from adakd.losses.engine import BUDGET, mean_loss, select_tokens
+from adakd.losses.engine import budget_on, mean_loss, select_tokens
 from adakd.losses.lm_head import HiddenStates
 from adakd.losses.logits import LogitSource, logit_source
 from adakd.losses.traced import traced
@@ -53,7 +53,7 @@ class Loss:
         """Mean temperature of the selected tokens."""
         if self.selection is None or self.selection.temperature is None:
             return 1.0
-        return float(self.selection.temperature.detach().mean())
+        return float(self.selection.temperature.detach().cpu().double().mean())
 
 
 class TokenObjective(Protocol):
@@ -104,12 +104,14 @@ class Objective:
         adaptive: a registered name, a :class:`Spec`, an instance, or None for the plain arm.
         total_steps: optimizer steps of the run, required by an adaptive method: its schedules and
             warm-up are shares of them.
-        budget: memory in bytes for logits computed from hidden states.
+        budget: memory in bytes for logits computed from hidden states; None for 256 MiB on a CPU
+            and a sixteenth of the memory of a GPU.
         widths: sizes of the student's and the teacher's hidden states, for a method that matches
             them.
-        kernels: ``"torch"`` computes the loss with PyTorch on any device. ``"triton"`` uses Triton
-            kernels and needs logits on a GPU; parts without a kernel are computed by PyTorch, and a
-            kernel that disagrees with PyTorch on its first rows is not used: a warning says so.
+        kernels: ``"auto"`` uses Triton kernels for logits on a GPU, where Triton is installed.
+            ``"torch"`` computes the loss with PyTorch on any device. ``"triton"`` needs logits on a
+            GPU. Parts without a kernel are computed by PyTorch, and a kernel that disagrees with
+            PyTorch on its first rows is not used: a warning says so.
 
     Raises:
         AdakdError: an unknown name, an unknown setting, `total_steps` missing, or Triton kernels
@@ -123,9 +125,9 @@ class Objective:
         divergence: str | Spec | Divergence,
         adaptive: str | Spec | Adaptive | None = None,
         total_steps: int | None = None,
-        budget: int = BUDGET,
+        budget: int | None = None,
         widths: tuple[int, int] | None = None,
-        kernels: Kernels = "torch",
+        kernels: Kernels = "auto",
     ) -> None:
         self.budget, self.kernels, self._rows = budget, kernels, row_functions(kernels)
         self.divergence = _divergence(divergence)
@@ -167,11 +169,12 @@ class Objective:
         if shared < student.shape[-1]:
             _check_labels(labels, shared)
         theirs = logit_source(teacher, valid, shared)
+        budget = budget_on(labels.device) if self.budget is None else self.budget
         selection = None
         if self.adaptive is not None:
-            selection = select_tokens(self.adaptive, ours, theirs, labels, self.budget, self._rows)
+            selection = select_tokens(self.adaptive, ours, theirs, labels, budget, self._rows)
         term, trace = DivergenceTerm(self.divergence), traced(self.divergence, selection)
-        loss = mean_loss(term, ours, theirs, labels, selection, self.budget, trace, self._rows)
+        loss = mean_loss(term, ours, theirs, labels, selection, budget, trace, self._rows)
         if trace is not None and self.kernels == "triton":
             warn_once("a learned temperature or transformed logits")
         if selection is not None and selection.match is not None:
@@ -210,7 +213,9 @@ class SupervisedObjective:
         ours, labels = logit_source(student, valid), _rows(labels, valid)
         if not len(labels):
             return _zero_loss(ours)
-        return Loss(loss=mean_loss(cross_entropy, ours, None, labels), tokens=len(labels))
+        budget = budget_on(labels.device)
+        loss = mean_loss(cross_entropy, ours, None, labels, budget=budget)
+        return Loss(loss=loss, tokens=len(labels))
 
     def step(self, loss: float) -> None:
         """Do nothing."""

@@ -29,16 +29,19 @@ def test_triton_kernels_give_their_trainings_keys_of_their_own() -> None:
             load_suite("smoke", ["training.kernels=triton"]),
         )
     )
-    assert default == torch
     changed = {cell[0] for cell, key in torch.items() if triton[cell] != key}
     same = {cell[0] for cell, key in torch.items() if triton[cell] == key}
     assert changed >= {"distilled"}
     assert same == {"teacher", "untrained"}
+    assert {cell[0] for cell, key in torch.items() if default[cell] == key} == same
 
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("training.kernels=cuda", "'torch' or 'triton'"), ("teacher.sft.kernels=triton", "remove it")],
+    [
+        ("training.kernels=cuda", "'auto', 'torch' or 'triton'"),
+        ("teacher.sft.kernels=triton", "remove it"),
+    ],
 )
 def test_kernels_that_nothing_has_are_an_error(override: str, message: str) -> None:
     with pytest.raises(AdakdError, match=message):
