@@ -22,7 +22,7 @@ from adakd.adaptive.adakd import AdaKD
 from adakd.adaptive.indicators import hellinger
 from adakd.config.students import Kernels
 from adakd.divergences.base import declared_entry_form
-from adakd.errors import AdakdError, did_you_mean
+from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.losses import blocks
 from adakd.losses.blocks import (
     DEVICE_BYTES,
@@ -240,10 +240,17 @@ def _agree(
             _agreed[kind] = all(map(_close, sample(by_kernel), sample(by_blocks)))
             reason = "their numbers differ from those of torch"
         except Exception as error:  # whatever a compiler or a driver may raise
-            _agreed[kind], reason = False, f"{type(error).__name__}: {error}"
+            _agreed[kind], reason = False, _cause(error)
         if not _agreed[kind]:
             _log.warning("Triton kernels are not used for %s: %s", kind[0], reason)
     return _agreed[kind]
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost cause: Triton wraps an error in those of the calls around it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {one_line(error)}"
 
 
 def _close(got: Tensor, wanted: Tensor) -> bool:

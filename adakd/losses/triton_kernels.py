@@ -9,6 +9,7 @@ their tokens take the longer way. Only :mod:`adakd.losses.dispatch` imports this
 is installed.
 """
 
+import ast
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -117,7 +118,16 @@ def _compiled(form: BoundForm) -> tuple[Any, Any]:
     """Compile a form for a kernel; the interpreter takes it unchanged."""
     if not isinstance(reduce, triton.JITFunction):
         return form.settings, form.function
-    return tuple(map(tl.constexpr, form.settings)), triton.jit(form.function)
+    compiled = triton.jit(form.function)
+    # Triton evaluates annotations, and knows no name but its own.
+    function = ast.parse(compiled.src).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    function.returns = None
+    for argument in ast.walk(function.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    compiled._unsafe_update_src(ast.unparse(function))
+    return tuple(map(tl.constexpr, form.settings)), compiled
 
 
 def _pointer(rows: LogitRows) -> tuple[Tensor, int, Tensor | None]:

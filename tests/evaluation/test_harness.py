@@ -256,7 +256,7 @@ def test_plain_lm_eval_gives_the_same_value(bench, tmp_path: Path) -> None:
     records = made.scores("puzzles")
     loading.save(made.model, made.context.tokenizer, tmp_path / "model")
     command: list[Any] = [
-        Path(sys.executable).with_name("lm_eval"), "run",
+        sys.executable, "-m", "lm_eval", "run",
         "--model", "hf",
         "--model_args", f"pretrained={tmp_path / 'model'},dtype=float32,max_length=96",
         "--include_path", made.tasks,

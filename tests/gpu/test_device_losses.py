@@ -142,7 +142,9 @@ def test_given_logits(name: str, arm: str, precision: str, kernels: Any) -> None
     loss = objective(student, teacher, labels).loss
     loss.backward()
     wanted, gradient = by_float64(name, arm, student, teacher, labels)
-    agree(loss.detach(), wanted, 1e-5)
+    # Adaptive KL cuts the sorted probabilities; among equal ones, many in 16 bits, any may be cut.
+    tied = name == "adaptive_kl" and precision != "float32"
+    agree(loss.detach(), wanted, 1e-3 if tied else 1e-5)
     assert student.grad is not None
     assert student.grad.dtype == dtype
     agree(student.grad, gradient, ROUNDING[dtype])

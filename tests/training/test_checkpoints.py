@@ -48,7 +48,7 @@ def objectives(monkeypatch: pytest.MonkeyPatch) -> list[Objective]:
 
 
 def values(objective: Objective) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in objective.parameters()]
+    return [parameter.detach().clone().cpu() for parameter in objective.parameters()]
 
 
 def starting_objective(run: Any, cell: Any) -> Any:

@@ -17,6 +17,7 @@ from adakd.errors import AdakdError
 from adakd.losses.objective import next_token_labels
 from adakd.models import forward
 from adakd.models.forward import response_logits
+from adakd.models.loading import place
 from adakd.store import disk
 from adakd.training import states_file
 from adakd.training.batches import Collator
@@ -56,12 +57,15 @@ def outputs(run: Any) -> Any:
 def logits(run: Any, batch: dict[str, Tensor]) -> Tensor:
     said = outputs(run)(batch, counted(batch))
     assert not isinstance(said, Tensor)
-    return said.head.logits(said.states.to(said.head.weight.dtype))
+    weight = said.head.weight
+    return said.head.logits(said.states.to(weight.device, weight.dtype))
 
 
 def live_logits(run: Any, batch: dict[str, Tensor]) -> Tensor:
+    model = place(run.load(run.plan.teacher.cell)).eval()
+    on_device = {name: value.to(model.device) for name, value in batch.items()}
     with torch.no_grad():
-        return response_logits(run.load(run.plan.teacher.cell).eval(), batch, counted(batch))
+        return response_logits(model, on_device, counted(on_device))
 
 
 # --- what it says -----------------------------------------------------------------------------
