@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from adakd.adaptive import base
-from adakd.adaptive.base import Adaptive, TokenSelection, adaptive
+from adakd.adaptive.base import Adaptive, Scope, TokenSelection, adaptive
+from adakd.errors import AdakdError
 from adakd.registry import PartSpec, Registry, Spec
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ IndicatorSpec = Annotated[PartSpec, _known_to(base.indicator), Field(validate_de
 FocusSpec = Annotated[PartSpec, _known_to(base.focus), Field(validate_default=True)]
 TemperatureSpec = Annotated[PartSpec, _known_to(base.temperature), Field(validate_default=True)]
 
+
+def _possible(scope: Scope, others: ValidationInfo) -> Scope:
+    """Check that the temperature is a constant where tokens are selected over a whole step."""
+    temperature: Spec | None = others.data.get("temperature")
+    if scope == "step" and temperature and temperature.settings.get("detach") is False:
+        raise AdakdError(
+            f"adaptive method 'adakd', scope: step cannot be combined with {temperature.name} and "
+            "detach: false, whose gradient through the median would cross micro-batches: "
+            "set detach: true or scope: micro_batch"
+        )
+    return scope
+
+
 HELLINGER, LATF, IDTS = Spec(name="hellinger"), Spec(name="latf"), Spec(name="idts")
 
 
@@ -33,9 +47,8 @@ class AdaKD(Adaptive):
 
     Of the N valid tokens of a batch the :math:`\max(1, \lfloor N r \rfloor)` hardest are selected,
     each at its own temperature :math:`\tau_i`; the loss is the mean over the selected tokens of
-    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`. In a training the batch is
-    a micro-batch of one device, as in the reference implementation: the loss depends on how a step
-    is split.
+    :math:`\tau_i^2 D(softmax(z^p_i / \tau_i), softmax(z^q_i / \tau_i))`. In a training `scope` says
+    what the batch is.
 
     Args:
         indicator: difficulty of a token; the Hellinger distance by default.
@@ -45,9 +58,15 @@ class AdaKD(Adaptive):
         focus: share :math:`r` of selected tokens; LATF by default, ``fixed`` selects all.
         temperature: temperature of each selected token; IDTS by default, ``fixed`` sets it to 1,
             ``ctkd`` learns one, ``zscore`` standardises the logits.
+        scope: the tokens that selection and median are over. ``micro_batch`` is the rule of the
+            reference implementation: those of a micro-batch of one device, so that the loss depends
+            on how a step is split. ``step``: those of the optimizer step, over all micro-batches
+            and devices, so that it does not; a step of several takes one more forward pass of the
+            student, without gradient.
 
     Raises:
-        AdakdError: an unknown component, or a setting that it does not take.
+        AdakdError: an unknown component, or a setting that it does not take; or ``scope: step`` and
+            a temperature with ``detach: false``.
 
     References:
         `AdaKD <https://arxiv.org/abs/2510.11615>`_, 2025.
@@ -60,16 +79,23 @@ class AdaKD(Adaptive):
         scored: Literal["raw", "tempered"] = "raw",
         focus: FocusSpec = LATF,
         temperature: TemperatureSpec = IDTS,
+        scope: Annotated[Scope, AfterValidator(_possible)] = "micro_batch",
     ) -> None:
         self.indicator: base.Indicator = base.indicator.build(indicator)
         self.scored = scored
         self.focus: base.Focus = base.focus.build(focus)
         self.temperature: base.Temperature = base.temperature.build(temperature)
+        self._scope = scope
 
     @property
     def differentiates_scores(self) -> bool:
         """Whether the temperature carries the gradient of the scores."""
         return self.temperature.differentiates_scores
+
+    @property
+    def scope(self) -> Scope:
+        """The tokens to select among."""
+        return self._scope
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor") -> "Tensor":
         """Return the difficulty of each token of a block."""

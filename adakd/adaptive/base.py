@@ -1,8 +1,8 @@
 """Interfaces and registries of token-adaptive methods and their components."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from adakd.registry import Registry
 
@@ -14,6 +14,8 @@ Transform = Callable[["Tensor"], "Tensor"]
 """A differentiable map of logits ``(B, V)``, row by row."""
 Match = Callable[["Tensor", "Tensor"], "Tensor"]
 """Maps the student's and the teacher's hidden states ``(K, d)`` to a loss per token ``(K,)``."""
+Scope = Literal["micro_batch", "step"]
+"""The tokens that a method selects among: a micro-batch's, or a whole optimizer step's."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,17 @@ class TokenSelection:
     """Loss on the selected tokens' hidden states, added to the divergence before weighting."""
     factor_is_constant: bool = False
     """Whether tau squared is a constant for the gradient of a learned temperature."""
+
+    def part(self, start: int, stop: int) -> "TokenSelection":
+        """Return the part of the valid tokens `start` to `stop`, with positions from `start` on."""
+        low, high = (int((self.positions < end).sum()) for end in (start, stop))
+        return replace(
+            self,
+            score=self.score[start:stop],
+            positions=self.positions[low:high] - start,
+            temperature=None if self.temperature is None else self.temperature[low:high],
+            weight=None if self.weight is None else self.weight[low:high],
+        )
 
 
 class Stateful(Protocol):
@@ -101,6 +114,15 @@ class Adaptive(Stateful, Protocol):
     def differentiates_scores(self) -> bool:
         """Whether the loss also has a gradient through the scores, ``(N,)``; by default not."""
         return False
+
+    @property
+    def scope(self) -> Scope:
+        """The tokens that one call of :meth:`select` gets: by default those of a micro-batch.
+
+        With ``step`` they are those of the optimizer step, over all micro-batches and devices; that
+        excludes `differentiates_scores`.
+        """
+        return "micro_batch"
 
     def score(self, student: "Tensor", teacher: "Tensor", labels: "Tensor", /) -> "Tensor":
         """Return one score per token of a block, ``(B,)``, or several, ``(B, S)``.

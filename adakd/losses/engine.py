@@ -39,6 +39,27 @@ def budget_on(device: torch.device) -> int:
     return BUDGET if properties is None else max(BUDGET, properties(device).total_memory // SHARE)
 
 
+def score_tokens(
+    adaptive: Adaptive,
+    student: LogitSource,
+    teacher: LogitSource,
+    labels: Tensor,
+    budget: int = BUDGET,
+    by: RowFunctions = TORCH,
+) -> Tensor:
+    """Return an adaptive method's scores of the valid tokens of a batch, without gradient."""
+    row_bytes = student.row_bytes + teacher.row_bytes
+    with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
+        if len(labels) * row_bytes <= budget:
+            student.hold()
+            teacher.hold()
+        scores = [
+            by.score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
+            for at, index in token_groups(labels, None, row_bytes, budget)
+        ]
+        return torch.cat(scores)
+
+
 def select_tokens(
     adaptive: Adaptive,
     student: LogitSource,
@@ -54,20 +75,20 @@ def select_tokens(
     Raises:
         AdakdError: the selected positions are not ascending.
     """
-    row_bytes = student.row_bytes + teacher.row_bytes
-    with torch.no_grad(), torch.autocast(labels.device.type, enabled=False):
-        if len(labels) * row_bytes <= budget:
-            student.hold()
-            teacher.hold()
-        scores = [
-            by.score_rows(adaptive, student.rows(index), teacher.rows(index), labels[at])
-            for at, index in token_groups(labels, None, row_bytes, budget)
-        ]
-    with torch.autocast(labels.device.type, enabled=False):
-        score = torch.cat(scores)
-        if adaptive.differentiates_scores:
-            score = differentiable(score, adaptive, student, teacher, labels, budget)
-        selection = adaptive.select(score)
+    score = score_tokens(adaptive, student, teacher, labels, budget, by)
+    if adaptive.differentiates_scores:
+        score = differentiable(score, adaptive, student, teacher, labels, budget)
+    return select_by_scores(adaptive, score)
+
+
+def select_by_scores(adaptive: Adaptive, scores: Tensor) -> TokenSelection:
+    """Return an adaptive method's selection, given the scores of all tokens.
+
+    Raises:
+        AdakdError: the selected positions are not ascending.
+    """
+    with torch.autocast(scores.device.type, enabled=False):
+        selection = adaptive.select(scores)
     if not bool((selection.positions.diff() > 0).all()):
         raise AdakdError("an adaptive method must return its selected positions in ascending order")
     return selection

@@ -6,7 +6,7 @@ with all tokens selected at temperature 1 they agree bit for bit.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -20,7 +20,13 @@ from adakd.divergences import Divergence, divergence
 from adakd.errors import AdakdError
 from adakd.losses.blocks import DivergenceTerm, cross_entropy, working_dtype
 from adakd.losses.dispatch import row_functions, warn_once
-from adakd.losses.engine import budget_on, mean_loss, select_tokens
+from adakd.losses.engine import (
+    budget_on,
+    mean_loss,
+    score_tokens,
+    select_by_scores,
+    select_tokens,
+)
 from adakd.losses.lm_head import HiddenStates
 from adakd.losses.logits import LogitSource, logit_source
 from adakd.losses.traced import traced
@@ -50,8 +56,8 @@ class Loss:
 
     @property
     def temperature(self) -> float:
-        """Mean temperature of the selected tokens."""
-        if self.selection is None or self.selection.temperature is None:
+        """Mean temperature of the selected tokens; 1 without any."""
+        if not self.selected or self.selection is None or self.selection.temperature is None:
             return 1.0
         return float(self.selection.temperature.detach().cpu().double().mean())
 
@@ -114,8 +120,9 @@ class Objective:
             PyTorch on its first rows is not used: a warning says so.
 
     Raises:
-        AdakdError: an unknown name, an unknown setting, `total_steps` missing, or Triton kernels
-            requested where they cannot run.
+        AdakdError: an unknown name, an unknown setting, `total_steps` missing, Triton kernels
+            requested where they cannot run, or a method that differentiates its scores and
+            selects over whole steps.
     """
 
     needs_teacher = True
@@ -135,12 +142,59 @@ class Objective:
         if self.adaptive is not None:
             if total_steps is None:
                 raise AdakdError("an adaptive method needs the objective's `total_steps`: pass it")
+            if self.selects_by_step and self.adaptive.differentiates_scores:
+                raise AdakdError(
+                    f"{type(self.adaptive).__name__}: a gradient through the scores would cross "
+                    "micro-batches: choose the scope micro_batch"
+                )
             self.adaptive.begin(total_steps)
             if widths is not None:
                 self.adaptive.connect(*widths)
 
+    @property
+    def selects_by_step(self) -> bool:
+        """Whether tokens are selected over whole optimizer steps.
+
+        Where a step has several micro-batches or devices, :meth:`scores` of all of them come first,
+        then :meth:`select`, and the loss of each with its part of the selection.
+        """
+        return self.adaptive is not None and self.adaptive.scope == "step"
+
+    def scores(
+        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates, labels: Tensor
+    ) -> Tensor:
+        """Return the adaptive method's scores of the N valid tokens, ``(N,)`` or ``(N, S)``.
+
+        Args:
+            student: as in :meth:`__call__`; no gradient is kept.
+            teacher: likewise.
+            labels: likewise.
+
+        Returns:
+            The scores; of shape ``(0,)`` without valid tokens.
+        """
+        assert self.adaptive is not None
+        ours, theirs, labels, _ = _sources(student, teacher, labels)
+        if not len(labels):
+            return torch.zeros(0, device=labels.device)
+        budget = self._budget_on(labels.device)
+        return score_tokens(self.adaptive, ours, theirs, labels, budget, self._rows)
+
+    def select(self, scores: Tensor) -> TokenSelection:
+        """Return the adaptive method's selection by the scores of a whole step, ``(N,)``.
+
+        Its parts, :meth:`TokenSelection.part <adakd.adaptive.TokenSelection.part>`, are what the
+        micro-batches get; the loss of one counts with the share of its selected tokens.
+        """
+        assert self.adaptive is not None
+        return select_by_scores(self.adaptive, scores)
+
     def __call__(
-        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates | None, labels: Tensor
+        self,
+        student: Tensor | HiddenStates,
+        teacher: Tensor | HiddenStates | None,
+        labels: Tensor,
+        selection: TokenSelection | None = None,
     ) -> Loss:
         """Return the loss of a batch.
 
@@ -149,10 +203,11 @@ class Objective:
                 states with their LM head.
             teacher: the same for the teacher; the larger (padded) vocabulary is cut to the other.
             labels: of shape ``(...)``; -100 is ignored.
+            selection: the selected tokens; None to let the adaptive method select in this batch.
 
         Returns:
-            The loss; exactly 0, with gradient 0, without valid tokens. The gradient is precomputed
-            and released by the first ``backward()``; there are no second derivatives.
+            The loss; exactly 0, with gradient 0, without valid or selected tokens. The gradient is
+            precomputed and released by the first ``backward()``; there are no second derivatives.
 
         Raises:
             AdakdError: the teacher is missing or lacks a label's vocabulary entry; logits are given
@@ -161,17 +216,13 @@ class Objective:
         """
         if teacher is None:
             raise AdakdError("distillation needs the teacher's logits: pass them")
-        valid = _valid(labels)
-        shared = min(student.shape[-1], teacher.shape[-1])
-        ours, labels = logit_source(student, valid, shared), _rows(labels, valid)
+        ours, theirs, labels, valid = _sources(student, teacher, labels)
         if not len(labels):
             return _zero_loss(ours)
-        if shared < student.shape[-1]:
-            _check_labels(labels, shared)
-        theirs = logit_source(teacher, valid, shared)
-        budget = budget_on(labels.device) if self.budget is None else self.budget
-        selection = None
-        if self.adaptive is not None:
+        if selection is not None and not len(selection.positions):
+            return replace(_zero_loss(ours), tokens=len(labels), selection=selection)
+        budget = self._budget_on(labels.device)
+        if selection is None and self.adaptive is not None:
             selection = select_tokens(self.adaptive, ours, theirs, labels, budget, self._rows)
         term, trace = DivergenceTerm(self.divergence), traced(self.divergence, selection)
         loss = mean_loss(term, ours, theirs, labels, selection, budget, trace, self._rows)
@@ -180,6 +231,9 @@ class Objective:
         if selection is not None and selection.match is not None:
             loss = loss + _matched(selection, selection.match, student, teacher, valid)
         return Loss(loss=loss, tokens=len(labels), selection=selection)
+
+    def _budget_on(self, device: torch.device) -> int:
+        return budget_on(device) if self.budget is None else self.budget
 
     def step(self, loss: float) -> None:
         """Update with the loss of an optimizer step: the mean over micro-batches and ranks."""
@@ -258,6 +312,18 @@ def _adaptive(given: str | Spec | Adaptive | None) -> Adaptive | None:
         given = Spec(name=given)
     built: Adaptive | None = adaptive.build(given) if isinstance(given, Spec) else given
     return built
+
+
+def _sources(
+    student: Tensor | HiddenStates, teacher: Tensor | HiddenStates, labels: Tensor
+) -> tuple[LogitSource, LogitSource, Tensor, Tensor | None]:
+    """Return logits of both models, labels of the valid tokens, and their positions as _valid."""
+    valid = _valid(labels)
+    shared = min(student.shape[-1], teacher.shape[-1])
+    labels = _rows(labels, valid)
+    if len(labels) and shared < student.shape[-1]:
+        _check_labels(labels, shared)
+    return logit_source(student, valid, shared), logit_source(teacher, valid, shared), labels, valid
 
 
 def _check_labels(labels: Tensor, vocabulary: int) -> None:

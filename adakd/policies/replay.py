@@ -20,6 +20,7 @@ from adakd.policies.base import (
     TopP,
     policy,
 )
+from adakd.registry import Ours
 
 RISE = 0.1
 """Increment of the threshold."""
@@ -49,8 +50,10 @@ class Replay(Policy):
             the reference implementation does, or with that of the ``previous`` validation.
         threshold: initial :math:`\varphi`.
         capacity: number of examples in the buffer; the oldest are dropped first.
-        validate_every: share of the steps between two validations.
-        held_out: number of rows to validate on.
+        validate_every: ours: share of the steps between two validations; the reference
+            implementation validates once an epoch.
+        held_out: ours: number of rows to validate on; the reference implementation has 1000 rows
+            for development.
         temperature: sampling temperature.
         top_p: cumulative probability of nucleus sampling.
         top_k: number of most likely tokens to sample from; 0 for all.
@@ -67,8 +70,8 @@ class Replay(Policy):
         rise_since: Literal["previous", "rise"] = "rise",
         threshold: Share = 0.0,
         capacity: Annotated[int, Field(gt=0)] = 1000,
-        validate_every: Fraction = 0.05,
-        held_out: Annotated[int, Field(ge=0)] = 64,
+        validate_every: Annotated[Fraction, Ours] = 0.05,
+        held_out: Annotated[int, Field(ge=0), Ours] = 64,
         temperature: SamplingTemperature = 1.0,
         top_p: TopP = 1.0,
         top_k: TopK = 0,

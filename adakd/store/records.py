@@ -13,8 +13,9 @@ from adakd.planning import Cell
 
 SCHEMA = 2
 """Rises with the form of the records; :mod:`adakd.store.upgrade` reads older ones."""
-Phase = Literal["generation", "teacher", "student", "loss", "backward", "optimizer"]
+Phase = Literal["generation", "teacher", "selection", "student", "loss", "backward", "optimizer"]
 """The parts of a training step: teacher forward, student forward, loss, backward, optimizer.
+``selection`` is the first pass over a step whose tokens are selected over all its micro-batches.
 ``generation`` comes first, in steps whose data policy has the student write or be validated."""
 
 

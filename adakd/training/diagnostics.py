@@ -62,7 +62,7 @@ class DiagnosticsRecorder:
 
         def capture(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
             loss = objective(student, teacher, labels)
-            if teacher is not None and len(labels):
+            if teacher is not None and loss.selected:
                 last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
                 self._captured = lambda: self.diagnose(
                     step, student, teacher, labels, loss.selection, last

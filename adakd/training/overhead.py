@@ -11,16 +11,18 @@ import torch
 from accelerate.utils import convert_outputs_to_fp32
 from torch import Tensor
 
-from adakd.losses.objective import TokenObjective, next_token_labels
+from adakd.losses.objective import Objective, TokenObjective, next_token_labels
 from adakd.models import loading
 from adakd.planning import PLAIN, ResolvedAssignment, timing_key
 from adakd.store.records import Phase, TimedStep, TimingRecord
 from adakd.training.batches import Collator, policy_batches
 from adakd.training.checkpoints import learned_parameters
+from adakd.training.diagnostics import Compute
 from adakd.training.fitting import build_objective, trainable_model
 from adakd.training.profiling import Clock, peak_bytes, reset_peak
-from adakd.training.row_order import row_order
+from adakd.training.row_order import row_order, world_size
 from adakd.training.sequences import TrainingData
+from adakd.training.step_selection import select_over_step
 from adakd.training.teacher_states import TeacherStates
 from adakd.training.trainer import OnStep, distillation_loss
 
@@ -99,6 +101,8 @@ class _Stepper:
             cast = torch.autocast(self.student.device.type, precision)
             self.student.forward = convert_outputs_to_fp32(cast(self.student.forward))
         self.teacher = teacher.outputs(assignment)
+        # With a single micro-batch a step needs no first pass.
+        self.selects_first = self.training.gradient_accumulation * world_size() > 1
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
 
@@ -120,9 +124,17 @@ class _Stepper:
         """Return the seconds of the phases of a step."""
         clock = Clock()
         here = {key: value.to(self.student.device) for key, value in batch.items()}
-        loss = distillation_loss(self.student, self.teacher, objective, here, clock).loss
+        compute: Compute = objective
+        teacher, selection = self.teacher, None
+        if self.selects_first and isinstance(objective, Objective) and objective.selects_by_step:
+            selection = select_over_step(self.student, teacher, objective, [here], clock)
+            compute = part = selection.take()
+            teacher = part.teacher
+        loss = distillation_loss(self.student, teacher, compute, here, clock).loss
         with clock.phase("backward"):
             torch.autograd.backward(loss)
+            if selection is not None:
+                selection.finish()
         with clock.phase("optimizer"):
             trained = self.optimizer.param_groups[0]["params"]
             torch.nn.utils.clip_grad_norm_(trained, self.training.max_grad_norm)

@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from adakd.data.example import IGNORED
 from adakd.errors import NonFiniteLoss
-from adakd.losses.objective import Loss, TokenObjective, next_token_labels
+from adakd.losses.objective import Loss, Objective, TokenObjective, next_token_labels
 from adakd.models.forward import Batch, response
 from adakd.training.batches import PolicyBatches
 from adakd.training.checkpoints import learned_parameters, save_state
 from adakd.training.diagnostics import Compute, DiagnosticsRecorder
 from adakd.training.profiling import Clock, now
+from adakd.training.step_selection import StepSelection, select_over_step
 from adakd.training.teacher_states import TeacherOutputs
 
 OnStep = Callable[[int], None]
@@ -91,6 +93,9 @@ class DistillationTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
         self._losses: list[Loss] = []
+        self._unselected: list[Any] = []
+        """The micro-batches of a step whose tokens are to be selected over all of it."""
+        self._selection: StepSelection | None = None
         self._backward_done = 0.0
         self._diagnosing = 0.0
         self.remove_callback(PrinterCallback)
@@ -100,6 +105,10 @@ class DistillationTrainer(Trainer):
         """Return a step's micro-batches after the data policy, and the number of their labels."""
         batches, _ = super().get_batch_samples(*args)
         batches = self.batches(batches, self.state.global_step, self.model, self.clock)
+        objective, processes = self.objective, self.accelerator.num_processes
+        by_step = isinstance(objective, Objective) and objective.selects_by_step
+        if by_step and len(batches) * processes > 1:
+            self._unselected = batches
         return batches, self._get_num_items_in_batch(batches, self.args.device)
 
     def compute_loss(
@@ -111,9 +120,13 @@ class DistillationTrainer(Trainer):
     ) -> Any:
         """Return this micro-batch's share of the mean over all response tokens of the step."""
         objective: Compute = self.objective
+        teacher, part = self.teacher, None
+        if self._selection is not None:
+            objective = part = self._selection.take()
+            teacher = part.teacher
         if self.recorder and not self._losses and self.is_world_process_zero():
             objective = self.recorder.capturing(objective, inputs, self.state.global_step + 1)
-        result = distillation_loss(model, self.teacher, objective, inputs, self.clock)
+        result = distillation_loss(model, teacher, objective, inputs, self.clock)
         if self.recorder:
             start = now()
             self.recorder.record()
@@ -121,14 +134,20 @@ class DistillationTrainer(Trainer):
         if not result.loss.isfinite():
             raise NonFiniteLoss(self.state.global_step + 1)
         self._losses.append(result)
+        if part is not None:
+            return result.loss * part.share * self.accelerator.num_processes
         share = result.tokens / num_items_in_batch if num_items_in_batch is not None else 1.0
         ranks = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
         return result.loss * share * ranks  # the ranks' gradients are averaged afterwards
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run forward and backward; the time that no other phase takes is the backward's."""
+        if self._unselected:  # not before: a resumed training restores its random state last
+            self._selection = self._select(*args)
         start, before = now(), sum(self.clock.seconds.values())
         loss = super().training_step(*args, **kwargs)
+        if self._selection is not None and self._selection.finish():
+            self._selection = None
         forward = sum(self.clock.seconds.values()) - before
         seconds = self.clock.seconds
         spent = now() - start - forward - self._diagnosing
@@ -136,16 +155,40 @@ class DistillationTrainer(Trainer):
         self._backward_done = now()
         return loss
 
+    def _select(self, model: Any, *_: Any) -> StepSelection:
+        """Return the selection over all micro-batches and devices of the step that begins."""
+        assert isinstance(self.objective, Objective)
+        assert self.teacher is not None
+        batches, self._unselected = self._unselected, []
+        model.train()
+        with self.compute_loss_context_manager():
+            return select_over_step(
+                model,
+                self.teacher,
+                self.objective,
+                [self._prepare_inputs(batch) for batch in batches],
+                self.clock,
+                rank=self.accelerator.process_index,
+                gather=self._gather,
+            )
+
+    def _gather(self, scores: list[Tensor]) -> list[list[Tensor]]:
+        """Return the scores of the micro-batches of every process, which have their own lengths."""
+        if self.accelerator.num_processes == 1:
+            return [scores]
+        found: list[list[Tensor]] = gather_object([[one.cpu() for one in scores]])
+        return [[one.to(self.args.device) for one in of] for of in found]
+
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Pass the step's loss, the mean over all ranks, to the objective and add to the log."""
         if "loss" in logs:
             if not math.isfinite(logs.get("grad_norm", 0.0)) and not self._rescales():
                 raise NonFiniteLoss(self.state.global_step, "gradient")
-            tokens = sum(loss.tokens for loss in self._losses) or 1
-            ratios = [loss.selected_ratio * loss.tokens for loss in self._losses]
-            temperatures = [float(loss.temperature) * loss.tokens for loss in self._losses]
-            logs["kept_ratio"] = sum(ratios) / tokens
-            logs["temperature"] = sum(temperatures) / tokens
+            own = [(one.tokens, one.selected, one.temperature) for one in self._losses]
+            losses = [loss for of in gather_object([own]) for loss in of]
+            tokens, selected = (sum(loss[part] for loss in losses) or 1 for part in (0, 1))
+            logs["kept_ratio"] = selected / tokens
+            logs["temperature"] = sum(kept * tau for _, kept, tau in losses) / selected
             logs |= {f"seconds/{phase}": s for phase, s in self.clock.take().items()}
             self._losses.clear()
             self.objective.step(logs["loss"])

@@ -1,9 +1,13 @@
 """AdaKD's token selection, and the validation of its nested settings."""
 
+from dataclasses import replace
+from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from adakd.adaptive import AdaKD, TokenSelection, adaptive, indicator
 from adakd.errors import AdakdError, UnknownName
@@ -69,6 +73,12 @@ def test_settings_are_filled_in_so_that_equal_specs_look_equal() -> None:
         ({"temperature": {"name": "idts", "base": 0}}, AdakdError, "'idts', base"),
         ({"focus": 3}, AdakdError, "'adakd', focus"),
         ({"focuss": "latf"}, AdakdError, "takes no 'focuss'.*'focus'"),
+        ({"scope": "batch"}, AdakdError, "'adakd', scope"),
+        (
+            {"scope": "step", "temperature": {"name": "idts", "detach": False}},
+            AdakdError,
+            "'adakd', scope: step.*idts.*set detach: true or scope: micro_batch",
+        ),
     ],
 )
 def test_a_mistake_within_is_found_before_anything_runs(
@@ -76,6 +86,29 @@ def test_a_mistake_within_is_found_before_anything_runs(
 ) -> None:
     with pytest.raises(error, match=message):
         adaptive.resolve(Spec(name="adakd", **settings))
+
+
+def test_the_scope_is_a_setting_and_by_default_the_reference_implementations() -> None:
+    assert method().scope == "micro_batch"
+    assert method(scope="step").scope == "step"
+    assert adaptive.resolve(Spec(name="adakd"))["scope"] == "micro_batch"
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6), st.floats(0.05, 1), st.randoms())
+def test_the_parts_of_a_selection_are_the_selection(sizes: list[int], ratio: float, chance) -> None:
+    """Cut anywhere, in empty parts too, nothing is lost, moved or counted twice."""
+    scores = torch.tensor([float(chance.randint(0, 9)) for _ in range(sum(sizes))])
+    if not len(scores):
+        return
+    whole = method(focus={"name": "fixed", "ratio": ratio}).select(scores)
+    whole = replace(whole, weight=whole.positions * 2.0)
+    ends = list(accumulate(sizes, initial=0))
+    parts = [whole.part(*at) for at in pairwise(ends)]
+    places = [part.positions + start for part, start in zip(parts, ends, strict=False)]
+    assert torch.equal(torch.cat(places), whole.positions)
+    assert all(len(part.score) == size for part, size in zip(parts, sizes, strict=True))
+    for name in ("score", "temperature", "weight"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(whole, name))
 
 
 def test_state_goes_round() -> None:

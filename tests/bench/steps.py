@@ -22,6 +22,7 @@ from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.objective import Objective, next_token_labels
 from adakd.training.allocator import keep_freed_memory
 from adakd.training.profiling import Clock
+from adakd.training.step_selection import select_over_step
 from adakd.training.trainer import distillation_loss
 
 SEQUENCES, LENGTH, VOCABULARY = 4, 128, 49_152
@@ -95,6 +96,35 @@ class Ours:
         update(loss, self.student, self.optimizer)
         return loss.detach()
 
+    def split_step(self, objective: Objective) -> Tensor:
+        """Train for a step whose sequences are a micro-batch each, and return its loss."""
+        batches, total = [part(self.batch, row) for row in range(SEQUENCES)], torch.zeros(())
+        states = self.remembered.states.unflatten(0, (SEQUENCES, -1))
+        rows = {id(one["labels"]): row for row, one in enumerate(batches)}
+
+        def teacher(batch: dict[str, Tensor], valid: Tensor) -> HiddenStates:
+            return HiddenStates(states[rows[id(batch["labels"])]], self.remembered.head)
+
+        selection = None
+        with in_bf16():
+            if objective.selects_by_step:
+                selection = select_over_step(self.student, teacher, objective, batches, Clock())
+        for batch in batches:
+            compute, share, source = objective, 1 / SEQUENCES, teacher
+            if selection is not None:
+                compute = given = selection.take()
+                share, source = given.share, given.teacher
+            with in_bf16():
+                loss = distillation_loss(self.student, source, compute, batch, Clock()).loss * share
+            loss.backward()
+            total += loss.detach()
+        take_step(self.student, self.optimizer)
+        return total
+
+
+def part(batch: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+    return {name: value[row : row + 1] for name, value in batch.items()}
+
 
 class Official:
     """A live teacher, whole logits of both, AdaKD's loss restated, AdamW over lists of tensors."""
@@ -120,6 +150,10 @@ class Official:
 
 def update(loss: Tensor, model: Any, optimizer: torch.optim.Optimizer) -> None:
     loss.backward()
+    take_step(model, optimizer)
+
+
+def take_step(model: Any, optimizer: torch.optim.Optimizer) -> None:
     torch.nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
     optimizer.step()
     optimizer.zero_grad()

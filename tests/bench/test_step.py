@@ -16,6 +16,7 @@ from measuring import FASTER, ROUNDS, compare, note, row
 from steps import LENGTH, SEQUENCES, Elsewhere, Ours, ours, reference
 
 from adakd.losses.objective import Objective
+from adakd.registry import Spec
 
 WHAT = f"AdaKD step: 135M teacher, 10-layer student, {SEQUENCES} × {LENGTH} tokens, bf16"
 WAY = "the reference implementation: live teacher, whole logits, AdamW foreach"
@@ -82,4 +83,30 @@ def test_adaptive_step_over_plain_step(benchmark: Any) -> None:
         benchmark, lambda: side.step(arms["adakd"]), lambda: side.step(arms[None]), rounds=9
     )
     line = row(WHAT, "our plain step", "times the plain step", 1 / found.times_faster, at_most=1.1)
+    note(benchmark, line, ours=found.ours, reference=found.reference)
+
+
+@pytest.mark.benchmark(group="Training step", timer=time.process_time)
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_selection_over_the_step_against_selection_in_micro_batches(
+    benchmark: Any, ratio: float
+) -> None:
+    """What the first pass costs where a step has four micro-batches."""
+    arms = {
+        scope: Objective(
+            "reverse_kl",
+            Spec(name="adakd", scope=scope, focus={"name": "fixed", "ratio": ratio}),
+            total_steps=100,
+        )
+        for scope in ("step", "micro_batch")
+    }
+    side = Ours()
+    found = compare(
+        benchmark,
+        lambda: side.split_step(arms["step"]),
+        lambda: side.split_step(arms["micro_batch"]),
+    )
+    what = f"{WHAT.replace(f'{SEQUENCES} ×', f'{SEQUENCES} × 1 ×')}, {ratio:.0%} of them selected"
+    way = "the same with scope: micro_batch"
+    line = row(f"{what}, scope: step", way, "times its step", 1 / found.times_faster)
     note(benchmark, line, ours=found.ours, reference=found.reference)

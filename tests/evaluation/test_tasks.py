@@ -181,3 +181,19 @@ def test_an_item_that_has_too_few_others(bench, changes, tmp_path: Path) -> None
 def test_names() -> None:
     assert ChoiceTask(set="my-set").name == "my-set-choice"
     assert task_name("my-set") == "adakd_my_set"
+
+
+@pytest.mark.parametrize("words", [40, 3])
+def test_an_option_longer_than_what_students_read_is_told(
+    bench, changes, tmp_path: Path, words: int
+) -> None:
+    """Cut to few enough words it fits."""
+    long = [{**row, "outputs": [f"{n} " + "Zürich Łódź " * 20]} for n, row in enumerate(ROWS)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in long))
+    choice = {"set": "my-set", "choices": 3, "max_words": words}
+    room = {"data.max_tokens": 40, "data.max_prompt_tokens": 20, "evaluation.choices": [choice]}
+    if words == 3:
+        assert len(items(bench({**changes, **room}).tasks, "my-set-choice")) == len(ROWS)
+        return
+    with pytest.raises(AdakdError, match=r"'my-set' has \d+ tokens.*max_tokens \(40\).*max_words"):
+        bench({**changes, **room})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.adaptive import Adaptive, TokenSelection
+from adakd.adaptive import AdaKD, Adaptive, TokenSelection
 from adakd.data.example import IGNORED
 from adakd.divergences import divergence, forward_kl
 from adakd.errors import AdakdError
@@ -296,3 +296,28 @@ def test_how_a_step_is_split_matters_to_adakd_alone() -> None:
         apart[name] = abs(sum(float(part.loss) * part.tokens for part in parts) / 80 - whole)
     assert apart["plain"] < 1e-6
     assert apart["adakd"] > 1e-2
+
+
+def test_a_gradient_through_scores_cannot_be_selected_over_a_step() -> None:
+    class Crossing(AdaKD):
+        differentiates_scores = True
+
+    with pytest.raises(AdakdError, match=r"Crossing.*choose the scope micro_batch"):
+        Objective("reverse_kl", Crossing(scope="step"), total_steps=1)
+    assert Objective("reverse_kl", Crossing(), total_steps=1).selects_by_step is False
+
+
+@pytest.mark.parametrize("labels", [[IGNORED] * 3, [1, IGNORED, 2]], ids=["no label", "none hard"])
+def test_a_micro_batch_without_selected_tokens_has_loss_and_gradient_0(labels: list[int]) -> None:
+    student, teacher, _ = batch(3)
+    known, objective = torch.tensor(labels), Objective("reverse_kl", "adakd", total_steps=1)
+    scores = objective.scores(student, teacher, known)
+    assert len(scores) == int((known != IGNORED).sum())
+    nothing = TokenSelection(scores, torch.empty(0, dtype=torch.long), temperature=scores[:0])
+    leaf = student.clone().requires_grad_()
+    loss = objective(leaf, teacher, known, nothing)
+    loss.loss.backward()
+    assert float(loss.loss.detach()) == 0
+    assert (loss.tokens, loss.selected, loss.temperature) == (len(scores), 0, 1)
+    assert leaf.grad is not None
+    assert not leaf.grad.any()

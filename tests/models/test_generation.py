@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from adakd.config import Lora
 from adakd.data.example import IGNORED, Example
@@ -69,6 +69,28 @@ def test_the_likeliest_text_is_that_of_one_row_without_cache_and_padding(model: 
     assert [answer.number for answer in answers] == [-1, -2, -3, -4, -5]
     assert [answer.prompt for answer in answers] == [row.prompt for row in given]
     assert all(len(answer.labels) == len(answer.input_ids) for answer in answers)
+
+
+@pytest.mark.parametrize(
+    "habits",
+    [
+        {"repetition_penalty": 1.9, "encoder_repetition_penalty": 2.0},
+        {"suppress_tokens": [2, 3, 4, 5], "begin_suppress_tokens": [6, 7]},
+        {"no_repeat_ngram_size": 1, "bad_words_ids": [[2], [3]]},
+        {"do_sample": True, "temperature": 9.0, "num_beams": 3},
+        {"min_new_tokens": 9, "max_length": 4, "eos_token_id": [2, 3], "forced_eos_token_id": 4},
+    ],
+    ids=lambda habits: next(iter(habits)),
+)
+def test_the_settings_of_a_model_folder_change_nothing(
+    model: Any, monkeypatch: pytest.MonkeyPatch, habits: dict[str, Any]
+) -> None:
+    given = rows(3, 9, 6)
+    for decoding in (Decoding(temperature=0), Decoding()):
+        monkeypatch.setattr(model, "generation_config", GenerationConfig())
+        expected = GENERATE(model, given, decoding, "now")
+        monkeypatch.setattr(model, "generation_config", GenerationConfig(**habits))
+        assert GENERATE(model, given, decoding, "now") == expected
 
 
 def test_samples_are_drawn_from_the_models_distribution(model: Any) -> None:

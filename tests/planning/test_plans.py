@@ -324,18 +324,21 @@ def test_the_teacher_is_shared_by_whatever_is_distilled(make_suite) -> None:
         assert keys(plan(make_suite(changes)), "teacher") == before
 
 
-def test_an_arms_setting_changes_that_arm_alone(make_suite) -> None:
+@pytest.mark.parametrize(
+    "setting", [{"focus": {"name": "latf", "beta": 0.9}}, {"scope": "step"}], ids=str
+)
+def test_an_arms_setting_changes_that_arm_alone(make_suite, setting: dict[str, Any]) -> None:
     before = keys(plan(make_suite()))
-    after = keys(
-        plan(
-            make_suite(
-                {"arms": {"adakd": {"name": "adakd", "focus": {"name": "latf", "beta": 0.9}}}}
-            )
-        )
-    )
+    after = keys(plan(make_suite({"arms": {"adakd": {"name": "adakd", **setting}}})))
     assert {name for name in before if before[name] != after[name]} == {
         "reverse_kl + adakd, seed 1"
     }
+
+
+def test_a_step_with_a_gradient_through_the_median_is_refused_when_planned(make_suite) -> None:
+    arm = {"name": "adakd", "scope": "step", "temperature": {"name": "idts", "detach": False}}
+    with pytest.raises(AdakdError, match=r"arms\.adakd: .*scope: step.*set detach: true"):
+        plan(make_suite({"arms": {"adakd": arm}}))
 
 
 @pytest.mark.parametrize(

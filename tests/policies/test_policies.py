@@ -186,3 +186,7 @@ def test_its_state_goes_through_json() -> None:
     assert (later.threshold, later.reference) == (0.4, 2.0)
     assert list(later.buffer) == list(replay.buffer)
     assert later.buffer.maxlen == 4
+
+
+def test_what_replay_validates_on_and_when_is_marked_as_ours() -> None:
+    assert policy.ours("replay") == ("validate_every", "held_out")

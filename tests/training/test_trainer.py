@@ -293,7 +293,7 @@ def test_a_record_says_what_was_trained_on_what(make_suite, trainings) -> None:
         assert step.loss > 0
         assert step.grad_norm > 0
         assert (step.kept_ratio, step.temperature) == (1, 1)
-        assert set(step.seconds) == set(get_args(Phase)) - {"generation"}
+        assert set(step.seconds) == set(get_args(Phase)) - {"generation", "selection"}
         assert min(step.seconds.values()) > 0
     assert 0 < sum(sum(step.seconds.values()) for step in record.steps) < record.seconds
 
@@ -301,7 +301,7 @@ def test_a_record_says_what_was_trained_on_what(make_suite, trainings) -> None:
 def test_a_teacher_in_training_has_no_teacher(make_suite, trainings) -> None:
     run = trainings(make_suite())
     record = run.train(run.find("teacher"))
-    phases = set(get_args(Phase)) - {"teacher", "generation"}
+    phases = set(get_args(Phase)) - {"teacher", "generation", "selection"}
     assert all(set(step.seconds) == phases for step in record.steps)
     assert run.train(run.find("untrained")).steps == ()
 

@@ -12,7 +12,7 @@ from adakd.stats import Ratio, ratio_of_medians
 from adakd.store.records import Phase, TimedStep, TimingRecord
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
-_COLOURS = dict(zip(PHASES, ("s5", "s0", "s3", "s1", "s4", "s2"), strict=True))
+_COLOURS = dict(zip(PHASES, ("s5", "s0", "s6", "s3", "s1", "s4", "s2"), strict=True))
 
 
 @dataclass(frozen=True)
