@@ -32,7 +32,7 @@ class Compared:
 
     ours: float
     reference: float
-    floor: float
+    third: float
 
     @property
     def times_faster(self) -> float:
@@ -44,7 +44,7 @@ def compare(
     ours: Step,
     reference: Step,
     rounds: int = ROUNDS,
-    floor: Step = lambda: None,
+    third: Step = lambda: None,
 ) -> Compared:
     """Let the sides take turns; the benchmark's own statistics are those of our side.
 
@@ -53,12 +53,12 @@ def compare(
         ours: our side.
         reference: the other one.
         rounds: how often each is measured, after one round to warm up.
-        floor: work that no way can avoid.
+        third: another side, or work that no way can avoid.
     """
     others: tuple[list[float], list[float]] = ([], [])
 
     def other_sides() -> None:
-        for step, seconds in zip((reference, floor), others, strict=True):
+        for step, seconds in zip((reference, third), others, strict=True):
             start = time.process_time()
             step()
             seconds.append(time.process_time() - start)

@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from bench_step import SHAPES, TINY, Shape, model
-from device_timing import Device, Results, arguments
+from device_timing import Device, Results, arguments, table
 
 PROMPTS, NEW_TOKENS = 500, 256
 BATCHES = {512: 500, 128: 256, 32: 64}
@@ -175,7 +175,8 @@ def main() -> None:
         if way == "batches":
             results.add(lambda k=kind, s=size: batched(k, s, batches[s]), **what)
         else:
-            results.add(lambda k=kind, s=size, w=way, g=graphs: continuous(k, s, w, g), **what)
+            results.add(lambda k=kind, s=size, w=way, g=graphs: continuous(k, s, w, g), 5.0, **what)
+    table(results.rows, "way", ("tokens_per_second", "seconds"))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from device_timing import Device, Results, arguments, spread
+from device_timing import Device, Results, arguments, spread, table
 
 RATE, LARGEST_GRADIENT = 5e-5, 1.0
 PEAK = 989e12
@@ -263,6 +263,7 @@ def main() -> None:
             )
         made.clear()
         device.free()
+    table(results.rows, "groups", ("milliseconds", "adakd_over_plain"))
 
 
 if __name__ == "__main__":

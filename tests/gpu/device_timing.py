@@ -169,10 +169,18 @@ class Results:
         """Seconds that remain of the time for all rows."""
         return self.seconds - (time.perf_counter() - self.started)
 
-    def add(self, measure: Callable[[], dict[str, Any]], **what: Any) -> dict[str, Any]:
-        """Add a row of what is measured and its values, its error, or that time was over."""
+    def add(
+        self, measure: Callable[[], dict[str, Any]], needs: float = 0.0, **what: Any
+    ) -> dict[str, Any]:
+        """Add a row of what is measured and its values, its error, or that time was over.
+
+        Args:
+            measure: returns the values.
+            needs: seconds that have to be left, for what may take long.
+            what: describes the row.
+        """
         row = dict(what)
-        if self.left <= 0:
+        if self.left <= needs:
             row["error"] = "not measured: the time was over"
         else:
             begin = time.perf_counter()
@@ -206,6 +214,29 @@ def line(row: dict[str, Any]) -> str:
             value = str(value).splitlines()[0][:120]
         parts.append(f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}")
     return "  ".join(parts)
+
+
+def table(rows: list[dict[str, Any]], columns: str, cells: tuple[str, ...]) -> None:
+    """Print rows of the same description side by side, by one of its fields, so that all fit."""
+    for cell, digits in zip(cells, (2, 1), strict=False):
+        found: dict[str, dict[str, str]] = {}
+        for row in rows:
+            if cell in row:
+                skip = (columns, "error")
+                name = " ".join(
+                    str(value)
+                    for key, value in row.items()
+                    if isinstance(value, str | int | None) and key not in skip
+                    if key not in ("repetitions", "agreed")
+                )
+                found.setdefault(name, {})[str(row.get(columns))] = f"{row[cell]:.{digits}f}"
+        print(f"-- {cell} by {columns}")
+        for name, values in found.items():
+            print(f"{name}: " + "; ".join(f"{side} {value}" for side, value in values.items()))
+    failed = [row for row in rows if "error" in row and "time was over" not in row["error"]]
+    for row in failed:
+        print("failed:", line(row)[-200:])
+    print(f"{len(rows)} rows, {sum('error' in row for row in rows)} without a value", flush=True)
 
 
 def machine(device: Device) -> dict[str, Any]:
