@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,10 @@ def test_the_stages_go_on_after_a_failure(tmp_path: Path) -> None:
         asked, capture_output=True, text=True, env=os.environ | nothing | {"PYTHON": sys.executable}
     )
     assert done.returncode == 1
-    table = (tmp_path / "out" / "stages.txt").read_text().splitlines()
+    with tarfile.open(tmp_path / "out" / "results.tar.gz") as results:
+        member = results.extractfile("./stages.txt")
+        assert member is not None
+        table = member.read().decode().splitlines()
     assert [line.split()[:3] for line in table] == [
         ["unpack", "exit", "2"],
         ["missing", "exit", "2"],
