@@ -40,7 +40,7 @@ def save_state(objective: TokenObjective, checkpoint: Path) -> None:
 
 def load_state(objective: TokenObjective, checkpoint: Path) -> None:
     """Restore the state of an objective from a checkpoint."""
-    objective.load_state_dict(torch.load(checkpoint / STATE, weights_only=True))
+    objective.load_state_dict(torch.load(checkpoint / STATE, map_location="cpu", weights_only=True))
 
 
 def complete(checkpoint: Path) -> None:

@@ -76,6 +76,7 @@ def work(suite: Any, folder: Path, cells: Any, results: Any) -> None:
     context = RunContext(planned, folder)
     data = TrainingData(context)
     teacher, assignments = TeacherStates(data), {one.cell.key: one for one in planned.assignments}
+    context.encoded  # noqa: B018  # tokenizer and data are read while the teacher is trained
     for key, saved in iter(cells.get, None):
         records: list[Any] = []
         start, error = time.monotonic(), ""

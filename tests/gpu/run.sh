@@ -4,8 +4,9 @@
 #   bash tests/gpu/run.sh OUT [STAGE[=SECONDS] ...]
 #
 # Stages: unpack, tests, experiment, and NAME for each tests/gpu/bench_NAME.py; all if none is
-# named. Each has a time limit and writes its results into OUT as soon as it has them; a stage that
-# fails does not stop the others. The last lines are a table of stages, exit codes and seconds.
+# named. Each has a time limit; a stage that fails does not stop the others. The results of all
+# stages so far are in OUT/results.tar.gz, which is written after each, and the last lines are a
+# table of stages, exit codes and seconds.
 #
 #   ADAKD_GPU_PACKED  what pack.py made (default: .gpu)
 #   ADAKD_GPU_HOME  where wheels, data and weights are unpacked (default: /tmp/adakd-gpu)
@@ -13,9 +14,11 @@
 #   PYTHON          the Python to use (default: python3)
 set -uo pipefail
 cd "$(dirname "$0")/../.."
-out=$(mkdir -p "${1:?usage: run.sh OUT [STAGE[=SECONDS] ...]}" && cd "$1" && pwd) || exit 2
+back=$(mkdir -p "${1:?usage: run.sh OUT [STAGE[=SECONDS] ...]}" && cd "$1" && pwd) || exit 2
 shift
 home=${ADAKD_GPU_HOME:-/tmp/adakd-gpu}
+out=$home/out
+rm -rf "$out" && mkdir -p "$out" || exit 2
 packed=${ADAKD_GPU_PACKED:-.gpu}
 python=${PYTHON:-python3}
 trial=()
@@ -79,6 +82,7 @@ for asked in "$@"; do
   seconds=$(echo "$(date +%s.%N) $start" | awk '{printf "%.1f", $1 - $2}')
   table+=$(printf '%-12s exit %-4s %7s s' "$stage" "$code" "$seconds")$'\n'
   printf '%s' "$table" > "$out/stages.txt"
+  tar -czf "$back/part" -C "$out" . && mv "$back/part" "$back/results.tar.gz"
 done
 echo "== stages"
 printf '%s' "$table"
