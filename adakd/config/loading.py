@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adakd.config import Suite, resources
-from adakd.config.nesting import check_nesting
+from adakd.config.nesting import DEPTH, check_nesting
 from adakd.config.yaml_text import parsed
 from adakd.errors import AdakdError, did_you_mean
 
@@ -72,6 +72,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _one_line(error: Exception) -> str:
+    """Return the message of an error that parsing raised, in one line."""
+    if isinstance(error, RecursionError):
+        return f"more than {DEPTH} levels of lists and mappings: flatten it"
     return " ".join(str(error).split())
 
 
