@@ -1,11 +1,12 @@
 """The command line: parses arguments and prints. Every verb is a Python function too."""
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 import typer.core
@@ -45,6 +46,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 console = PlainConsole()
+_NO_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+"""Why a terminal or a file that is printed to takes no more."""
 STOPPED = "stopped; finished work is kept, and the same command goes on from there"
 
 BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
@@ -64,15 +67,30 @@ RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 def main() -> None:
     """Run the command line; bad input is one message and exit code 2.
 
-    Ctrl-C ends with exit code 130, SIGTERM with 143.
+    So is a file that cannot be read or written. Ctrl-C ends with exit code 130, SIGTERM with 143.
     """
     _quiet()
     try:
-        with heeded():
-            app()
+        try:
+            with heeded():
+                app()
+        finally:
+            sys.stdout.flush()  # now, and not when Python ends
     except AdakdError as error:
-        print(f"adakd: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno not in _NO_OUTPUT:
+            raise
+        if error.filename is None:  # what could not be printed is not tried again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = error.filename or "the output"
+        _fail(f"{where}: {error.strerror}; fix this and run the same command again")
+
+
+def _fail(message: str) -> NoReturn:
+    """Print a message as one line and end with exit code 2."""
+    print(f"adakd: {printable(message)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _quiet() -> None:

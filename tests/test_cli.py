@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -446,6 +448,56 @@ def test_a_judge_that_cannot_be_asked_is_named_at_once(
 def test_a_folder_that_is_taken_by_a_file(adakd: Adakd, suite_file, here: Path) -> None:
     (here / "taken").touch()
     assert "taken" in mistake(adakd("run", suite_file(), "--out", here / "taken"))
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", f"{LONG}.yaml"],
+        ["plan", "SUITE", "--set", f"data.train={{kind: jsonl, path: {LONG}.jsonl}}"],
+        ["plan", "SUITE", "--set", f"evaluation.include_path={LONG}"],
+        ["plan", "SUITE", "--set", f"plugins=[./{LONG}.py]"],
+        ["plan", "SUITE", "--set", f"judges=[./{LONG}.yaml]"],
+        ["run", "SUITE", "--set", f"teacher={{base: {{kind: pretrained, model: ./{LONG}}}}}"],
+        ["run", "SUITE", "--out", LONG],
+        ["report", LONG],
+        ["judge", LONG, "--judge", "rule"],
+        ["judge", f"{LONG}.jsonl", "b.jsonl", "--judge", "rule"],
+        ["check", "divergence", f"{LONG}.py"],
+        ["new", "suite", LONG],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"),
+)
+def test_a_path_that_is_too_long_is_one_line(
+    adakd: Adakd, suite_file, here: Path, arguments: list[str]
+) -> None:
+    suite = str(suite_file(QUICK))
+    line = mistake(adakd(*[suite if one == "SUITE" else one for one in arguments]))
+    assert LONG[:200] in line
+
+
+def test_a_folder_that_is_gone_takes_no_new_file(
+    adakd: Adakd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "x.yaml: No such file" in mistake(adakd("new", "suite", "x"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+@pytest.mark.parametrize("verb", [["ls", "divergences"], ["plan", "smoke"], ["--help"]], ids=str)
+def test_an_output_that_takes_nothing_is_one_line(verb: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "adakd", *verb], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("adakd: the output: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_records_of_another_program_are_left_alone(adakd: Adakd, suite_file, here: Path) -> None:

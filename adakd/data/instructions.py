@@ -83,7 +83,7 @@ def _from_hub(source: Hub) -> Content:
     options: dict[str, Any] = {"split": source.split, "revision": source.revision}
     if source.files:
         # The sizes that the set's card gives are those of its usual files.
-        files = {source.split: list(source.files)}
+        files = {source.split.partition("[")[0]: list(source.files)}
         options |= {"data_files": files, "verification_mode": "no_checks"}
     try:
         table = datasets.load_dataset(source.id, **options)

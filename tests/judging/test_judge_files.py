@@ -154,7 +154,24 @@ def test_a_wrong_field_of_a_model_in_process_is_named_with_its_file(
         load_judge("in_process", [override])
 
 
-@pytest.mark.parametrize("template", ["{{ answer }}", "{% if %}", "{{ first.x.y }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ answer }}",
+        "{% if %}",
+        "{{ first.x.y }}",
+        "{% include 'other.j2' %}",
+        "{% extends 'other.j2' %}",
+        "{% import 'other.j2' as other %}",
+        "{% for n in range(10 ** 9) %}x{% endfor %}",
+        "{{ range(10 ** 30) | length }}",
+        "{{ 1 / 0 }}",
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ first % 3 }}",
+        "{{ first + 3 }}",
+        "{{ 10 ** (10 ** 10) }}",
+    ],
+)
 @pytest.mark.parametrize("name", ["local", "in_process"])
 def test_a_broken_prompt_is_found_when_the_judge_is_read(
     write: WriteFile, tmp_path: Path, template: str, name: str

@@ -1,16 +1,17 @@
 """Render a question into a Jinja2 prompt template, for a form of reply."""
 
 from functools import cached_property
+from math import prod
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from jinja2 import Environment, StrictUndefined, Template, TemplateError, meta
+from jinja2 import StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import SandboxedEnvironment
 
 from adakd.config import resources
 from adakd.config.hashing import digest
 from adakd.config.judge import Asks
-from adakd.errors import AdakdError
+from adakd.errors import AdakdError, one_line
 from adakd.judging.base import ItemText, Question
 
 Form = Literal["text", "json", "decision"]
@@ -18,6 +19,8 @@ Form = Literal["text", "json", "decision"]
 FOLDER = resources.ROOT / "templates" / "judge"
 DEFAULTS: dict[Asks, Path] = {"pair": FOLDER / "pairwise.j2", "rating": FOLDER / "rubric.j2"}
 """The shipped templates for comparing and for rating."""
+HUGE = 1 << 16
+"""The most times that a template may repeat something, and its largest exponent."""
 _ITEM = ItemText("instruction", "input", ("reference",))
 
 
@@ -43,8 +46,9 @@ class PromptTemplate:
         try:
             for form in self.forms:
                 self.render(Question(_ITEM, "first", self._second), form)
-        except (TemplateError, OSError, UnicodeDecodeError) as error:
-            raise AdakdError(f"prompt: {self.file}: {error}") from None
+        except Exception as error:  # a template may hold any expression
+            reason = f"{error}" if isinstance(error, TemplateError) else _described(error)
+            raise AdakdError(f"prompt: {self.file}: {reason}; fix the template") from None
 
     @cached_property
     def source(self) -> str:
@@ -54,7 +58,8 @@ class PromptTemplate:
     @cached_property
     def forms(self) -> tuple[Form, ...]:
         """The forms that the template supports: text only, unless it uses ``form``."""
-        names = meta.find_undeclared_variables(Environment().parse(self.source))
+        # the sandbox, since this computes what is constant
+        names = meta.find_undeclared_variables(_Sandbox().parse(self.source))
         return ("text", "json", "decision") if "form" in names else ("text",)
 
     def render(self, question: Question, form: Form) -> str:
@@ -78,4 +83,29 @@ class PromptTemplate:
 
     @cached_property
     def _template(self) -> Template:
-        return SandboxedEnvironment(undefined=StrictUndefined).from_string(self.source)
+        return _Sandbox(undefined=StrictUndefined).from_string(self.source)
+
+
+class _Sandbox(SandboxedEnvironment):
+    """Jinja2's sandbox, in which no product or power takes all memory."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Compute a product or power unless it is huge."""
+        if _size(operator, left, right) > HUGE:
+            raise TemplateError(f"the result of {operator} is too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _size(operator: str, left: Any, right: Any) -> Any:
+    """Return an exponent, or the length of a repeated text or list; 0 for other products."""
+    if operator == "**":
+        return abs(right)
+    if not hasattr(left, "__len__") and not hasattr(right, "__len__"):
+        return 0
+    return prod(len(one) if hasattr(one, "__len__") else one for one in (left, right))
+
+
+def _described(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error)}"
