@@ -34,7 +34,15 @@ def ask_judges(
 ) -> None:
     """Ask the judges, and report warnings and failures to the user."""
     with progress.stage(f"judge with {panel.name}", 1) as show:
-        judged = judge_answers(store, panel, subject, limit, until, on_progress=show)
+        judged = judge_answers(
+            store,
+            panel,
+            subject,
+            limit,
+            until,
+            on_progress=show,
+            on_note=lambda text: progress.note(text, "yellow"),
+        )
     for warning in vetting_warnings(store, [judge.id for judge in panel.judges]):
         progress.note(warning, "yellow")
     if judged.failure:

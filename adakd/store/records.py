@@ -366,6 +366,11 @@ class JudgeReply(Config):
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_cut: bool = False
+    """Whether the server counts far fewer tokens than the prompt has words: it cut the prompt."""
+    attempts: NonNegativeInt = 1
+    """How often the question was asked up to now, without calls that failed for reasons that pass:
+    the connection, the time or a rate limit."""
 
 
 class VerdictRecord(JudgeReply):

@@ -10,7 +10,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from adakd.config import resources
 from adakd.config.hashing import digest
 from adakd.config.judge import Asks
-from adakd.errors import AdakdError
+from adakd.errors import AdakdError, one_line
 from adakd.judging.base import ItemText, Question
 
 Form = Literal["text", "json", "decision"]
@@ -18,6 +18,10 @@ Form = Literal["text", "json", "decision"]
 FOLDER = resources.ROOT / "templates" / "judge"
 DEFAULTS: dict[Asks, Path] = {"pair": FOLDER / "pairwise.j2", "rating": FOLDER / "rubric.j2"}
 """The shipped templates for comparing and for rating."""
+TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""Errors a template can raise for a text that it cannot handle."""
+_ANSWERS = ("xqv1z", "xqv2z")
+"""Words that no template has of its own."""
 _ITEM = ItemText("instruction", "input", ("reference",))
 
 
@@ -38,13 +42,28 @@ class PromptTemplate:
         """Render the template once in each form.
 
         Raises:
-            AdakdError: it cannot be read or rendered, or uses an unknown variable.
+            AdakdError: it cannot be read or rendered, uses an unknown variable, or does not show
+                the answers.
         """
+        first, second = _ANSWERS
+        answers = _ANSWERS if self._asks == "pair" else (first,)
+        question = Question(_ITEM, first, second if self._asks == "pair" else None)
+        for form in self.forms:
+            text = self._tried(question, form).casefold()
+            for name, answer in zip(("first", "second"), answers, strict=False):
+                if answer not in text:
+                    raise AdakdError(
+                        f"prompt: {self.file} does not show the {name} answer to the judge: write "
+                        f"{{{{ {name} }}}} where it belongs"
+                    )
+
+    def _tried(self, question: Question, form: Form) -> str:
         try:
-            for form in self.forms:
-                self.render(Question(_ITEM, "first", self._second), form)
-        except (TemplateError, OSError, UnicodeDecodeError) as error:
-            raise AdakdError(f"prompt: {self.file}: {error}") from None
+            return self.render(question, form)
+        except OSError as error:
+            raise AdakdError(f"prompt: {self.file}: {error.strerror}") from None
+        except (*TEMPLATE_ERRORS, UnicodeDecodeError) as error:
+            raise AdakdError(f"prompt: {self.file}: {one_line(error)}") from None
 
     @cached_property
     def source(self) -> str:
@@ -53,8 +72,17 @@ class PromptTemplate:
 
     @cached_property
     def forms(self) -> tuple[Form, ...]:
-        """The forms that the template supports: text only, unless it uses ``form``."""
-        names = meta.find_undeclared_variables(Environment().parse(self.source))
+        """The forms that the template supports: text only, unless it uses ``form``.
+
+        Raises:
+            AdakdError: the template cannot be read.
+        """
+        try:
+            names = meta.find_undeclared_variables(Environment().parse(self.source))
+        except OSError as error:
+            raise AdakdError(f"prompt: {self.file}: {error.strerror}") from None
+        except (TemplateError, UnicodeDecodeError) as error:
+            raise AdakdError(f"prompt: {self.file}: {one_line(error)}") from None
         return ("text", "json", "decision") if "form" in names else ("text",)
 
     def render(self, question: Question, form: Form) -> str:
@@ -71,10 +99,6 @@ class PromptTemplate:
             form=form,
             **({} if question.second is None else {"second": question.second}),
         )
-
-    @property
-    def _second(self) -> str | None:
-        return "second" if self._asks == "pair" else None
 
     @cached_property
     def _template(self) -> Template:
