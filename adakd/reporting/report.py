@@ -15,6 +15,7 @@ from adakd.errors import AdakdError
 from adakd.planning import PLAIN
 from adakd.reporting import charts, formatting, wording
 from adakd.reporting.index import Index, Method
+from adakd.reporting.passages import legible
 from adakd.reporting.sections import SECTIONS
 from adakd.reporting.sections.base import Context, Shown, shown
 from adakd.store import Store
@@ -73,7 +74,7 @@ def render(store: Store) -> str:
     index, found = context.index, shown(SECTIONS, context)
     title = str((index.run.suite if index.run else {}).get("name", store.folder.name))
     arms = _arm_classes(index)
-    return (
+    page = (
         _environment()
         .get_template("report.html.j2")
         .render(
@@ -83,8 +84,10 @@ def render(store: Store) -> str:
             arm_classes=arms,
             has_several_arms=len(arms) > 2,
             numbers={"title": title, **_numbers(found)},
+            records=store.file.name if store.file.exists() else f"{store.file.name}.gz",
         )
     )
+    return legible(page)
 
 
 @cache
