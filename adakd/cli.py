@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -15,6 +15,9 @@ from adakd.console import PlainConsole, printable
 from adakd.errors import AdakdError
 from adakd.interrupts import Interrupted, heeded
 from adakd.progress import Live
+
+if TYPE_CHECKING:
+    from adakd.execution.judgement import Files
 
 
 class _Verbs(typer.core.TyperGroup):
@@ -163,7 +166,7 @@ def judge(
             help="plain: every adaptive arm against its plain arm. reference, teacher, sft, "
             "untrained, or a method such as reverse_kl: every student against that. "
             "all: every method against every other. again: a method against itself at another "
-            "training seed."
+            "training seed. A .jsonl file: every student against these answers of a fixed model."
         ),
     ] = "plain",
     limit: Annotated[
@@ -181,6 +184,10 @@ def judge(
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the number of requests and the cost; ask nothing.")
     ] = False,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="With two files of answers to MT-bench: the file of its questions."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="With two files of answers: the folder of the report."),
@@ -199,7 +206,7 @@ def judge(
     from adakd.reporting import win_rate_table
     from adakd.store import Store
 
-    folder, files = _judged(paths, out)
+    folder, files = _judged(paths, out, questions)
     if plan:
         costs = judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files
@@ -220,16 +227,22 @@ def judge(
     _print_report(report)
 
 
-def _judged(paths: Sequence[Path], out: Path | None) -> tuple[Path, tuple[Path, Path] | None]:
+def _judged(
+    paths: Sequence[Path], out: Path | None, questions: Path | None
+) -> "tuple[Path, Files | None]":
     """Return the folder of the report and, where two files are judged, these."""
-    if len(paths) == 1 and paths[0].suffix != ".jsonl":
-        if out is not None:
-            raise AdakdError("--out goes with two files of answers; a run's report stays in it")
+    from adakd.execution.judgement import ANSWER_FILES, Files
+
+    if len(paths) == 1 and paths[0].suffix not in ANSWER_FILES:
+        if out is not None or questions is not None:
+            option = "--out" if out is not None else "--questions"
+            raise AdakdError(f"{option} goes with two files of answers, not with a run")
         return paths[0], None
     if len(paths) != 2:
         raise AdakdError("judge takes the folder of a run, or two .jsonl files of answers")
     candidate, opponent = paths
-    return out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}"), (candidate, opponent)
+    folder = out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}")
+    return folder, Files(candidate, opponent, questions)
 
 
 @app.command(rich_help_panel=BENCHMARK)

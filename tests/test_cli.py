@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from adakd.commands.ls import listing
+from adakd.execution.judgement import item_texts
 from adakd.judging import load_judge
+from adakd.reporting import write_report
 from adakd.store import Store
 from adakd.store.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
 
@@ -132,6 +134,56 @@ def test_two_files_of_answers_are_judged(adakd: Adakd, here: Path) -> None:
         ("ours", "theirs", "candidate")
     }
     assert "ours" in (store.folder / "report.html").read_text()
+
+
+def test_a_run_is_judged_against_the_answers_of_a_fixed_model(
+    adakd: Adakd, here: Path, run_folder: Path
+) -> None:
+    items = item_texts(Store(run_folder).suite())
+    lines = [
+        {"instruction": text.instruction, "input": text.input, "answer": "The same for all."}
+        for texts in items.values()
+        for text in list(texts.values())[1:]
+    ]
+    (here / "fixed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    gone = ["judge", run_folder, "--judge", "rule", "--against", "gone.jsonl"]
+    assert "gone.jsonl: no such file" in mistake(adakd(*gone))
+    before = write_report(run_folder).read_text()
+    done = adakd("judge", run_folder, "--judge", "rule", "--against", "fixed.jsonl")
+    assert (done.code, done.err) == (0, "")
+    assert f"skipped, not answered by fixed: {len(items)} of the items" in done.out
+    store = Store(run_folder)
+    verdicts = store.of(VerdictRecord)
+    assert {(v.against, v.opponent.method) for v in verdicts if v.opponent} == {("fixed", "fixed")}
+    assert {v.candidate.arm for v in verdicts} == {"plain", "adakd"}
+    page = write_report(run_folder).read_text()
+    assert "Against fixed" in page
+    assert "The same for all." in page
+    # the tables of scores know nothing of it
+    scores = slice(page.index('id="scores"'), page.index('id="judges"'))
+    assert page[scores] == before[before.index('id="scores"') : before.index('id="judges"')]
+
+
+def test_answers_to_mt_bench_are_judged(adakd: Adakd, here: Path) -> None:
+    questions = [{"question_id": n, "turns": ["Say.", f"Say {n}."]} for n in range(4)]
+    answers = [
+        {"question_id": n, "choices": [{"turns": ["one", f"{n}"]}], "reference": []}
+        for n in range(4)
+    ]
+    for question in questions:
+        question["reference"] = ["one", str(question["question_id"])]
+    wrong = [{**line, "choices": [{"turns": ["two", "x"]}]} for line in answers]
+    for name, rows in {"question": questions, "ours": answers, "theirs": wrong}.items():
+        (here / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["judge", "ours.jsonl", "theirs.jsonl", "--judge", "rule"]
+    assert adakd(*words).code == 2
+    done = adakd(*words, "--questions", "question.jsonl")
+    assert (done.code, done.err) == (0, "")
+    verdicts = Store(here / "runs" / "ours-vs-theirs").of(VerdictRecord)
+    assert {(v.task, v.verdict) for v in verdicts} == {
+        ("answers, turn 1", "candidate"),
+        ("answers, turn 2", "candidate"),
+    }
 
 
 def test_a_judging_stops_at_a_half_width(adakd: Adakd, run_folder: Path) -> None:

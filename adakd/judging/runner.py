@@ -161,8 +161,8 @@ def judge_answers(
     plan = plan_judging(store, panel, subject, limit)
     scoreboard = Scoreboard(panel, until)
     judging = _Judging(store, panel, scoreboard, on_progress, on_note)
-    first = (prompt[0].match for prompt in plan.prompts)
-    keep_texts(store, subject.items, ((match.task, match.item) for match in first))
+    shown = (state.match for prompt in plan.prompts for state in prompt)
+    keep_texts(store, subject.items, dict.fromkeys((match.task, match.item) for match in shown))
     _in_loop(lambda: judging.run(plan))
     store.add(*scoreboard.stops(len(plan.prompts)))
     return JudgingResult(
