@@ -151,15 +151,33 @@ def judge(
         typer.Argument(
             metavar="RUN | A.jsonl B.jsonl",
             help="The folder of a run, or two files of answers: is A better than B?",
+            show_default=False,
         ),
-    ],
+    ] = [],  # noqa: B006
     judges: Annotated[
         list[str],
         typer.Option(
             "--judge",
             help="A shipped judge, or the path of a judge file. Several make a jury.",
+            show_default=False,
         ),
-    ],
+    ] = [],  # noqa: B006
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JUDGE",
+            help="Measure a judge on pairs with a known answer instead: its accuracy, flips, and "
+            "pulls of position and length.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="With --calibrate: the file of rows with references to make pairs from."),
+    ] = None,
+    pairs: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --calibrate: the number of pairs; 200 if not given."),
+    ] = None,
     against: Annotated[
         str,
         typer.Option(
@@ -190,7 +208,7 @@ def judge(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="With two files of answers: the folder of the report."),
+        typer.Option(help="With two files of answers, or --calibrate: the folder of the page."),
     ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
@@ -200,7 +218,19 @@ def judge(
     warning where it fails. Nothing that is already answered is asked again.
 
     Example: `adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan`
+
+    Example: `adakd judge --calibrate openai --data data/dolly/valid.jsonl --plan`
     """
+    if calibrate is not None:
+        if paths or judges or data is None:
+            raise AdakdError("--calibrate JUDGE goes with --data FILE, without a run or --judge")
+        _calibrate(calibrate, data, pairs, out, overrides, plan)
+        return
+    if data is not None or pairs is not None:
+        option = "--data" if data is not None else "--pairs"
+        raise AdakdError(f"{option} goes with --calibrate JUDGE")
+    if not judges:
+        raise AdakdError("judge needs --judge NAME; `adakd ls judges` lists the shipped ones")
     from adakd.commands.judge import cost_table, judging_costs
     from adakd.commands.judge import judge as ask
     from adakd.reporting import win_rate_table
@@ -225,6 +255,28 @@ def judge(
     )
     console.print(win_rate_table(Store(folder)))
     _print_report(report)
+
+
+def _calibrate(
+    judge: str,
+    data: Path,
+    pairs: int | None,
+    out: Path | None,
+    overrides: Sequence[str],
+    plan: bool,
+) -> None:
+    """Calibrate a judge, or tell what that would cost."""
+    from adakd.commands.calibrate import calibrate, calibration_cost
+    from adakd.commands.judge import cost_table
+    from adakd.judging.calibration import PAIRS
+
+    count = PAIRS if pairs is None else pairs
+    if plan:
+        console.print(cost_table([calibration_cost(judge, data, count, out, overrides)]))
+        return
+    page, result = calibrate(judge, data, count, out, overrides, Live(console))
+    console.print(result, soft_wrap=True, highlight=False)
+    console.print(f"calibration: {page}", soft_wrap=True, highlight=False)
 
 
 def _judged(

@@ -13,7 +13,14 @@ from adakd.execution.judgement import item_texts
 from adakd.judging import load_judge
 from adakd.reporting import write_report
 from adakd.store import Store
-from adakd.store.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
+from adakd.store.records import (
+    CalibrationRecord,
+    JudgeRecord,
+    ScoreRecord,
+    StopRecord,
+    VerdictRecord,
+    VettingRecord,
+)
 
 KEY = "sk-planted-0123456789"
 
@@ -184,6 +191,35 @@ def test_answers_to_mt_bench_are_judged(adakd: Adakd, here: Path) -> None:
         ("answers, turn 1", "candidate"),
         ("answers, turn 2", "candidate"),
     }
+
+
+def test_a_judge_is_calibrated_and_later_runs_cite_it(
+    adakd: Adakd, here: Path, run_folder: Path
+) -> None:
+    rows = [
+        {"instruction": f"Say {n}.", "output": " ".join(f"w{n * k % 97}" for k in range(9 + n))}
+        for n in range(30)
+    ]
+    (here / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["judge", "--calibrate", "rule", "--data", "rows.jsonl", "--pairs", "60"]
+    planned = adakd(*words, "--plan")
+    assert (planned.code, planned.err) == (0, "")
+    assert not (here / "runs").exists()
+    done = adakd(*words)
+    assert (done.code, done.err) == (0, "")
+    assert "decided 100 %" in " ".join(done.out.split())
+    folder = here / "runs" / "calibrations" / load_judge("rule").id
+    asked = len(Store(folder).of(VettingRecord))
+    assert "Calibration of rule" in (folder / "calibration.html").read_text()
+    assert adakd(*words).code == 0
+    assert len(Store(folder).of(VettingRecord)) == asked
+    shutil.copytree(run_folder, "runs/mine")
+    assert adakd("judge", "runs/mine", "--judge", "rule").code == 0
+    (cited,) = Store(Path("runs/mine")).of(CalibrationRecord)
+    assert cited == Store(folder).of(CalibrationRecord)[0]
+    page = (here / "runs" / "mine" / "report.html").read_text()
+    assert "calibrated on " in page
+    assert "rows.jsonl: decided 100 %" in page
 
 
 def test_a_judging_stops_at_a_half_width(adakd: Adakd, run_folder: Path) -> None:
@@ -397,6 +433,11 @@ def mistake(done: Any) -> str:
         (["judge", "gone", "--judge", "rule"], ["gone"]),
         (["judge", "a.jsonl", "b.jsonl", "--judge", "rule"], ["a.jsonl"]),
         (["judge", "a.jsonl", "--judge", "rule"], ["two .jsonl files"]),
+        (["judge", "gone"], ["--judge NAME"]),
+        (["judge", "--calibrate", "rule"], ["--calibrate JUDGE goes with --data FILE"]),
+        (["judge", "gone", "--judge", "rule", "--data", "x"], ["--data goes with --calibrate"]),
+        (["judge", "--calibrate", "rule", "--data", "x.jsonl"], ["x.jsonl: no such file"]),
+        (["judge", "--calibrate", "jury", "--data", "x.jsonl"], ["a jury; calibrate each"]),
         (["judge", "gone", "--judge", "rule", "--out", "x"], ["--out"]),
         (["judge", "gone", "--judge", "rule", "--judge", "rule"], ["'rule'", "twice"]),
         (["judge", "gone", "--judge", "jury", "--set", "model=x"], ["--set", "jury"]),

@@ -34,6 +34,7 @@ PAGES = [page for page in PAGES if not {"_build", "_generated"} & set(page.parts
 BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(sh|python|yaml)\n(.*?)```", re.DOTALL)
 PART = re.compile(r'^@\w+\("(\w+)"[^)]*\)$', re.MULTILINE)
 MOST_NOT_RUN = 6
+ASKING = ("--judge", "--calibrate")
 ASKS_NOBODY = {"rule"}
 """Shipped judges that need neither a server nor a model."""
 
@@ -150,7 +151,7 @@ def quick(words: list[str]) -> list[str]:
     """Return a command in the form that takes no minutes, no key and no server."""
     if words[0] == "run":
         return ["plan", *words[1:]]
-    judges = {value for name, value in pairwise(words) if name == "--judge"}
+    judges = {value for name, value in pairwise(words) if name in ASKING}
     shipped = {judge for judge in judges if not judge.endswith(".yaml")}
     if words[0] == "judge" and not shipped <= ASKS_NOBODY and "--plan" not in words:
         return [*words, "--plan"]

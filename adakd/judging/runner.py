@@ -12,6 +12,7 @@ from adakd.config.hashing import digest
 from adakd.config.judge import Outcome
 from adakd.errors import AdakdError
 from adakd.judging.base import Judge, JudgeError, Outage, Question, Session, Verdict
+from adakd.judging.calibration import calibrations
 from adakd.judging.comparisons import (
     Comparison,
     Items,
@@ -33,11 +34,13 @@ from adakd.judging.queries import (
     vetting_queries,
 )
 from adakd.judging.scoreboard import MatchState, Scoreboard
-from adakd.judging.vetting import known_pairs
+from adakd.judging.vetting import KnownPair, known_pairs
 from adakd.planning import PLAIN
 from adakd.store import Store
 from adakd.store.records import ExampleRecord, JudgeRecord, VerdictRecord, VettingRecord
 
+FIRST = 20
+"""Questions on known pairs after which a judge without any verdict is asked nothing else."""
 BATCH = 20
 """Prompts judged between two checks of the intervals."""
 
@@ -176,6 +179,32 @@ def judge_answers(
     )
 
 
+def ask_known_pairs(
+    store: Store,
+    panel: Panel,
+    pairs: Mapping[str, Iterable[KnownPair]],
+    on_progress: OnProgress = lambda done, total: None,
+    on_note: OnNote = lambda text: None,
+) -> None:
+    """Have pairs with a known answer judged; stored verdicts are not asked for again.
+
+    Args:
+        store: receives the verdicts.
+        panel: from `load_panel`.
+        pairs: for each judge, by its id.
+        on_progress: as in :func:`judge_answers`.
+        on_note: as in :func:`judge_answers`.
+
+    Raises:
+        AdakdError: a judge gives no verdict on any of the first pairs, or cannot be asked.
+    """
+    queries = [
+        query for judge in panel.judges for query in open_queries(store, judge, pairs[judge.id])
+    ]
+    judging = _Judging(store, panel, Scoreboard(panel, None), on_progress, on_note)
+    _in_loop(lambda: judging.run(JudgingPlan((), (), tuple(queries))))
+
+
 class _Judging:
     """A judging in progress."""
 
@@ -205,8 +234,11 @@ class _Judging:
         async with AsyncExitStack() as stack:
             self._stack = stack
             self._keep_jury()
-            await self._ask(plan.vetting, self._keep_vetting)
-            self._check_vetting()
+            for judge in self._panel.judges:
+                self._keep_calibrations(judge)
+            for part in (plan.vetting[:FIRST], plan.vetting[FIRST:]):
+                await self._ask(part, self._keep_vetting)
+                self._check_vetting()
             step = BATCH if self._scoreboard.until else max(1, len(plan.prompts))
             for start in range(0, len(plan.prompts), step):
                 batch = [state for prompt in plan.prompts[start : start + step] for state in prompt]
@@ -244,8 +276,9 @@ class _Judging:
             mine = [r for r in self._store.of(VettingRecord) if r.judge == judge.id]
             if mine and all(record.verdict == "failed" for record in mine):
                 raise AdakdError(
-                    f"{judge.file}: no verdict on any of {len(mine)} vetting questions, so nothing "
-                    f"else was asked; the first failed with: {mine[0].reason[:500]}"
+                    f"{judge.file}: no verdict on any of {len(mine)} questions with a known "
+                    f"answer, so nothing else was asked; the first failed with: "
+                    f"{mine[0].reason[:500]}"
                 )
 
     def _keep_vetting(self, query: VettingQuery, verdict: Verdict, reused: bool) -> None:
@@ -310,6 +343,12 @@ class _Judging:
                     members=tuple(judge.id for judge in panel.judges),
                 )
             )
+
+    def _keep_calibrations(self, judge: Judge) -> None:
+        """Copy what is known about a judge into the run, which then cites it."""
+        for record in calibrations(self._store.folder.parent, judge.id):
+            if record.key not in self._store:
+                self._store.add(record)
 
     def _keep_judge(self, record: JudgeRecord) -> None:
         if self._store.get(JudgeRecord, record.key) != record:
@@ -431,13 +470,18 @@ def _state(
 def _vetting(store: Store, panel: Panel, items: Items) -> Iterator[VettingQuery]:
     for judge in panel.judges:
         by_reference = judge.backend.traits().by_reference
-        for pair in known_pairs(items, judge.vetting.items, by_reference):
-            for query in vetting_queries(judge, pair):
-                known = store.get(VettingRecord, query.key)
-                if known is None or known.verdict == "failed":
-                    repeated = again(query, known)
-                    if repeated is not None:
-                        yield repeated
+        yield from open_queries(store, judge, known_pairs(items, judge.vetting.items, by_reference))
+
+
+def open_queries(store: Store, judge: Judge, pairs: Iterable[KnownPair]) -> Iterator[VettingQuery]:
+    """Yield the queries on known pairs that have no verdict yet."""
+    for pair in pairs:
+        for query in vetting_queries(judge, pair):
+            known = store.get(VettingRecord, query.key)
+            if known is None or known.verdict == "failed":
+                repeated = again(query, known)
+                if repeated is not None:
+                    yield repeated
 
 
 def keep_texts(store: Store, items: Items, places: Iterable[tuple[str, str]]) -> None:

@@ -75,7 +75,7 @@ def render(store: Store) -> str:
     title = str((index.run.suite if index.run else {}).get("name", store.folder.name))
     arms = _arm_classes(index)
     page = (
-        _environment()
+        environment()
         .get_template("report.html.j2")
         .render(
             title=title,
@@ -91,21 +91,21 @@ def render(store: Store) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Return the templates with their filters and functions; compiling them takes a while."""
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # answers of models are hostile text: nothing is ever marked safe
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {filter.__name__: filter for filter in FILTERS}
-    environment.globals |= {function.__name__: function for function in FUNCTIONS}
-    environment.globals["PLAIN"] = PLAIN
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.policies["json.dumps_function"] = json.dumps
-    return environment
+    made.filters |= {filter.__name__: filter for filter in FILTERS}
+    made.globals |= {function.__name__: function for function in FUNCTIONS}
+    made.globals["PLAIN"] = PLAIN
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    made.policies["json.dumps_function"] = json.dumps
+    return made
 
 
 def _arm_classes(index: Index) -> dict[str, str]:

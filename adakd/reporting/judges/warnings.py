@@ -1,25 +1,14 @@
 """Warnings about judges, above their win rates: failed or missing vetting, and self-preference."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from adakd.reporting.estimates import cited
 from adakd.reporting.judges.vetting import JudgeVetting, judge_vettings
 from adakd.reporting.sections.base import Context
-from adakd.reporting.wording import listed
-from adakd.store.records import VerdictRecord, VettingRecord
-
-MODES = {
-    "decision": "reads label probabilities",
-    "json_schema+logprobs": "reads a verdict in JSON with label probabilities",
-    "json_object+logprobs": "reads a verdict in JSON with label probabilities",
-    "json_schema": "reads a verdict in JSON",
-    "json_object": "reads a verdict in JSON",
-    "text": "reads the last verdict in a text",
-    "rule": "compares by a rule, without a model",
-    "unknown": "the mode of its requests is not recorded",
-}
-"""A judge's modes in words."""
+from adakd.reporting.wording import MODES, listed
+from adakd.store.records import CalibrationRecord, VerdictRecord, VettingRecord
 
 
 @dataclass(frozen=True)
@@ -46,6 +35,8 @@ class JudgeWarnings:
 
     judges: tuple[JudgeVetting, ...]
     cut: tuple[CutPrompts, ...]
+    calibrations: Mapping[str, tuple[str, ...]]
+    """In words, by the judge's key."""
 
     @property
     def failed(self) -> tuple[JudgeVetting, ...]:
@@ -76,7 +67,14 @@ class JudgeWarnings:
 def warnings(context: Context) -> JudgeWarnings | None:
     """Return the warnings about all judges; None if there are no judges."""
     judges = context.once(judge_vettings)
-    return JudgeWarnings(judges, tuple(cut_prompts(context))) if judges else None
+    if not judges:
+        return None
+    known = context.store.of(CalibrationRecord)
+    calibrations = {
+        judge.key: tuple(cited(record) for record in known if record.judge == judge.key)
+        for judge in judges
+    }
+    return JudgeWarnings(judges, tuple(cut_prompts(context)), calibrations)
 
 
 def cut_prompts(context: Context) -> Iterator[CutPrompts]:
