@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adakd.config import Columns, Hub, Source, Suite
@@ -69,6 +70,22 @@ def read_source(source: Source, suite: Suite) -> Content:
             f"({len(content.rows)} before limit and min_response_words)"
         )
     return Content(_with_ids_of_their_own(rows), content.unread)
+
+
+def read_file(file: Path) -> list[Row]:
+    """Return the rows of a file outside of any suite, with the usual fields.
+
+    Raises:
+        AdakdError: no such file, a malformed row or a repeated id (with their places), or no rows.
+    """
+    if not file.is_file():
+        raise AdakdError(f"{file}: no such file; give a file of rows, as for evaluation sets")
+    found = list(records(file))
+    rows = _content(found, _fields(found), FileColumns(), f"{file}, ").rows
+    _check_ids(found, rows, f"{file}, ")
+    if not rows:
+        raise AdakdError(f"{file}: has no rows")
+    return rows
 
 
 def _described(source: Source) -> str:

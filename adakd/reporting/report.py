@@ -15,6 +15,7 @@ from adakd.errors import AdakdError
 from adakd.planning import PLAIN
 from adakd.reporting import charts, formatting, wording
 from adakd.reporting.index import Index, Method
+from adakd.reporting.passages import legible
 from adakd.reporting.sections import SECTIONS
 from adakd.reporting.sections.base import Context, Shown, shown
 from adakd.store import Store
@@ -73,8 +74,8 @@ def render(store: Store) -> str:
     index, found = context.index, shown(SECTIONS, context)
     title = str((index.run.suite if index.run else {}).get("name", store.folder.name))
     arms = _arm_classes(index)
-    return (
-        _environment()
+    page = (
+        environment()
         .get_template("report.html.j2")
         .render(
             title=title,
@@ -83,26 +84,28 @@ def render(store: Store) -> str:
             arm_classes=arms,
             has_several_arms=len(arms) > 2,
             numbers={"title": title, **_numbers(found)},
+            records=store.file.name if store.file.exists() else f"{store.file.name}.gz",
         )
     )
+    return legible(page)
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Return the templates with their filters and functions; compiling them takes a while."""
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # answers of models are hostile text: nothing is ever marked safe
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {filter.__name__: filter for filter in FILTERS}
-    environment.globals |= {function.__name__: function for function in FUNCTIONS}
-    environment.globals["PLAIN"] = PLAIN
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    environment.policies["json.dumps_function"] = json.dumps
-    return environment
+    made.filters |= {filter.__name__: filter for filter in FILTERS}
+    made.globals |= {function.__name__: function for function in FUNCTIONS}
+    made.globals["PLAIN"] = PLAIN
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    made.policies["json.dumps_function"] = json.dumps
+    return made
 
 
 def _arm_classes(index: Index) -> dict[str, str]:

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from itertools import product
 from math import ceil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -19,7 +19,7 @@ from adakd.reporting import render
 from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import (
-    Case,
+    VETTED,
     ExampleRecord,
     Item,
     JudgeRecord,
@@ -341,7 +341,7 @@ def judgements(made: Made) -> Iterator[Record]:
 
 
 def known_pairs(made: Made) -> Iterator[VettingRecord]:
-    for case, number, first in product(get_args(Case), range(10), (True, False)):
+    for case, number, first in product(VETTED, range(10), (True, False)):
         yield VettingRecord(
             key=f"vetting-{case}-{number}-{first}",
             judge="rule@0123abcd",
@@ -470,6 +470,12 @@ class Page(HTMLParser):
     def line(self, start: str) -> int:
         """Return the number of the first line that begins so."""
         return next(number for number, line in enumerate(self.lines) if line.startswith(start))
+
+
+@pytest.fixture(scope="session")
+def page_reader() -> Callable[[str], Page]:
+    """Return the reader of written pages."""
+    return Page
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_hostile_text_stays_text(made_store, page_of):
     assert any("{{ 7*7 }}{% raw %}" in line for line in page.lines)
     assert "49" not in [line.strip() for line in page.lines if "alert" in line]
     answers = page.numbers["samples"]["samples"]
-    assert answers[0]["question"] == HOSTILE
+    assert answers[0]["question"]["shown"] == HOSTILE
 
 
 def test_failed_and_missing_cells_are_named(made_store, page_of):

@@ -21,6 +21,10 @@ DEFAULTS: dict[Asks, Path] = {"pair": FOLDER / "pairwise.j2", "rating": FOLDER /
 """The shipped templates for comparing and for rating."""
 HUGE = 1 << 16
 """The most times that a template may repeat something, and its largest exponent."""
+TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
+"""Errors a template can raise for a text that it cannot handle."""
+_ANSWERS = ("xqv1z", "xqv2z")
+"""Words that no template has of its own."""
 _ITEM = ItemText("instruction", "input", ("reference",))
 
 
@@ -41,11 +45,26 @@ class PromptTemplate:
         """Render the template once in each form.
 
         Raises:
-            AdakdError: it cannot be read or rendered, or uses an unknown variable.
+            AdakdError: it cannot be read or rendered, uses an unknown variable, or does not show
+                the answers.
         """
+        first, second = _ANSWERS
+        answers = _ANSWERS if self._asks == "pair" else (first,)
+        question = Question(_ITEM, first, second if self._asks == "pair" else None)
+        for form in self.forms:
+            text = self._tried(question, form).casefold()
+            for name, answer in zip(("first", "second"), answers, strict=False):
+                if answer not in text:
+                    raise AdakdError(
+                        f"prompt: {self.file} does not show the {name} answer to the judge: write "
+                        f"{{{{ {name} }}}} where it belongs"
+                    )
+
+    def _tried(self, question: Question, form: Form) -> str:
         try:
-            for form in self.forms:
-                self.render(Question(_ITEM, "first", self._second), form)
+            return self.render(question, form)
+        except OSError as error:
+            raise AdakdError(f"prompt: {self.file}: {error.strerror}") from None
         except Exception as error:  # a template may hold any expression
             reason = f"{error}" if isinstance(error, TemplateError) else _described(error)
             raise AdakdError(f"prompt: {self.file}: {reason}; fix the template") from None
@@ -57,9 +76,17 @@ class PromptTemplate:
 
     @cached_property
     def forms(self) -> tuple[Form, ...]:
-        """The forms that the template supports: text only, unless it uses ``form``."""
-        # the sandbox, since this computes what is constant
-        names = meta.find_undeclared_variables(_Sandbox().parse(self.source))
+        """The forms that the template supports: text only, unless it uses ``form``.
+
+        Raises:
+            AdakdError: the template cannot be read.
+        """
+        try:  # in the sandbox, since this computes what is constant
+            names = meta.find_undeclared_variables(_Sandbox().parse(self.source))
+        except OSError as error:
+            raise AdakdError(f"prompt: {self.file}: {error.strerror}") from None
+        except Exception as error:  # a template may hold any expression
+            raise AdakdError(f"prompt: {self.file}: {_described(error)}") from None
         return ("text", "json", "decision") if "form" in names else ("text",)
 
     def render(self, question: Question, form: Form) -> str:
@@ -76,10 +103,6 @@ class PromptTemplate:
             form=form,
             **({} if question.second is None else {"second": question.second}),
         )
-
-    @property
-    def _second(self) -> str | None:
-        return "second" if self._asks == "pair" else None
 
     @cached_property
     def _template(self) -> Template:

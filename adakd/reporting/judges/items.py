@@ -9,6 +9,7 @@ from zlib import crc32
 
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import AGAIN, REFERENCE
+from adakd.reporting.passages import Passage
 from adakd.reporting.sections.answer_texts import LONG, is_repetitive
 from adakd.reporting.sections.base import Context
 from adakd.reporting.verdicts import JudgedAnswer, JudgedComparison, Verdicts
@@ -16,27 +17,11 @@ from adakd.store.records import ExampleRecord, TaskRecord, VerdictRecord
 
 MOST = 200
 """Most items on the page: each is a few kilobytes, and the records hold all of them."""
-LONGEST = 2000
-"""Most characters of a text on the page."""
 ALIKE = 0.1
 """Answers whose lengths differ by at most this share count as equally long."""
 _ENDS = frozenset(".!?…:;)]}>\"'`”’»*")
 
 Agrees = Literal["disagrees", "agrees", "no preference"]
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A text on the page, cut if it is very long."""
-
-    shown: str
-    hidden: int = 0
-    """Number of characters that are cut."""
-
-    @classmethod
-    def of(cls, text: str | None) -> "Passage | None":
-        """Return a text, cut to the most characters of the page."""
-        return None if text is None else cls(text[:LONGEST], max(len(text) - LONGEST, 0))
 
 
 @dataclass(frozen=True)

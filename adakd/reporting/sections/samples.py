@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from adakd.judging.comparisons import AGAIN
 from adakd.reporting.index import Index, Method
+from adakd.reporting.passages import Passage
 from adakd.reporting.sections.base import Context
 from adakd.store.records import ExampleRecord, Item, ScoreRecord, TaskRecord, VerdictRecord
 
@@ -25,7 +26,7 @@ class SampleAnswer:
     """The answer of one method."""
 
     method: Method
-    text: str | None
+    text: Passage | None
     """None if no answer was recorded."""
     value: float | None
     verdicts: tuple[str, ...] = ()
@@ -39,8 +40,9 @@ class Sample:
     task: str
     unit: str
     item: str
-    question: str
-    reference: str
+    question: Passage | None
+    reference: Passage | None
+    """None where the item has none."""
     controls: tuple[SampleAnswer, ...]
     by_divergence: tuple[tuple[str, tuple[SampleAnswer, ...]], ...]
     """For each divergence the answers of its arms, plain first."""
@@ -86,8 +88,8 @@ def _sample(
         task=task.name,
         unit=task.unit,
         item=record.item,
-        question=record.question,
-        reference=record.reference,
+        question=Passage.of(record.question),
+        reference=Passage.of(record.reference or None),
         controls=tuple(answer for answer in answers if not answer.method.divergence),
         by_divergence=tuple((name, tuple(group)) for name, group in grouped.items()),
     )
@@ -101,7 +103,9 @@ def _answer(
         return SampleAnswer(method, None, None)
     score, item = found
     value = None if item.value is None else item.value * task.scale
-    return SampleAnswer(method, item.answer, value, lines.get(_answer_id(score, item), ()))
+    return SampleAnswer(
+        method, Passage.of(item.answer), value, lines.get(_answer_id(score, item), ())
+    )
 
 
 def _items(
