@@ -14,13 +14,11 @@ from adakd.stats.bootstrap import (
     draw_seeds,
     interval,
     new_generator,
-    p_value,
     weighted_mean,
 )
+from adakd.stats.components import Components, error_law, mean_of, observations
+from adakd.stats.error_law import ErrorLaw
 from adakd.stats.ratios import Ratio
-
-POWER_FACTOR = 2.8
-"""Standard errors an effect must reach to be detected with 80 % power (1.96 + 0.84)."""
 
 
 @dataclass(frozen=True)
@@ -32,15 +30,23 @@ class Difference:
     """Lower end of the 95 % interval; NaN with a single item."""
     high: float
     p_value: float
-    """Two-sided, from the same replicates as the interval; not adjusted."""
-    se_items: float
-    """Standard error due to the sampling of items."""
-    se_seeds: float | None
-    """Standard error due to the training seeds; None with one seed."""
+    """Two-sided, of the same law as the interval; not adjusted."""
+    law: ErrorLaw
+    """The law of estimate minus truth."""
     minimum_effect: float
-    """Smallest true difference that such a comparison separates from 0 with 80 % power."""
+    """Smallest true difference that 80 % of such comparisons would find, each one alone."""
     n_items: int
     n_seeds: int
+
+    @property
+    def se_items(self) -> float:
+        """Standard error due to the sampling of items."""
+        return self.law.items
+
+    @property
+    def se_seeds(self) -> float | None:
+        """Standard error due to the training seeds; None with one seed."""
+        return self.law.seeds if self.n_seeds > 1 else None
 
 
 def paired_difference(on: ArrayLike, off: ArrayLike) -> Difference:
@@ -51,9 +57,8 @@ def paired_difference(on: ArrayLike, off: ArrayLike) -> Difference:
 def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Difference:
     """Compare two arms by the mean of their differences over one or more sets of items.
 
-    Items (within each set) and training seeds (over all sets together) are resampled
-    independently of each other, seeds studentised: see
-    :func:`adakd.stats.bootstrap.draw_seeds`. A single seed is not resampled: the interval then
+    Items (within each set) and training seeds (over all sets together) count as sampled,
+    independently of each other: see :mod:`adakd.stats.error_law`. With a single seed the interval
     does not cover variation between trainings.
 
     Args:
@@ -64,21 +69,38 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
         ValueError: no item is scored in both arms for the same seed.
     """
     sets = _complete([np.asarray(on, float) - np.asarray(off, float) for on, off in pairs])
-    resampled = _resample(sets)
-    n_items, n_seeds = sum(map(len, sets)), sets[0].shape[1]
-    replicates = resampled.replicates
-    low, high = interval(replicates) if _can_vary(sets) else (np.nan, np.nan)
+    parts = [Components.of(*observations(values)) for values in sets]
+    estimate, law = mean_of(parts).estimate, error_law(parts)
+    n_items = sum(map(len, sets))
+    half = law.half_width() if _can_vary(sets) else np.nan
     return Difference(
-        estimate=resampled.estimate,
-        low=low,
-        high=high,
-        p_value=p_value(replicates) if _can_vary(sets) else 1.0,
-        se_items=float(resampled.by_items.std()),
-        se_seeds=_seed_error(sets),
-        minimum_effect=POWER_FACTOR * (high - low) / (2 * 1.96),
+        estimate=estimate,
+        low=estimate - half,
+        high=estimate + half,
+        p_value=_p_value(law, estimate, n_items) if _can_vary(sets) else 1.0,
+        law=law,
+        minimum_effect=law.detectable() if _can_vary(sets) else np.nan,
         n_items=n_items,
-        n_seeds=n_seeds,
+        n_seeds=sets[0].shape[1],
     )
+
+
+def item_pulls(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Array, ...]:
+    """Return how far each item pulls the pooled difference, for each set; 0 where unscored.
+
+    The correlation of two differences is that of their pulls, item by item: see
+    :func:`adakd.stats.step_down.correlations`.
+    """
+    sets = [np.asarray(on, float) - np.asarray(off, float) for on, off in pairs]
+    common = np.all([np.isfinite(values).any(0) for values in sets], axis=0)
+    pulls = []
+    for values in sets:
+        scored = np.isfinite(values[:, common]).any(1)
+        by_item = Components.of(*observations(values[:, common][scored])).by_item / len(sets)
+        n = len(by_item)
+        pulls.append(np.zeros(len(values)))
+        pulls[-1][scored] = by_item * np.sqrt(n / max(n - 1, 1))
+    return tuple(pulls)
 
 
 def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio | None:
@@ -136,9 +158,8 @@ def _resample(sets: Sequence[Array]) -> Resampled:
     )
 
 
-def _seed_error(sets: Sequence[Array]) -> float | None:
-    seeds = sets[0].shape[1]
-    if seeds < 2:
-        return None
-    by_seed = np.mean([np.nanmean(values, axis=0) for values in sets], axis=0)
-    return float(by_seed.std(ddof=1) / np.sqrt(seeds))
+def _p_value(law: ErrorLaw, estimate: float, n_items: int) -> float:
+    """Return the p-value; that of a sign-flip test on the items where nothing varied."""
+    if law.is_degenerate and estimate != 0:
+        return float(2.0 ** (1 - n_items))
+    return law.p_value(estimate)

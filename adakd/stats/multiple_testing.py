@@ -14,7 +14,7 @@ Conclusion = Literal["better", "worse", "not separable"]
 def conclusion(
     difference: Difference, adjusted_p: float, higher_is_better: bool = True
 ) -> Conclusion:
-    """Return the conclusion about a difference from its Holm-adjusted p-value."""
+    """Return the conclusion about a difference from its adjusted p-value."""
     if not adjusted_p < LEVEL:
         return "not separable"
     return "better" if (difference.estimate > 0) == higher_is_better else "worse"

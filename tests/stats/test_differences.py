@@ -74,7 +74,7 @@ def test_intervals_cover(seeds, rest):
     """Also if seeds vary more than items: plain resampling of 2 seeds covers 63 %."""
     rng = np.random.default_rng(seeds)
     of_seeds = 0.3 if seeds > 1 else 0.0
-    data = [made_up(rng, seeds=seeds, of_seeds=of_seeds, rest=rest) for _ in range(120)]
+    data = [made_up(rng, seeds=seeds, of_seeds=of_seeds, rest=rest) for _ in range(90)]
     found = [paired_difference(values, np.zeros_like(values)) for values in data]
     covered = np.mean([d.low <= 0 <= d.high for d in found])
     assert covered >= 0.90
