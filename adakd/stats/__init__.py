@@ -15,12 +15,12 @@ from adakd.stats.differences import (
     pooled_difference,
 )
 from adakd.stats.error_law import ErrorLaw
-from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
+from adakd.stats.multiple_testing import Conclusion, conclusion, sign_flip_floor
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
 from adakd.stats.step_down import correlations, critical_p, step_down
-from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
+from adakd.stats.win_rate import POINTS, PairResult, WinRate, prompt_pulls, win_rate
 
 __all__ = [
     "LEVEL",
@@ -45,12 +45,12 @@ __all__ = [
     "correlations",
     "critical_p",
     "gap_closed",
-    "holm",
     "item_pulls",
     "krippendorff_alpha",
     "order_agreement",
     "paired_difference",
     "pooled_difference",
+    "prompt_pulls",
     "ratio_of_medians",
     "sign_flip_floor",
     "step_down",

@@ -19,7 +19,7 @@ Statistic = Callable[[Array], Array]
 LEVEL = 0.05
 """Significance level: intervals cover 1 - LEVEL, conclusions use adjusted p-values."""
 REPLICATES = 4000
-"""Number of replicates: the ends of an interval have a standard error of a fortieth of its width."""
+"""Number of replicates: an end of an interval has a standard error of 1 % of its width."""
 CHUNK = 5_000_000
 """Number of weights in memory at once."""
 
