@@ -36,7 +36,7 @@ _NEGLIGIBLE = 1e-13
 """Probability beyond the nodes of an integral, on either side."""
 _MANY = 16
 """Degrees of freedom from which a logarithmic variance is close to normal: few nodes will do."""
-_OUTCOMES = (np.arange(24) + 0.5) / 24
+_OUTCOMES = (np.arange(200) + 0.5) / 200
 """Probabilities that stand for all variances of seeds that a run could have found."""
 
 
@@ -109,7 +109,7 @@ class ErrorLaw:
         """Return the quantiles for many standard errors of the seeds, interpolated."""
         if len(seeds) == 1 or not seeds.min() > 0:
             return self._quantile(p, seeds)
-        nodes = np.geomspace(seeds.min(), seeds.max(), 8)
+        nodes = np.geomspace(seeds.min(), seeds.max(), 10)
         known = np.log(self._quantile(p, nodes))
         return np.exp(np.interp(np.log(seeds), np.log(nodes), known))
 
