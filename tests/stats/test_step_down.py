@@ -79,7 +79,7 @@ def test_rows_over_one_plain_arm_are_correlated_by_half():
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_a_family_without_effects_gets_a_verdict_in_one_of_twenty_runs(seeds):
-    """A short version of ``tests/bench/statistics.py``."""
+    """A short version of ``tests/bench/error_rates.py``."""
     rng, runs, rows, wrong = np.random.default_rng(seeds), 50, 8, 0
     for _ in range(runs):
         plain = rng.normal(0, 1, (60, seeds))

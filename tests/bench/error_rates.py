@@ -1,6 +1,6 @@
 """Simulated runs: error rates, power, and the claim of "detectable", of the statistics on a page.
 
-``python tests/bench/statistics.py [families] [power] [detectable] [--runs N]`` prints Markdown
+``python tests/bench/error_rates.py [families] [power] [detectable] [--runs N]`` prints Markdown
 tables; 200 runs of everything take about half an hour on one idle core, and ``tests/stats`` has
 short versions. A run is one family of comparisons over one plain arm, or with a plain arm each
 ("apart"): scores have effects of items, of training seeds, and noise of single observations.
