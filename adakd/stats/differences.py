@@ -1,21 +1,12 @@
 """Paired differences between two arms, with intervals over items and training seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adakd.stats.bootstrap import (
-    REPLICATES,
-    Array,
-    Resampled,
-    crossed,
-    draw_seeds,
-    interval,
-    new_generator,
-    weighted_mean,
-)
+from adakd.stats.bootstrap import LEVEL, Array
 from adakd.stats.components import Components, error_law, mean_of, observations
 from adakd.stats.error_law import ErrorLaw
 from adakd.stats.ratios import Ratio
@@ -69,8 +60,7 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
         ValueError: no item is scored in both arms for the same seed.
     """
     sets = _complete([np.asarray(on, float) - np.asarray(off, float) for on, off in pairs])
-    parts = [Components.of(*observations(values)) for values in sets]
-    estimate, law = mean_of(parts).estimate, error_law(parts)
+    estimate, law = _estimate(sets)
     n_items = sum(map(len, sets))
     half = law.half_width() if _can_vary(sets) else np.nan
     return Difference(
@@ -106,12 +96,18 @@ def item_pulls(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Array, ...
 def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio | None:
     """Return the share of the gap to the teacher that an arm closes: (on - off) / (teacher - off).
 
+    The interval holds the shares x for which gain - x gap cannot be told from 0 (Fieller).
+
     Args:
         sets: for each set the scores of the arm, the plain arm and the teacher, items x seeds
             (the teacher may have one column).
 
     Returns:
-        None if the interval of the gap itself contains 0: the share is then undefined.
+        None if the gap itself cannot be told from 0: the share is then undefined.
+
+    References:
+        Fieller, `Some Problems in Interval Estimation
+        <https://www.jstor.org/stable/2984043>`_, JRSSB 1954.
     """
     gains, gaps = [], []
     for on, off, teacher in (map(np.asarray, three) for three in sets):
@@ -120,12 +116,38 @@ def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio 
         gains.append(np.where(scored, gain, np.nan))
         gaps.append(np.where(scored, gap, np.nan))
     gains, gaps = _complete(gains), _complete(gaps)
-    gained, there = _resample(gains), _resample(gaps)
-    low, high = interval(there.replicates)
-    if low <= 0 <= high or not _can_vary(gaps):
+    gap, law = _estimate(gaps)
+    if not _can_vary(gaps) or not law.p_value(gap) < LEVEL:
         return None
-    ends = interval(gained.replicates / there.replicates)
-    return Ratio(gained.estimate / there.estimate, *ends, n=sum(map(len, gaps)))
+    share = _estimate(gains)[0] / gap
+
+    def is_possible(other: float) -> bool:
+        left, its_law = _estimate([a - other * b for a, b in zip(gains, gaps, strict=True)])
+        return its_law.p_value(left) >= LEVEL
+
+    left = _estimate([a - share * b for a, b in zip(gains, gaps, strict=True)])[1]
+    step = left.half_width() / abs(gap)
+    low, high = (_end(is_possible, share, sign * step) for sign in (-1, 1))
+    return Ratio(share, low, high, n=sum(map(len, gaps)))
+
+
+def _estimate(sets: Sequence[Array]) -> tuple[float, ErrorLaw]:
+    """Return the mean over sets with the law of its error."""
+    parts = [Components.of(*observations(values)) for values in sets]
+    return mean_of(parts).estimate, error_law(parts)
+
+
+def _end(is_possible: Callable[[float], bool], start: float, step: float) -> float:
+    """Return where the possible values end, to a thousandth of their distance from the start."""
+    if step == 0:
+        return start
+    inside, outside = 0.0, step
+    while is_possible(start + outside):
+        inside, outside = outside, 2 * outside
+    for _ in range(10):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if is_possible(start + middle) else (inside, middle)
+    return start + (inside + outside) / 2
 
 
 def _complete(sets: Sequence[Array]) -> list[Array]:
@@ -140,22 +162,6 @@ def _complete(sets: Sequence[Array]) -> list[Array]:
 
 def _can_vary(sets: Sequence[Array]) -> bool:
     return all(len(values) > 1 for values in sets)
-
-
-def _resample(sets: Sequence[Array]) -> Resampled:
-    """Resample the mean over sets of their means: items per set, seeds shared by all sets."""
-    generator = new_generator()
-    draws = draw_seeds(sets[0].shape[1], REPLICATES, generator)
-    found = []
-    for values in sets:
-        items, seeds = np.nonzero(np.isfinite(values))
-        mean = weighted_mean(values[items, seeds])
-        found.append(crossed({"mean": mean}, items, seeds, draws, generator)["mean"])
-    return Resampled(
-        float(np.mean([each.estimate for each in found])),
-        np.mean([each.by_items for each in found], axis=0),
-        np.mean([each.by_seeds for each in found], axis=0),
-    )
 
 
 def _p_value(law: ErrorLaw, estimate: float, n_items: int) -> float:

@@ -108,3 +108,14 @@ def test_gap_closed_is_a_share_of_a_gap_that_is_there():
     assert (half.low, half.high) == pytest.approx((0.5, 0.5))
     noise = RNG.normal(0, 1, (80, 3))
     assert gap_closed([(off + 1, off, off + noise - noise.mean())]) is None
+
+
+def test_the_interval_of_a_share_covers():
+    rng, runs, covered = np.random.default_rng(8), 60, 0
+    for _ in range(runs):
+        off = rng.normal(10, 1, (60, 3))
+        teacher = off[:, :1] + 2 + rng.normal(0, 0.5, (60, 1))
+        found = gap_closed([(off + 1 + rng.normal(0, 1, (60, 3)), off, teacher)])
+        assert found is not None
+        covered += found.low <= 0.5 <= found.high
+    assert covered / runs > 0.85
