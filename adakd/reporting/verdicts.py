@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import REFERENCE
@@ -160,7 +160,7 @@ def verdicts(store: Store, index: Index) -> Verdicts:
     comparisons = {
         judge.key: tuple(
             _comparison(judge.key, id, by_member, answers)
-            for id, by_member in _by_member(judge, by_id)
+            for id, by_member in sorted(_by_member(judge, by_id), key=_place)
         )
         for judge in judges
     }
@@ -177,12 +177,22 @@ def _by_member(
     """
     members = judge.members or (judge.key,)
     found = [
-        (id, tuple(tuple(by_judge[one].values()) for one in members if one in by_judge))
+        (id, tuple(_orders(by_judge[one]) for one in members if one in by_judge))
         for id, by_judge in by_id.items()
     ]
     least = min(len(members), 2)
     against = {id.against for id, by_member in found if len(by_member) >= least}
     yield from ((id, orders) for id, orders in found if orders and id.against in against)
+
+
+def _place(found: tuple[ComparisonId, tuple[Orders, ...]]) -> tuple[str, ...]:
+    """Return the place of a comparison among all, whatever came first."""
+    return tuple(map(repr, astuple(found[0])))
+
+
+def _orders(by_first: Mapping[bool, VerdictRecord]) -> Orders:
+    """Return the verdicts with the candidate shown first before those with it second."""
+    return tuple(by_first[first] for first in (True, False) if first in by_first)
 
 
 def _comparison(

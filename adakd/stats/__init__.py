@@ -8,26 +8,28 @@ from adakd.stats.agreement import cohen_kappa, krippendorff_alpha
 from adakd.stats.bootstrap import LEVEL, REPLICATES, Array
 from adakd.stats.confidence_sequence import always_valid, confidence_sequence
 from adakd.stats.differences import (
-    POWER_FACTOR,
     Difference,
     gap_closed,
+    item_pulls,
     paired_difference,
     pooled_difference,
 )
-from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
+from adakd.stats.error_law import ErrorLaw
+from adakd.stats.multiple_testing import Conclusion, conclusion, sign_flip_floor
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
-from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
+from adakd.stats.step_down import correlations, critical_p, step_down
+from adakd.stats.win_rate import POINTS, PairResult, WinRate, prompt_pulls, win_rate
 
 __all__ = [
     "LEVEL",
     "POINTS",
-    "POWER_FACTOR",
     "REPLICATES",
     "Array",
     "Conclusion",
     "Difference",
+    "ErrorLaw",
     "Game",
     "OrderAgreement",
     "PairResult",
@@ -40,14 +42,18 @@ __all__ = [
     "cohen_kappa",
     "conclusion",
     "confidence_sequence",
+    "correlations",
+    "critical_p",
     "gap_closed",
-    "holm",
+    "item_pulls",
     "krippendorff_alpha",
     "order_agreement",
     "paired_difference",
     "pooled_difference",
+    "prompt_pulls",
     "ratio_of_medians",
     "sign_flip_floor",
+    "step_down",
     "wilson",
     "win_rate",
 ]

@@ -6,17 +6,31 @@ from dataclasses import dataclass, replace
 from math import sqrt
 from statistics import fmean
 
+import numpy as np
+
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import AGAIN, ALL, REFERENCE
 from adakd.planning import PLAIN
 from adakd.reporting import formatting
 from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.families import OTHERS, question_arms
 from adakd.reporting.index import Method
 from adakd.reporting.judges.vetting import JudgeLabel, judge_vettings
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import instruction_sets
 from adakd.reporting.verdicts import JudgedComparison, grouped
-from adakd.stats import LEVEL, POINTS, Conclusion, Ratio, WinRate, holm, win_rate
+from adakd.stats import (
+    LEVEL,
+    POINTS,
+    Array,
+    Conclusion,
+    Ratio,
+    WinRate,
+    correlations,
+    prompt_pulls,
+    step_down,
+    win_rate,
+)
 from adakd.store.records import StopRecord, VerdictRecord
 
 LENGTH_MATTERS = 0.1
@@ -24,6 +38,8 @@ LENGTH_MATTERS = 0.1
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
 """The outcomes in the order of a bar: wins and losses at the two ends."""
 _COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
+Place = tuple[str, str, Method, Method]
+"""Judge, kind of opponent and both methods."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +65,11 @@ class WinRateRow:
     """Share of decided verdicts for the answer shown first; 0.5 for an unbiased judge."""
     failures: tuple[tuple[str, int], ...] = ()
     """The most frequent reasons of failures, with their counts."""
+
+    @property
+    def place(self) -> Place:
+        """What no other row shares."""
+        return self.judge, self.against, self.method, self.opponent
 
     @property
     def name(self) -> str:
@@ -250,12 +271,15 @@ def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
     ]
     bands = {key: noise_band(found)[0] for key, found in comparisons.items()}
     rows = [replace(row, band=bands[row.judge]) for row in rows]
-    families = ([r for r in rows if r.against != ALL], [r for r in rows if r.against == ALL])
+    families: dict[tuple[str, str, str], list[WinRateRow]] = {}
+    for row in rows:
+        question = _question(row, question_arms(context.index))
+        families.setdefault((row.judge, row.against, question), []).append(row)
     order = {method: number for number, method in enumerate(context.index.methods)}
     judges = {key: number for number, key in enumerate(comparisons)}
     return tuple(
         sorted(
-            (row for family in families for row in _concluded(family)),
+            (row for family in families.values() for row in _concluded(family, groups)),
             key=lambda row: (
                 row.against == ALL,
                 row.against != PLAIN,
@@ -289,19 +313,46 @@ def _row(
         overall=Ratio(stop.estimate, stop.low, stop.high, stop.prompts) if stop else rate.overall,
         stop=stop,
         first_preferred=_first_preferred(orders),
-        failures=tuple(reasons.most_common(3)),
+        failures=tuple(sorted(reasons.items(), key=lambda one: (-one[1], one[0]))[:3]),
     )
 
 
-def _concluded(rows: Sequence[WinRateRow]) -> list[WinRateRow]:
+def _question(row: WinRateRow, asked: Sequence[str]) -> str:
+    """Return what a row belongs to, among those of one judge and kind of opponent.
+
+    Each arm that the suite asks about is a question, as for paired differences; the plain arms are
+    one, all other arms another, and controls a third. Every method against every other is one.
+    """
+    if row.against == ALL:
+        return ALL
+    method = row.method
+    if method.role != "distilled":
+        return "controls"
+    return method.arm if method.arm in (PLAIN, *asked) else OTHERS
+
+
+def _concluded(
+    rows: Sequence[WinRateRow], groups: Mapping[Place, Sequence[JudgedComparison]]
+) -> list[WinRateRow]:
     """Set the p-value and the conclusion of each row of a family."""
     fixed = [row for row in rows if row.stop is None]
-    adjusted = iter(holm([row.rate.p_value for row in fixed]))
+    p_values = [row.rate.p_value for row in fixed]
+    adjusted = iter(step_down(p_values, _correlation([groups[row.place] for row in fixed])))
     concluded = []
     for row in rows:
         p = None if row.stop else next(adjusted)
         concluded.append(replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p)))
     return concluded
+
+
+def _correlation(groups: Sequence[Sequence[JudgedComparison]]) -> Array:
+    """Return the correlation of the errors of several win rates, over all their prompts."""
+    if not groups:
+        return np.empty((0, 0))
+    found = [prompt_pulls(comparison.result for comparison in of_row) for of_row in groups]
+    prompts = sorted({prompt for pulls, _ in found for prompt in pulls}, key=repr)
+    matrix = np.array([[pulls.get(prompt, 0.0) for prompt in prompts] for pulls, _ in found])
+    return correlations(matrix, [error for _, error in found])
 
 
 def _conclusion(overall: Ratio | None, adjusted_p: float | None) -> Conclusion:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from adakd.reporting import formatting
 from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.families import arm_differences
 from adakd.reporting.index import Gap
 from adakd.reporting.judges.rates import verdict_lines
-from adakd.reporting.paired import PairedDifference, arm_differences
+from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.overhead import Overhead, overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
@@ -54,6 +55,9 @@ class Answer:
     """One line for each judge's win rates, and whether the judge can be trusted."""
     gaps: tuple[Gap, ...]
     overall: tuple[PairedDifference, ...]
+    questions: tuple[tuple[str, int], ...]
+    """The families of the pooled differences, with the count of their comparisons."""
+    questions_of_tasks: tuple[tuple[str, int], ...]
     paired: str
     """The seeds that the pooled differences are paired over."""
     noise: float | None
@@ -78,6 +82,8 @@ def answer(context: Context) -> Answer:
         verdict_lines=tuple(verdict_lines(context)),
         gaps=index.gaps(),
         overall=found.overall,
+        questions=tuple((family.question, family.size) for family in found.families),
+        questions_of_tasks=tuple((f.question, f.size) for f in found.families_of_tasks),
         paired=sets.paired,
         noise=found.noise,
         floor=sign_flip_floor(len(index.seeds)),

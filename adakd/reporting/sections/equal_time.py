@@ -11,9 +11,10 @@ from statistics import median
 
 from adakd.planning import PLAIN
 from adakd.reporting.charts import Point
+from adakd.reporting.families import arm_differences, compare
 from adakd.reporting.formatting import FEW, counted, duration, interval, number, percent, signed
 from adakd.reporting.index import Index, Method
-from adakd.reporting.paired import PairedDifference, arm_differences, compare
+from adakd.reporting.paired import PairedDifference, paired
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import set_means
 from adakd.reporting.wording import arm_name
@@ -131,11 +132,20 @@ def equal_times(context: Context) -> tuple[EqualTime, ...]:
     timed = {(r.divergence, r.arm): r for r in context.store.current(TimingRecord) if r.pairs}
     longer = {m.divergence: m for m in index.methods if m.role == "longer"}
     pairs = [(on, off) for on, off in index.pairs() if (on.divergence, on.arm) in timed]
-    gains = compare(index, [(m, Method("distilled", m.divergence)) for m in longer.values()])
+    gains = [
+        paired(context, one, Method("distilled", one.divergence), index.sets).row
+        for one in longer.values()
+        if index.sets
+    ]
     differences = (*context.once(arm_differences).overall, *gains)
     over_plain = {(row.divergence, row.arm): row.difference for row in differences}
-    against = [(on, longer[on.divergence]) for on, _ in pairs if on.divergence in longer]
-    last = {(row.divergence, row.arm): row for row in compare(index, against)}
+    against = [
+        (on, longer[on.divergence], index.sets)
+        for on, _ in pairs
+        if on.divergence in longer and index.sets
+    ]
+    compared = compare(context, "adaptive over longer plain training", against)
+    last = {(row.divergence, row.arm): row for row in compared}
     means = {method: row[-1].mean for method, row in scores.rows if row}
     rows = []
     for on, off in pairs:

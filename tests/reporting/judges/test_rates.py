@@ -3,9 +3,12 @@
 from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from adakd.reporting import formatting
+from adakd.reporting.judges.agreement import agreement
+from adakd.reporting.judges.ranking import ranking
 from adakd.reporting.judges.rates import rates, rates_line, verdict_lines
 from adakd.reporting.judges.vetting import judge_vettings
 from adakd.reporting.sections.base import Context
@@ -241,6 +244,26 @@ def test_rows_against_all_are_a_family_of_their_own(ask, mind):
     assert [row.against for row in beside] == sorted(
         (row.against for row in beside), key=lambda against: against == "all"
     )
+
+
+def test_a_further_judge_changes_no_verdict_of_the_first(ask, mind):
+    one, other = mind(), mind(name="other", skill=0.4)
+    alone = rates_of(ask(one)).rows
+    beside = rates_of(ask(one, other, name="both")).rows
+    of_first = [row for row in beside if row.judge == one.key]
+    assert [(row.adjusted_p, row.overall) for row in of_first] == [
+        (row.adjusted_p, row.overall) for row in alone
+    ]
+
+
+def test_the_order_in_which_verdicts_arrive_changes_no_number(ask, mind):
+    store = ask(mind(), mind(name="other", skill=0.4), against=("plain", "all"), limit=12)
+    context = Context.of(store)
+    before = rates(context), ranking(context), agreement(context)
+    verdicts = store.of(VerdictRecord)
+    turned = iter([verdicts[n] for n in np.random.default_rng(1).permutation(len(verdicts))])
+    context = Context.of(changed(store, lambda _: next(turned)))
+    assert (rates(context), ranking(context), agreement(context)) == before
 
 
 def test_of_many_rows_those_that_are_not_separable_are_counted(ask, mind, monkeypatch):

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from adakd.reporting.paired import arm_differences
+from adakd.reporting.families import arm_differences
 from adakd.reporting.sections.answer import by_unit, difference_axis, headlines, own_constants
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.overhead import overheads

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from adakd.reporting import render
-from adakd.reporting.paired import arm_differences
+from adakd.reporting.families import arm_differences
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.equal_time import EqualTime, conclusion, equal_times, sentence
 from adakd.store import Store

@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 
 from adakd.reporting import render
-from adakd.reporting.index import index
+from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.paper import means, paper_tables, ranking, signs, spreads, swap
 from adakd.store import Store
 from adakd.store.records import RunRecord, ScoreRecord
@@ -60,7 +60,7 @@ def with_value(score, ours):
 
 
 def table_of(store):
-    (table,) = paper_tables(index(store))
+    (table,) = paper_tables(Context.of(store))
     return table
 
 
