@@ -18,11 +18,12 @@ from adakd.stats.error_law import ErrorLaw
 from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
-from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
+from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
 from adakd.stats.step_down import correlations, critical_p, step_down
 from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
 
 __all__ = [
+    "LEAST_PAIRS",
     "LEVEL",
     "POINTS",
     "REPLICATES",
@@ -48,10 +49,11 @@ __all__ = [
     "holm",
     "item_pulls",
     "krippendorff_alpha",
+    "mean_ratio",
+    "median_ratio",
     "order_agreement",
     "paired_difference",
     "pooled_difference",
-    "ratio_of_medians",
     "sign_flip_floor",
     "step_down",
     "wilson",

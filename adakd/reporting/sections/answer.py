@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adakd.reporting import formatting
 from adakd.reporting.charts import Axis, axis_over
 from adakd.reporting.families import arm_differences
 from adakd.reporting.index import Gap
 from adakd.reporting.judges.rates import verdict_lines
 from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
-from adakd.reporting.sections.overhead import Overhead, overheads
+from adakd.reporting.sections.overhead import Overhead, cost_sentence, overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
 from adakd.reporting.wording import arm_name, listed
 from adakd.stats import sign_flip_floor
@@ -103,7 +102,11 @@ def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> li
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for arm, by_divergence in conclusions.items():
         alike.setdefault(tuple(by_divergence.items()), []).append(arm)
-    return [f"{_headline(arms, dict(found))}{_cost(arms, costs)}" for found, arms in alike.items()]
+    return [
+        f"{_headline(arms, dict(found))} "
+        f"{cost_sentence([row for row in costs if row.arm in arms])}".strip()
+        for found, arms in alike.items()
+    ]
 
 
 def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
@@ -122,14 +125,6 @@ def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
     ]
     start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
     return f"{start} {better} of {total} divergences. {' '.join(lists)}"
-
-
-def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:
-    ratios = [row.ratio.estimate for row in costs if row.arm in arms]
-    if not ratios:
-        return ""
-    ends = dict.fromkeys(formatting.number(end) for end in (min(ratios), max(ratios)))
-    return f" {'Their' if len(arms) > 1 else 'Its'} steps take {'–'.join(ends)}× as long."
 
 
 def own_constants(run: RunRecord | None) -> Iterator[str]:
