@@ -174,8 +174,9 @@ def judge(
         typer.Option(
             min=0.005,
             max=0.5,
-            help="Stop once the win rate is known to within plus or minus this share "
-            "(0.03 is 3 %). The interval stays valid however often it is looked at.",
+            help="Stop once the win rate over prompts is known to within plus or minus this share "
+            "(0.03 is 3 %, about 2,500 prompts). The interval stays valid however often it is "
+            "looked at; training seeds widen it on the page.",
         ),
     ] = None,
     plan: Annotated[

@@ -15,9 +15,12 @@ from adakd.stats import (
     Conclusion,
     Difference,
     Ratio,
+    SeedNoise,
+    distances,
     gap_closed,
     item_pulls,
     pooled_difference,
+    seed_noise,
 )
 from adakd.store.records import TaskRecord
 
@@ -43,6 +46,8 @@ class PairedDifference:
     adjusted_p: float | None = None
     """Adjusted for the comparisons of its family."""
     conclusion: Conclusion | Literal["missing", "failed"] = "missing"
+    band: float | None = None
+    """How far chance in training takes such a difference in 95 of 100 runs; pooled rows only."""
     note: str = ""
 
 
@@ -140,15 +145,13 @@ def _absent(
     return replace(row, note="not scored in both arms")
 
 
-def noise(context: Context) -> float | None:
-    """Return the typical distance of plain runs of two training seeds, in the pooled metric."""
+def noise(context: Context) -> SeedNoise | None:
+    """Return the distance of plain runs of two training seeds, in the pooled metric."""
     index, matrices = context.index, context.once(Matrices)
-    variances = []
+    methods = []
     for divergence in dict.fromkeys(on.divergence for on, _ in index.pairs()):
         plain = Method("distilled", divergence, PLAIN)
         by_set = [mean_of_columns(matrices.triple(plain, plain, task)[0]) for task in index.sets]
-        values = np.mean(by_set, axis=0) if by_set else np.array([])
-        values = values[np.isfinite(values)]
-        if len(values) > 1:
-            variances.append(values.var(ddof=1))
-    return float(np.sqrt(2 * np.mean(variances))) if variances else None
+        values = dict(zip(index.seeds, np.mean(by_set, axis=0), strict=True)) if by_set else {}
+        methods.append(distances({seed: of for seed, of in values.items() if np.isfinite(of)}))
+    return seed_noise(methods)

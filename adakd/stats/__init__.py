@@ -14,11 +14,13 @@ from adakd.stats.differences import (
     paired_difference,
     pooled_difference,
 )
+from adakd.stats.early_stop import stopped_rate
 from adakd.stats.error_law import ErrorLaw
 from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
+from adakd.stats.seed_noise import SeedNoise, distances, seed_noise
 from adakd.stats.step_down import correlations, critical_p, step_down
 from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
 
@@ -37,6 +39,7 @@ __all__ = [
     "Ranked",
     "Ranking",
     "Ratio",
+    "SeedNoise",
     "WinRate",
     "always_valid",
     "bradley_terry",
@@ -45,6 +48,7 @@ __all__ = [
     "confidence_sequence",
     "correlations",
     "critical_p",
+    "distances",
     "gap_closed",
     "holm",
     "item_pulls",
@@ -54,8 +58,10 @@ __all__ = [
     "order_agreement",
     "paired_difference",
     "pooled_difference",
+    "seed_noise",
     "sign_flip_floor",
     "step_down",
+    "stopped_rate",
     "wilson",
     "win_rate",
 ]

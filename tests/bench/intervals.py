@@ -9,7 +9,18 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from adakd.stats import mean_ratio, median_ratio
+from adakd.stats import (
+    PairResult,
+    distances,
+    mean_ratio,
+    median_ratio,
+    order_agreement,
+    seed_noise,
+    stopped_rate,
+    win_rate,
+)
+from adakd.stats.confidence_sequence import confidence_sequence
+from adakd.stats.ratios import Ratio
 
 Array = NDArray[np.float64]
 RUNS = 1000
@@ -57,7 +68,82 @@ def _times(rng: np.random.Generator, pairs: int, noise: str) -> tuple[Array, Arr
     return 1.1 * np.exp(shared + own[0]), np.exp(shared + own[1])
 
 
-SIMULATIONS: dict[str, Callable[[], Iterator[str]]] = {"overhead": overhead}
+def until() -> Iterator[str]:
+    """Words about a judge whose true win rate is one half: false ones, by trainings and looks.
+
+    `looking`: a word at any of the looks; `at the end`: at the last one. Of the sequence alone, a
+    sample of fixed size, and both with the part of the seeds, as on the page.
+    """
+    yield "seeds  sd of seeds  at the end: sequence, page  looking: the same  width: fixed, page"
+    prompts, looks, runs = 800, range(100, 801, 100), RUNS // 5
+    for seeds in (1, 2, 3, 5):
+        for of_seeds in (0.0, 0.03, 0.06):
+            rng, words, widths = np.random.default_rng(seeds), np.zeros(4), np.zeros(2)
+            for _ in range(runs):
+                shift = rng.normal(0, of_seeds, seeds)
+                drawn = rng.random((prompts, seeds))
+                points = np.where(drawn < 0.35 + shift, 1, np.where(drawn > 0.65 + shift, 0, 0.5))
+                low, high = confidence_sequence(points.mean(1))
+                alone, page = [], []
+                for n in looks:
+                    sequence = Ratio(float(points[:n].mean()), low[n - 1], high[n - 1], n)
+                    pairs = _pairs(points[:n])
+                    rate = win_rate(pairs, replicates=400)
+                    found, p = stopped_rate(pairs, rate, sequence)
+                    alone.append(not sequence.low <= 0.5 <= sequence.high)
+                    page.append(p < 0.05)
+                words += [alone[-1], page[-1], any(alone), any(page)]
+                assert rate.overall is not None
+                assert found is not None
+                widths += [rate.overall.high - rate.overall.low, found.high - found.low]
+            end, its_end, any_look, its_any = words / runs
+            fixed, wide = widths / runs
+            yield (
+                f"{seeds:5}  {of_seeds:11.2f}  {end:17.3f}  {its_end:.3f}  {any_look:17.3f}  "
+                f"{its_any:.3f}  {fixed:12.3f}  {wide:.3f}"
+            )
+
+
+def _pairs(points: Array) -> list[PairResult]:
+    names = {0.0: "loss", 0.5: "tie", 1.0: "win"}
+    return [
+        PairResult(prompt, seed, names[points[prompt, seed]], None, None)  # type: ignore[arg-type]
+        for prompt, seed in np.ndindex(points.shape)
+    ]
+
+
+def bands() -> Iterator[str]:
+    """Gains of arms that change nothing, outside the band of chance in training."""
+    yield "methods  seeds  outside: typical distance of one training  band of the row"
+    for methods, seeds in ((1, 2), (1, 3), (1, 5), (6, 3), (6, 5)):
+        rng, outside = np.random.default_rng(seeds), np.zeros(2)
+        for _ in range(5 * RUNS):
+            noise = seed_noise(
+                [distances(dict(enumerate(rng.normal(0, 1, seeds)))) for _ in range(methods)]
+            )
+            assert noise is not None
+            gain = abs(rng.normal(0, np.sqrt(2 / seeds)))
+            outside += [gain > noise.distance, gain > noise.band(seeds)]
+        yield f"{methods:7}  {seeds:5}  {outside[0] / RUNS / 5:42.3f}  {outside[1] / RUNS / 5:.3f}"
+
+
+def orders() -> Iterator[str]:
+    """Kendall's tau of unrelated orders: share with p below 0.05."""
+    for students in (3, 4, 5, 6, 8, 12):
+        rng = np.random.default_rng(students)
+        p = [
+            order_agreement(rng.normal(size=students), list(range(students))).p_value or 1.0
+            for _ in range(2 * RUNS)
+        ]
+        yield f"{students:3} students: {np.mean(np.array(p) < 0.05):.3f}, least p {min(p):.4f}"
+
+
+SIMULATIONS: dict[str, Callable[[], Iterator[str]]] = {
+    "overhead": overhead,
+    "until": until,
+    "bands": bands,
+    "orders": orders,
+}
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.overhead import Overhead, cost_sentence, overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
 from adakd.reporting.wording import arm_name, listed
-from adakd.stats import sign_flip_floor
+from adakd.stats import SeedNoise, sign_flip_floor
 from adakd.store.records import RunRecord
 
 VERBS = {
@@ -42,7 +42,7 @@ class UnitGroup:
     @property
     def axis(self) -> Axis:
         """The axis of the rows."""
-        return difference_axis(self.rows, None)
+        return difference_axis(self.rows)
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ class Answer:
     questions_of_tasks: tuple[tuple[str, int], ...]
     paired: str
     """The seeds that the pooled differences are paired over."""
-    noise: float | None
-    """Root mean square distance of two plain runs that differ in their training seed only."""
+    noise: SeedNoise | None
+    """The distance of two plain runs that differ in their training seed only."""
     floor: float
     """Least p-value that a sign-flip test on the training seeds alone could give."""
     own_constants: tuple[str, ...]
@@ -69,7 +69,7 @@ class Answer:
     @property
     def axis(self) -> Axis:
         """The axis of the pooled rows."""
-        return difference_axis(self.overall, self.noise)
+        return difference_axis(self.overall)
 
 
 def answer(context: Context) -> Answer:
@@ -160,14 +160,15 @@ def by_unit(
         yield unit, tuple((task, tuple(of_task)) for task, of_task in by_task.items())
 
 
-def difference_axis(rows: Sequence[PairedDifference], noise: float | None) -> Axis:
+def difference_axis(rows: Sequence[PairedDifference]) -> Axis:
     """Return the axis that the rows of a forest plot share.
 
-    It shows every estimate, and intervals up to a length that leaves the estimates readable.
+    It shows every estimate, and intervals and bands up to a length that leaves the estimates
+    readable.
     """
     found = [row.difference for row in rows if row.difference]
     values = [d.estimate for d in found] + [value for row in rows for value in row.by_seed]
-    values += [noise, -noise] if noise else []
     reach = max(4 * max(map(abs, values), default=0), *(d.se_items for d in found), 0)
     ends = [end for d in found for end in (d.low, d.high)]
+    ends += [end for row in rows if row.band for end in (-row.band, row.band)]
     return axis_over([*values, *(min(max(end, -reach), reach) for end in ends)], include=0.0)
