@@ -16,6 +16,7 @@ from adakd.stats import (
     Difference,
     Ratio,
     SeedNoise,
+    allow_for_unseen,
     distances,
     gap_closed,
     item_pulls,
@@ -92,8 +93,8 @@ def paired(
         difference = pooled_difference(pairs)
     except ValueError:
         return Paired(on, off, replace(row, note="the sets have no training seed in common"))
-    if all(task.scale == 100 for task in tasks):
-        difference = _within(difference, 100.0)
+    most = 100.0 if all(task.scale == 100 for task in tasks) else float("inf")
+    difference = _within(allow_for_unseen(difference, most), most)
     lacking = [t.name for t, (a, b, _) in triples if not np.isfinite(a - b).any()]
     by_seed = np.mean([mean_of_columns(a - b) for a, b in pairs], axis=0)
     has_teacher = all(np.isfinite(sum(three)).any() for _, three in scored)
@@ -119,8 +120,9 @@ def _within(difference: Difference, most: float) -> Difference:
 
 
 def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iterator[str]:
-    if difference.low == difference.high == 0:
-        yield "both arms have the same score on every item"
+    if difference.law.is_degenerate and difference.n_items > 1:
+        same = "the same score" if difference.estimate == 0 else "the same difference"
+        yield f"both arms have {same} on every item: the interval allows for items not seen"
     if lacking:
         yield f"without {', '.join(lacking)} (not scored in both arms)"
     if difference.n_seeds < len(index.seeds):

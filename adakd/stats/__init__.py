@@ -22,6 +22,7 @@ from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
 from adakd.stats.seed_noise import SeedNoise, distances, seed_noise
 from adakd.stats.step_down import correlations, critical_p, step_down
+from adakd.stats.unseen import allow_for_unseen
 from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "Ratio",
     "SeedNoise",
     "WinRate",
+    "allow_for_unseen",
     "always_valid",
     "bradley_terry",
     "cohen_kappa",

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from adakd.stats import (
     PairResult,
+    allow_for_unseen,
     distances,
     mean_ratio,
     median_ratio,
     order_agreement,
+    paired_difference,
     seed_noise,
     stopped_rate,
     win_rate,
@@ -75,7 +77,7 @@ def until() -> Iterator[str]:
     sample of fixed size, and both with the part of the seeds, as on the page.
     """
     yield "seeds  sd of seeds  at the end: sequence, page  looking: the same  width: fixed, page"
-    prompts, looks, runs = 800, range(100, 801, 100), RUNS // 5
+    prompts, looks, runs = 800, range(200, 801, 200), RUNS // 5
     for seeds in (1, 2, 3, 5):
         for of_seeds in (0.0, 0.03, 0.06):
             rng, words, widths = np.random.default_rng(seeds), np.zeros(4), np.zeros(2)
@@ -88,7 +90,7 @@ def until() -> Iterator[str]:
                 for n in looks:
                     sequence = Ratio(float(points[:n].mean()), low[n - 1], high[n - 1], n)
                     pairs = _pairs(points[:n])
-                    rate = win_rate(pairs, replicates=400)
+                    rate = win_rate(pairs, replicates=200)
                     found, p = stopped_rate(pairs, rate, sequence)
                     alone.append(not sequence.low <= 0.5 <= sequence.high)
                     page.append(p < 0.05)
@@ -110,6 +112,39 @@ def _pairs(points: Array) -> list[PairResult]:
         PairResult(prompt, seed, names[points[prompt, seed]], None, None)  # type: ignore[arg-type]
         for prompt, seed in np.ndindex(points.shape)
     ]
+
+
+def alike() -> Iterator[str]:
+    """Items that mostly come out alike, one seed: coverage of the true mean difference."""
+    yield "items  share that differs  kind                coverage  false words (8 rows)  width"
+    for items, share in ((30, 0.03), (60, 0.05), (60, 0.2), (200, 0.05), (200, 0.5)):
+        for kind in ("normal", "exponential", "right or wrong", "mostly right"):
+            rng, values = np.random.default_rng(items), np.zeros(3)
+            for _ in range(RUNS):
+                drawn, truth = _differences(rng, items, share, kind)
+                most = 100.0 if "right" in kind else np.inf
+                found = allow_for_unseen(paired_difference(drawn, np.zeros_like(drawn)), most)
+                is_missed = found.low > truth + 1e-9 or found.high < truth - 1e-9
+                values += [not is_missed, found.p_value < 0.05 / 8, found.high - found.low]
+            covered, words, width = values / RUNS
+            of_eight = f"{1 - (1 - words) ** 8:.3f}" if truth == 0 else "    -"
+            yield (
+                f"{items:5}  {share:18.2f}  {kind:18}  {covered:8.3f}  {of_eight:>20}  {width:5.1f}"
+            )
+
+
+def _differences(
+    rng: np.random.Generator, items: int, share: float, kind: str
+) -> tuple[Array, float]:
+    """Return differences of items x 1 and their true mean; a share of them is not 0."""
+    drawn = {
+        "normal": rng.normal(0, 20, items),
+        "exponential": rng.exponential(20, items) - 20,
+        "right or wrong": rng.choice([-100.0, 100.0], items),
+        "mostly right": rng.choice([-100.0, 100.0], items, p=[0.1, 0.9]),
+    }[kind]
+    truth = 80 * share if kind == "mostly right" else 0.0
+    return np.where(rng.random(items) < share, drawn, 0.0)[:, None], truth
 
 
 def bands() -> Iterator[str]:
@@ -141,6 +176,7 @@ def orders() -> Iterator[str]:
 SIMULATIONS: dict[str, Callable[[], Iterator[str]]] = {
     "overhead": overhead,
     "until": until,
+    "alike": alike,
     "bands": bands,
     "orders": orders,
 }
