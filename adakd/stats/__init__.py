@@ -17,6 +17,7 @@ from adakd.stats.differences import (
 from adakd.stats.early_stop import stopped_rate
 from adakd.stats.error_law import ErrorLaw
 from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
+from adakd.stats.power import SEEDS, Spread, effective_items, spread_of
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
@@ -30,6 +31,7 @@ __all__ = [
     "LEVEL",
     "POINTS",
     "REPLICATES",
+    "SEEDS",
     "Array",
     "Conclusion",
     "Difference",
@@ -41,6 +43,7 @@ __all__ = [
     "Ranking",
     "Ratio",
     "SeedNoise",
+    "Spread",
     "WinRate",
     "allow_for_unseen",
     "always_valid",
@@ -51,6 +54,7 @@ __all__ = [
     "correlations",
     "critical_p",
     "distances",
+    "effective_items",
     "gap_closed",
     "holm",
     "item_pulls",
@@ -62,6 +66,7 @@ __all__ = [
     "pooled_difference",
     "seed_noise",
     "sign_flip_floor",
+    "spread_of",
     "step_down",
     "stopped_rate",
     "wilson",
