@@ -144,15 +144,32 @@ def run(
 @app.command(rich_help_panel=BENCHMARK)
 def plan(
     suite: SuiteName = "smoke",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="The folder of a finished run: what could this suite find, if its differences "
+            "vary like that run's?",
+        ),
+    ] = None,
+    spread: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NOISE,SEEDS[,ITEMS]",
+            help="The same from stated standard deviations of paired differences: of an item in "
+            "one training, of the mean between trainings, and between items in all trainings.",
+        ),
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show what a run would train and score. Trains nothing and answers at once.
+    """Show what a run would train and score, and find. Trains nothing and answers at once.
 
     Runs the Python files under `plugins:` of the suite and of its judge files, as every verb that
     takes a suite does: read the suite of a stranger before you plan it.
 
-    Example: `adakd plan smoke --set seeds=[1,2,3]`
+    Example: `adakd plan smoke --set seeds=[1,2,3] --spread 13,0.6`
     """
+    from adakd.commands.detectable import detectable, detectable_table
     from adakd.commands.plan import plan_summary
     from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
@@ -160,6 +177,7 @@ def plan(
     planned = make_plan(load_suite(suite, overrides))
     check_inputs(planned.suite)
     console.print(plan_summary(planned))
+    console.print(detectable_table(detectable(planned, like, spread)))
 
 
 @app.command(rich_help_panel=JUDGE)
@@ -213,8 +231,9 @@ def judge(
         typer.Option(
             min=0.005,
             max=0.5,
-            help="Stop once the win rate is known to within plus or minus this share "
-            "(0.03 is 3 %). The interval stays valid however often it is looked at.",
+            help="Stop once the win rate over prompts is known to within plus or minus this share "
+            "(0.03 is 3 %, about 2,500 prompts). The interval stays valid however often it is "
+            "looked at; training seeds widen it on the page.",
         ),
     ] = None,
     plan: Annotated[

@@ -175,9 +175,7 @@ def _again(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:
             place = score.cell.method, score.task, score.sampling_seed
             groups.setdefault(place, {})[score.cell.seed] = score
     for by_seed in groups.values():
-        if len(by_seed) > 1:
-            first, second, *_ = by_seed.values()
-            yield Comparison(AGAIN, first, second)
+        yield from (Comparison(AGAIN, *pair) for pair in combinations(by_seed.values(), 2))
 
 
 def _all(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:

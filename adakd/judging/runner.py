@@ -144,7 +144,7 @@ def judge_answers(
     """Have answers judged; stored verdicts are not asked for again.
 
     Every judge is vetted first, on pairs with a known answer. With ``plain`` as the opponent, the
-    first two training seeds of each plain method are compared too, as a baseline for chance.
+    training seeds of each plain method are compared with each other too, as a baseline for chance.
 
     Args:
         store: receives the verdicts.

@@ -22,6 +22,7 @@ from adakd.stats import (
     Array,
     Conclusion,
     Difference,
+    SeedNoise,
     conclusion,
     correlations,
     critical_p,
@@ -61,8 +62,8 @@ class ArmDifferences:
     families: tuple[Family, ...]
     """Of the pooled rows, the suite's questions first."""
     families_of_tasks: tuple[Family, ...]
-    noise: float | None
-    """Root mean square distance of two plain runs that differ in their training seed only."""
+    noise: SeedNoise | None
+    """The distance of two plain runs that differ in their training seed only."""
     known: Mapping[Identity, PairedDifference] = field(repr=False, compare=False)
     """Every comparison, by methods and columns."""
 
@@ -78,13 +79,13 @@ def arm_differences(context: Context) -> ArmDifferences:
     known = _known(families, {})
     new = [one for one in single if one.identity not in known]
     of_tasks = tuple(_by_question(new, arms, ", on every set and task"))
-    known = _known(of_tasks, known)
+    known, by_chance = _known(of_tasks, known), noise(context)
     return ArmDifferences(
-        overall=tuple(_with_verdict(one, known) for one in pooled),
+        overall=tuple(_with_band(_with_verdict(one, known), by_chance) for one in pooled),
         tasks=tuple(_with_verdict(one, known) for one in single),
         families=tuple(family for _, family in families),
         families_of_tasks=tuple(family for _, family in of_tasks),
-        noise=noise(context),
+        noise=by_chance,
         known=known,
     )
 
@@ -163,6 +164,12 @@ def _concluded(
         adjusted_p=adjusted_p,
         conclusion=conclusion(difference, adjusted_p, row.higher_is_better),
     )
+
+
+def _with_band(row: PairedDifference, by_chance: SeedNoise | None) -> PairedDifference:
+    if by_chance is None or row.difference is None:
+        return row
+    return replace(row, band=by_chance.band(row.difference.n_seeds))
 
 
 def _pulls(comparisons: Sequence[Paired]) -> Array:

@@ -15,9 +15,13 @@ from adakd.stats import (
     Conclusion,
     Difference,
     Ratio,
+    SeedNoise,
+    allow_for_unseen,
+    distances,
     gap_closed,
     item_pulls,
     pooled_difference,
+    seed_noise,
 )
 from adakd.store.records import TaskRecord
 
@@ -43,6 +47,8 @@ class PairedDifference:
     adjusted_p: float | None = None
     """Adjusted for the comparisons of its family."""
     conclusion: Conclusion | Literal["missing", "failed"] = "missing"
+    band: float | None = None
+    """How far chance in training takes such a difference in 95 of 100 runs; pooled rows only."""
     note: str = ""
 
 
@@ -87,8 +93,8 @@ def paired(
         difference = pooled_difference(pairs)
     except ValueError:
         return Paired(on, off, replace(row, note="the sets have no training seed in common"))
-    if all(task.scale == 100 for task in tasks):
-        difference = _within(difference, 100.0)
+    most = 100.0 if all(task.scale == 100 for task in tasks) else float("inf")
+    difference = _within(allow_for_unseen(difference, most), most)
     lacking = [t.name for t, (a, b, _) in triples if not np.isfinite(a - b).any()]
     by_seed = np.mean([mean_of_columns(a - b) for a, b in pairs], axis=0)
     has_teacher = all(np.isfinite(sum(three)).any() for _, three in scored)
@@ -114,8 +120,9 @@ def _within(difference: Difference, most: float) -> Difference:
 
 
 def _notes(index: Index, difference: Difference, lacking: Sequence[str]) -> Iterator[str]:
-    if difference.low == difference.high == 0:
-        yield "both arms have the same score on every item"
+    if difference.law.is_degenerate and difference.n_items > 1:
+        same = "the same score" if difference.estimate == 0 else "the same difference"
+        yield f"both arms have {same} on every item: the interval allows for items not seen"
     if lacking:
         yield f"without {', '.join(lacking)} (not scored in both arms)"
     if difference.n_seeds < len(index.seeds):
@@ -140,15 +147,13 @@ def _absent(
     return replace(row, note="not scored in both arms")
 
 
-def noise(context: Context) -> float | None:
-    """Return the typical distance of plain runs of two training seeds, in the pooled metric."""
+def noise(context: Context) -> SeedNoise | None:
+    """Return the distance of plain runs of two training seeds, in the pooled metric."""
     index, matrices = context.index, context.once(Matrices)
-    variances = []
+    methods = []
     for divergence in dict.fromkeys(on.divergence for on, _ in index.pairs()):
         plain = Method("distilled", divergence, PLAIN)
         by_set = [mean_of_columns(matrices.triple(plain, plain, task)[0]) for task in index.sets]
-        values = np.mean(by_set, axis=0) if by_set else np.array([])
-        values = values[np.isfinite(values)]
-        if len(values) > 1:
-            variances.append(values.var(ddof=1))
-    return float(np.sqrt(2 * np.mean(variances))) if variances else None
+        values = dict(zip(index.seeds, np.mean(by_set, axis=0), strict=True)) if by_set else {}
+        methods.append(distances({seed: of for seed, of in values.items() if np.isfinite(of)}))
+    return seed_noise(methods)

@@ -14,18 +14,24 @@ from adakd.stats.differences import (
     paired_difference,
     pooled_difference,
 )
+from adakd.stats.early_stop import stopped_rate
 from adakd.stats.error_law import ErrorLaw
 from adakd.stats.multiple_testing import Conclusion, conclusion, sign_flip_floor
+from adakd.stats.power import SEEDS, Spread, effective_items, spread_of
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
-from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
+from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
+from adakd.stats.seed_noise import SeedNoise, distances, seed_noise
 from adakd.stats.step_down import correlations, critical_p, step_down
+from adakd.stats.unseen import allow_for_unseen
 from adakd.stats.win_rate import POINTS, PairResult, WinRate, prompt_pulls, win_rate
 
 __all__ = [
+    "LEAST_PAIRS",
     "LEVEL",
     "POINTS",
     "REPLICATES",
+    "SEEDS",
     "Array",
     "Conclusion",
     "Difference",
@@ -36,7 +42,10 @@ __all__ = [
     "Ranked",
     "Ranking",
     "Ratio",
+    "SeedNoise",
+    "Spread",
     "WinRate",
+    "allow_for_unseen",
     "always_valid",
     "bradley_terry",
     "cohen_kappa",
@@ -44,16 +53,22 @@ __all__ = [
     "confidence_sequence",
     "correlations",
     "critical_p",
+    "distances",
+    "effective_items",
     "gap_closed",
     "item_pulls",
     "krippendorff_alpha",
+    "mean_ratio",
+    "median_ratio",
     "order_agreement",
     "paired_difference",
     "pooled_difference",
     "prompt_pulls",
-    "ratio_of_medians",
+    "seed_noise",
     "sign_flip_floor",
+    "spread_of",
     "step_down",
+    "stopped_rate",
     "wilson",
     "win_rate",
 ]

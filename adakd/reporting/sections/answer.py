@@ -3,17 +3,16 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from adakd.reporting import formatting
 from adakd.reporting.charts import Axis, axis_over
 from adakd.reporting.families import arm_differences
 from adakd.reporting.index import Gap
 from adakd.reporting.judges.rates import verdict_lines
 from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
-from adakd.reporting.sections.overhead import Overhead, overheads
+from adakd.reporting.sections.overhead import Overhead, cost_sentence, overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
 from adakd.reporting.wording import arm_name, listed
-from adakd.stats import sign_flip_floor
+from adakd.stats import SeedNoise, sign_flip_floor
 from adakd.store.records import RunRecord
 
 VERBS = {
@@ -43,7 +42,7 @@ class UnitGroup:
     @property
     def axis(self) -> Axis:
         """The axis of the rows."""
-        return difference_axis(self.rows, None)
+        return difference_axis(self.rows)
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ class Answer:
     questions_of_tasks: tuple[tuple[str, int], ...]
     paired: str
     """The seeds that the pooled differences are paired over."""
-    noise: float | None
-    """Root mean square distance of two plain runs that differ in their training seed only."""
+    noise: SeedNoise | None
+    """The distance of two plain runs that differ in their training seed only."""
     floor: float
     """Least p-value that a sign-flip test on the training seeds alone could give."""
     own_constants: tuple[str, ...]
@@ -70,7 +69,7 @@ class Answer:
     @property
     def axis(self) -> Axis:
         """The axis of the pooled rows."""
-        return difference_axis(self.overall, self.noise)
+        return difference_axis(self.overall)
 
 
 def answer(context: Context) -> Answer:
@@ -103,7 +102,11 @@ def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> li
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for arm, by_divergence in conclusions.items():
         alike.setdefault(tuple(by_divergence.items()), []).append(arm)
-    return [f"{_headline(arms, dict(found))}{_cost(arms, costs)}" for found, arms in alike.items()]
+    return [
+        f"{_headline(arms, dict(found))} "
+        f"{cost_sentence([row for row in costs if row.arm in arms])}".strip()
+        for found, arms in alike.items()
+    ]
 
 
 def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
@@ -122,14 +125,6 @@ def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
     ]
     start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
     return f"{start} {better} of {total} divergences. {' '.join(lists)}"
-
-
-def _cost(arms: Sequence[str], costs: Sequence[Overhead]) -> str:
-    ratios = [row.ratio.estimate for row in costs if row.arm in arms]
-    if not ratios:
-        return ""
-    ends = dict.fromkeys(formatting.number(end) for end in (min(ratios), max(ratios)))
-    return f" {'Their' if len(arms) > 1 else 'Its'} steps take {'–'.join(ends)}× as long."
 
 
 def own_constants(run: RunRecord | None) -> Iterator[str]:
@@ -165,14 +160,15 @@ def by_unit(
         yield unit, tuple((task, tuple(of_task)) for task, of_task in by_task.items())
 
 
-def difference_axis(rows: Sequence[PairedDifference], noise: float | None) -> Axis:
+def difference_axis(rows: Sequence[PairedDifference]) -> Axis:
     """Return the axis that the rows of a forest plot share.
 
-    It shows every estimate, and intervals up to a length that leaves the estimates readable.
+    It shows every estimate, and intervals and bands up to a length that leaves the estimates
+    readable.
     """
     found = [row.difference for row in rows if row.difference]
     values = [d.estimate for d in found] + [value for row in rows for value in row.by_seed]
-    values += [noise, -noise] if noise else []
     reach = max(4 * max(map(abs, values), default=0), *(d.se_items for d in found), 0)
     ends = [end for d in found for end in (d.low, d.high)]
+    ends += [end for row in rows if row.band for end in (-row.band, row.band)]
     return axis_over([*values, *(min(max(end, -reach), reach) for end in ends)], include=0.0)

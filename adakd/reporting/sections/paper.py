@@ -9,12 +9,12 @@ from adakd.config import Published
 from adakd.planning import PLAIN
 from adakd.planning.published import METRIC, PublishedRow, PublishedScore, published_rows
 from adakd.reporting.families import compare
-from adakd.reporting.formatting import counted, number, signed
+from adakd.reporting.formatting import counted, number, p_value, signed
 from adakd.reporting.index import Index, Method
 from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import Score, score_table
-from adakd.stats import order_agreement
+from adakd.stats import LEVEL, OrderAgreement, order_agreement
 from adakd.store.records import TaskRecord
 
 SignAgreement = Literal["same sign", "other sign", "no sign"]
@@ -88,7 +88,7 @@ class PaperTable:
     rows: tuple[PaperRow, ...]
     ranked: int
     """Students with a mean in both tables."""
-    tau: float | None
+    order: OrderAgreement
     pairs: int
     """Pairs of these students with different means in both tables."""
     swaps: tuple[Swap, ...]
@@ -227,7 +227,7 @@ def _table(
         has_spread=any(published.std is not None for row in rows for _, published in row.fields),
         rows=rows,
         ranked=len(ranked),
-        tau=order.tau,
+        order=order,
         pairs=order.pairs,
         swaps=tuple(
             Swap(
@@ -277,11 +277,16 @@ def signs(table: PaperTable) -> str:
     if not signed_ones:
         return "No gain here can be compared with a published one."
     same = [gain for gain in signed_ones if gain.agreement == "same sign"]
+    other = [gain for gain in signed_ones if gain.agreement == "other sign"]
     separable = sum(gain.is_separable for gain in same)
+    opposite = sum(gain.is_separable for gain in other)
     found = f"The gain has the paper's sign in {len(same)} of {counted(len(signed_ones), 'row')}"
     if same:
         verb = "is" if separable == 1 else "are"
         found += f"; {separable} of these {verb} separable from no gain"
+    if other:
+        verb = "is" if opposite == 1 else "are"
+        found += f"; of the {len(other)} with the other sign, {opposite} {verb} separable"
     without = len(gains) - len(signed_ones)
     rest = f"; {counted(without, 'row')} without a sign" if without else ""
     return f"{found}{rest}."
@@ -289,12 +294,17 @@ def signs(table: PaperTable) -> str:
 
 def ranking(table: PaperTable) -> str:
     """Return the agreement of the two orders of the students."""
-    if table.tau is None:
+    order, p = table.order, p_value(table.order.p_value)
+    if order.tau is None:
         return "The two orders cannot be compared: fewer than two students have different means."
+    least = ""
+    if order.least_p >= LEVEL:
+        least = f", and never below {p_value(order.least_p)} with so few"
     return (
         f"Kendall's τ between the two orders of {counted(table.ranked, 'student')} is "
-        f"{number(table.tau)}: {table.pairs - len(table.swaps)} of "
-        f"{counted(table.pairs, 'pair')} are in the paper's order."
+        f"{number(order.tau)} ({'p ' if p.startswith('<') else 'p = '}{p}{least}): "
+        f"{table.pairs - len(table.swaps)} of {counted(table.pairs, 'pair')} are in the paper's "
+        "order."
     )
 
 
