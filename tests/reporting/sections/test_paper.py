@@ -108,7 +108,7 @@ def test_a_gain_that_turns_or_vanishes(beside, value, agreement):
     table = table_of(beside(ours={**OURS, "reverse_kl + adakd": value}))
     assert table.rows[-1].gain.agreement == agreement
     said = {
-        "other sign": "; of the 1 with the other sign, 1 is separable.",
+        "other sign": "; of the 1 with the other sign, 0 are separable.",
         "no sign": "; 1 row without a sign.",
     }
     assert said[agreement] in signs(table)
