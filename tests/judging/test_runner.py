@@ -438,6 +438,23 @@ def test_an_outage_is_waited_out_and_no_question_is_lost(ask, store, concurrency
 
 
 @pytest.mark.usefixtures("no_pause")
+def test_a_question_that_fails_while_others_wait_is_asked_again(ask) -> None:
+    seen = iter(range(10**6))
+
+    def says(question: Question) -> Verdict:
+        number = next(seen)
+        if number == 4:
+            raise Outage("gone")
+        if number in (5, 6):
+            return Verdict("failed", "HTTP 503", lasts=False)
+        return prefers_good(question)
+
+    judge = a_judge(says, concurrency=4, patience=60.0)
+    assert ask(judge).summaries[0].outcomes == {"win": 5, "identical": 1}
+    assert len(asked(judge)) == 13
+
+
+@pytest.mark.usefixtures("no_pause")
 def test_an_outage_beyond_the_patience_ends_the_judging_as_ever(ask, store) -> None:
     with pytest.raises(AdakdError, match=r"j\.yaml: base_url \(start the server\): gone"):
         ask(a_judge(out_for(10**6), patience=0.05))
@@ -510,7 +527,7 @@ def test_a_server_that_goes_down_for_a_while_is_waited_for(server, judge_file, a
         if len(server.questions) > 4 and next(down, None) is not None
         else server.says("yes")
     )
-    judge = load_judge(judge_file(retries=0, vetting={"items": 0}))
+    judge = load_judge(judge_file(retries=0, concurrency=1, vetting={"items": 0}))
     notes: list[str] = []
     judged = ask(judge, on_note=notes.append)
     assert judged.summaries[0].outcomes == {"win": 5, "identical": 1}
