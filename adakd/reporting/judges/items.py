@@ -9,6 +9,7 @@ from zlib import crc32
 
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import AGAIN, REFERENCE
+from adakd.reporting.passages import Passage
 from adakd.reporting.sections.answer_texts import LONG, is_repetitive
 from adakd.reporting.sections.base import Context
 from adakd.reporting.verdicts import JudgedAnswer, JudgedComparison, Verdicts
@@ -16,27 +17,11 @@ from adakd.store.records import ExampleRecord, TaskRecord, VerdictRecord
 
 MOST = 200
 """Most items on the page: each is a few kilobytes, and the records hold all of them."""
-LONGEST = 2000
-"""Most characters of a text on the page."""
 ALIKE = 0.1
 """Answers whose lengths differ by at most this share count as equally long."""
 _ENDS = frozenset(".!?…:;)]}>\"'`”’»*")
 
 Agrees = Literal["disagrees", "agrees", "no preference"]
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A text on the page, cut if it is very long."""
-
-    shown: str
-    hidden: int = 0
-    """Number of characters that are cut."""
-
-    @classmethod
-    def of(cls, text: str | None) -> "Passage | None":
-        """Return a text, cut to the most characters of the page."""
-        return None if text is None else cls(text[:LONGEST], max(len(text) - LONGEST, 0))
 
 
 @dataclass(frozen=True)
@@ -250,8 +235,8 @@ def _item(
         item=comparison.id.item,
         seed=comparison.seed,
         agrees=agrees_with_metric(comparison),
-        question=Passage.of(example.question if example else None),
-        reference=Passage.of((example.reference or None) if example else None),
+        question=_passage(example.question if example else None),
+        reference=_passage((example.reference or None) if example else None),
         candidate=_answer(comparison.candidate),
         opponent=_answer(comparison.opponent),
         by_member=tuple(
@@ -261,9 +246,13 @@ def _item(
     )
 
 
+def _passage(text: str | None) -> Passage | None:
+    return None if text is None else Passage.of(text)
+
+
 def _answer(side: JudgedAnswer) -> ShownAnswer:
     words = None if side.text is None else len(side.text.split())
-    return ShownAnswer(str(side.method), Passage.of(side.text), side.value, words, marks(side.text))
+    return ShownAnswer(str(side.method), _passage(side.text), side.value, words, marks(side.text))
 
 
 def _verdict(record: VerdictRecord, comparison: JudgedComparison, judge: str) -> ShownVerdict:
@@ -280,5 +269,5 @@ def _verdict(record: VerdictRecord, comparison: JudgedComparison, judge: str) ->
         verdict=verdict,
         probabilities=record.probabilities,
         seconds=record.seconds,
-        reason=Passage.of(record.reason or None),
+        reason=_passage(record.reason or None),
     )

@@ -1,11 +1,12 @@
 """Sample answers side by side: the items whose text the run recorded, in its order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adakd.judging.comparisons import AGAIN
 from adakd.reporting.index import Index, Method
+from adakd.reporting.passages import Passage
 from adakd.reporting.sections.base import Context
 from adakd.store.records import ExampleRecord, Item, ScoreRecord, TaskRecord, VerdictRecord
 
@@ -14,6 +15,8 @@ PER_TASK = 2
 
 LONGEST = 600
 """Most characters of a judge's reason; the full text is in the records."""
+ARMS = 6
+"""Most adaptive arms of a divergence whose answers are on the page."""
 _AnswerId = tuple[str, str, str, int | None]
 """An answer's cell, task, item and sampling seed."""
 VerdictLines = Mapping[_AnswerId, tuple[str, ...]]
@@ -25,9 +28,11 @@ class SampleAnswer:
     """The answer of one method."""
 
     method: Method
-    text: str | None
+    text: Passage | None
     """None if no answer was recorded."""
     value: float | None
+    record: str = ""
+    """The key of the record that has the whole text."""
     verdicts: tuple[str, ...] = ()
     """The verdicts of judges, such as ``rule against plain, shown first: tie``."""
 
@@ -39,11 +44,15 @@ class Sample:
     task: str
     unit: str
     item: str
-    question: str
-    reference: str
+    question: Passage
+    reference: Passage
+    record: str
+    """The key of the record that has question and reference."""
     controls: tuple[SampleAnswer, ...]
     by_divergence: tuple[tuple[str, tuple[SampleAnswer, ...]], ...]
-    """For each divergence the answers of its arms, plain first."""
+    """For each divergence the answers of its first arms, plain first."""
+    hidden: int
+    """Number of arms whose answers are left out."""
 
 
 @dataclass(frozen=True)
@@ -77,19 +86,24 @@ def _sample(
     index: Index,
     lines: VerdictLines,
 ) -> Sample:
-    answers = [_answer(method, record, task, index, lines) for method in index.methods]
-    grouped: dict[str, list[SampleAnswer]] = defaultdict(list)
-    for answer in answers:
-        if answer.method.divergence:
-            grouped[answer.method.divergence].append(answer)
+    grouped: dict[str, list[Method]] = defaultdict(list)
+    for method in index.methods:
+        grouped[method.divergence or ""].append(method)
+    controls = grouped.pop("", [])
+
+    def answers(methods: Sequence[Method]) -> tuple[SampleAnswer, ...]:
+        return tuple(_answer(method, record, task, index, lines) for method in methods)
+
     return Sample(
         task=task.name,
         unit=task.unit,
         item=record.item,
-        question=record.question,
-        reference=record.reference,
-        controls=tuple(answer for answer in answers if not answer.method.divergence),
-        by_divergence=tuple((name, tuple(group)) for name, group in grouped.items()),
+        question=Passage.of(record.question),
+        reference=Passage.of(record.reference),
+        record=record.key,
+        controls=answers(controls),
+        by_divergence=tuple((name, answers(of[: ARMS + 1])) for name, of in grouped.items()),
+        hidden=sum(len(of[ARMS + 1 :]) for of in grouped.values()),
     )
 
 
@@ -101,7 +115,9 @@ def _answer(
         return SampleAnswer(method, None, None)
     score, item = found
     value = None if item.value is None else item.value * task.scale
-    return SampleAnswer(method, item.answer, value, lines.get(_answer_id(score, item), ()))
+    text = None if item.answer is None else Passage.of(item.answer)
+    verdicts = lines.get(_answer_id(score, item), ())
+    return SampleAnswer(method, text, value, score.key, verdicts)
 
 
 def _items(

@@ -116,7 +116,7 @@ def test_hostile_tokens_stay_text(recorded):
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in section
     assert "{{ 7*7 }}" in section
     assert '--hard: 25%"' in section
-    assert page.count("<script") == 1
+    assert "<script" not in page
 
 
 def test_a_share_that_no_group_has_is_not_drawn(made_store):
