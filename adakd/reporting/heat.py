@@ -20,6 +20,8 @@ Name = Callable[[PairedDifference], str]
 class HeatTable:
     """Differences by row and column; a place without a comparison is None."""
 
+    corner: str
+    """The heading of the rows' names."""
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[PairedDifference | None, ...]], ...]
 
@@ -29,14 +31,13 @@ class HeatTable:
         return halves(self.rows) if len(self.rows) > TALL else (self.rows,)
 
 
-def heat_table(rows: Sequence[PairedDifference], row: Name, column: Name) -> HeatTable:
+def heat_table(rows: Sequence[PairedDifference], corner: str, row: Name, column: Name) -> HeatTable:
     """Arrange differences by the names that `row` and `column` give, in order of occurrence."""
     placed = {(row(one), column(one)): one for one in rows}
     columns = tuple(dict.fromkeys(column(one) for one in rows))
     names = dict.fromkeys(row(one) for one in rows)
-    return HeatTable(
-        columns, tuple((name, tuple(placed.get((name, of)) for of in columns)) for name in names)
-    )
+    cells = ((name, tuple(placed.get((name, of)) for of in columns)) for name in names)
+    return HeatTable(corner, columns, tuple(cells))
 
 
 def heat_by_arm(rows: Sequence[PairedDifference]) -> HeatTable:
@@ -49,13 +50,16 @@ def heat_by_arm(rows: Sequence[PairedDifference]) -> HeatTable:
         return row.divergence
 
     arms, divergences = len({*map(arm, rows)}), len({*map(divergence, rows)})
-    is_arm_first = arms >= divergences
-    return heat_table(rows, *((arm, divergence) if is_arm_first else (divergence, arm)))
+    if arms >= divergences:
+        return heat_table(rows, "Arm", arm, divergence)
+    return heat_table(rows, "Divergence", divergence, arm)
 
 
 def heat_by_task(rows: Sequence[PairedDifference]) -> HeatTable:
     """Arrange the differences of single tasks by method and task."""
-    return heat_table(rows, lambda row: f"{row.divergence} + {row.arm}", lambda row: str(row.task))
+    return heat_table(
+        rows, "Method", lambda row: f"{row.divergence} + {row.arm}", lambda row: str(row.task)
+    )
 
 
 def halves(rows: Sequence[T]) -> tuple[tuple[T, ...], ...]:

@@ -10,12 +10,11 @@ from adakd.stats.bootstrap import (
     REPLICATES,
     Array,
     Resampled,
-    crossed,
+    draw_items,
     draw_seeds,
     interval,
     new_generator,
     p_value,
-    weighted_mean,
 )
 from adakd.stats.ratios import Ratio
 
@@ -64,7 +63,7 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
         ValueError: no item is scored in both arms for the same seed.
     """
     sets = _complete([np.asarray(on, float) - np.asarray(off, float) for on, off in pairs])
-    resampled = _resample(sets)
+    (resampled,) = _resample(sets)
     n_items, n_seeds = sum(map(len, sets)), sets[0].shape[1]
     replicates = resampled.replicates
     low, high = interval(replicates) if _can_vary(sets) else (np.nan, np.nan)
@@ -98,7 +97,7 @@ def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio 
         gains.append(np.where(scored, gain, np.nan))
         gaps.append(np.where(scored, gap, np.nan))
     gains, gaps = _complete(gains), _complete(gaps)
-    gained, there = _resample(gains), _resample(gaps)
+    gained, there = _resample(gains, gaps)
     low, high = interval(there.replicates)
     if low <= 0 <= high or not _can_vary(gaps):
         return None
@@ -120,20 +119,44 @@ def _can_vary(sets: Sequence[Array]) -> bool:
     return all(len(values) > 1 for values in sets)
 
 
-def _resample(sets: Sequence[Array]) -> Resampled:
-    """Resample the mean over sets of their means: items per set, seeds shared by all sets."""
+def _resample(*quantities: Sequence[Array]) -> tuple[Resampled, ...]:
+    """Resample the means over sets of their means: items per set, seeds shared by all sets.
+
+    The draws are the same for all quantities, which are known for the same items and seeds.
+    """
     generator = new_generator()
-    draws = draw_seeds(sets[0].shape[1], REPLICATES, generator)
-    found = []
-    for values in sets:
-        items, seeds = np.nonzero(np.isfinite(values))
-        mean = weighted_mean(values[items, seeds])
-        found.append(crossed({"mean": mean}, items, seeds, draws, generator)["mean"])
-    return Resampled(
-        float(np.mean([each.estimate for each in found])),
-        np.mean([each.by_items for each in found], axis=0),
-        np.mean([each.by_seeds for each in found], axis=0),
+    first = quantities[0]
+    draws = draw_seeds(first[0].shape[1], REPLICATES, generator)
+    found: list[list[Resampled]] = [[] for _ in quantities]
+    for place, values in enumerate(first):
+        known = np.isfinite(values)
+        n = len(values)
+        sums = [np.where(known, each[place], 0.0) for each in quantities]
+        by_seed = [_ratio(draws.counts @ of.sum(0), draws.counts @ known.sum(0)) for of in sums]
+        by_item: list[list[Array]] = [[] for _ in quantities]
+        for counts in draw_items(n, REPLICATES, generator):
+            total = counts @ known.sum(1)
+            for parts, of in zip(by_item, sums, strict=True):
+                parts.append(_ratio(counts @ of.sum(1), total))
+        for to, of, items, seeds in zip(found, sums, by_item, by_seed, strict=True):
+            estimate = float(of.sum() / known.sum())
+            item_part = (np.concatenate(items) - estimate) * np.sqrt(n / max(n - 1, 1))
+            to.append(Resampled(estimate, item_part, (seeds - estimate) * draws.scale))
+    return tuple(
+        Resampled(
+            float(np.mean([each.estimate for each in sets])),
+            np.mean([each.by_items for each in sets], axis=0),
+            np.mean([each.by_seeds for each in sets], axis=0),
+        )
+        for sets in found
     )
+
+
+def _ratio(sums: Array, counts: Array) -> Array:
+    """Return means from sums; NaN where a replicate drew nothing that is known."""
+    means = np.full(len(sums), np.nan)
+    np.divide(sums, counts, out=means, where=counts > 0)
+    return means
 
 
 def _seed_error(sets: Sequence[Array]) -> float | None:

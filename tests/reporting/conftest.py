@@ -497,6 +497,12 @@ def stored_page(stored: Context) -> Page:
     return Page(Report.of(stored.store))
 
 
+@pytest.fixture(scope="session")
+def filled() -> Callable[..., Store]:
+    """Return a function that makes a run folder; its arguments replace fields of ``Made``."""
+    return lambda folder, **changes: fill(folder, replace(Made(), **changes))
+
+
 @pytest.fixture
 def made_store(tmp_path: Path) -> Callable[..., Store]:
     """Return a function that makes a run folder; its arguments replace fields of ``Made``."""
