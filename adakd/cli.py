@@ -1,11 +1,12 @@
 """The command line: parses arguments and prints. Every verb is a Python function too."""
 
+import errno
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import typer.core
@@ -15,6 +16,9 @@ from adakd.console import PlainConsole, printable
 from adakd.errors import AdakdError
 from adakd.interrupts import Interrupted, heeded
 from adakd.progress import Live
+
+if TYPE_CHECKING:
+    from adakd.execution.judgement import Files
 
 
 class _Verbs(typer.core.TyperGroup):
@@ -45,6 +49,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 console = PlainConsole()
+_NO_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
+"""Why a terminal or a file that is printed to takes no more."""
 STOPPED = "stopped; finished work is kept, and the same command goes on from there"
 
 BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
@@ -64,15 +70,30 @@ RunFolder = Annotated[Path, typer.Argument(help="The folder of a run.")]
 def main() -> None:
     """Run the command line; bad input is one message and exit code 2.
 
-    Ctrl-C ends with exit code 130, SIGTERM with 143.
+    So is a file that cannot be read or written. Ctrl-C ends with exit code 130, SIGTERM with 143.
     """
     _quiet()
     try:
-        with heeded():
-            app()
+        try:
+            with heeded():
+                app()
+        finally:
+            sys.stdout.flush()  # now, and not when Python ends
     except AdakdError as error:
-        print(f"adakd: {printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.filename is None and error.errno not in _NO_OUTPUT:
+            raise
+        if error.filename is None:  # what could not be printed is not tried again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = error.filename or "the output"
+        _fail(f"{where}: {error.strerror}; fix this and run the same command again")
+
+
+def _fail(message: str) -> NoReturn:
+    """Print a message as one line and end with exit code 2."""
+    print(f"adakd: {printable(message)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _quiet() -> None:
@@ -123,15 +144,32 @@ def run(
 @app.command(rich_help_panel=BENCHMARK)
 def plan(
     suite: SuiteName = "smoke",
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="The folder of a finished run: what could this suite find, if its differences "
+            "vary like that run's?",
+        ),
+    ] = None,
+    spread: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NOISE,SEEDS[,ITEMS]",
+            help="The same from stated standard deviations of paired differences: of an item in "
+            "one training, of the mean between trainings, and between items in all trainings.",
+        ),
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show what a run would train and score. Trains nothing and answers at once.
+    """Show what a run would train and score, and find. Trains nothing and answers at once.
 
     Runs the Python files under `plugins:` of the suite and of its judge files, as every verb that
     takes a suite does: read the suite of a stranger before you plan it.
 
-    Example: `adakd plan smoke --set seeds=[1,2,3]`
+    Example: `adakd plan smoke --set seeds=[1,2,3] --spread 13,0.6`
     """
+    from adakd.commands.detectable import detectable, detectable_table
     from adakd.commands.plan import plan_summary
     from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
@@ -139,6 +177,7 @@ def plan(
     planned = make_plan(load_suite(suite, overrides))
     check_inputs(planned.suite)
     console.print(plan_summary(planned))
+    console.print(detectable_table(detectable(planned, like, spread)))
 
 
 @app.command(rich_help_panel=JUDGE)
@@ -148,22 +187,40 @@ def judge(
         typer.Argument(
             metavar="RUN | A.jsonl B.jsonl",
             help="The folder of a run, or two files of answers: is A better than B?",
+            show_default=False,
         ),
-    ],
+    ] = [],  # noqa: B006
     judges: Annotated[
         list[str],
         typer.Option(
             "--judge",
             help="A shipped judge, or the path of a judge file. Several make a jury.",
+            show_default=False,
         ),
-    ],
+    ] = [],  # noqa: B006
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JUDGE",
+            help="Measure a judge on pairs with a known answer instead: its accuracy, flips, and "
+            "pulls of position and length.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="With --calibrate: the file of rows with references to make pairs from."),
+    ] = None,
+    pairs: Annotated[
+        int | None,
+        typer.Option(min=1, help="With --calibrate: the number of pairs; 200 if not given."),
+    ] = None,
     against: Annotated[
         str,
         typer.Option(
             help="plain: every adaptive arm against its plain arm. reference, teacher, sft, "
             "untrained, or a method such as reverse_kl: every student against that. "
             "all: every method against every other. again: a method against itself at another "
-            "training seed."
+            "training seed. A .jsonl file: every student against these answers of a fixed model."
         ),
     ] = "plain",
     limit: Annotated[
@@ -174,16 +231,21 @@ def judge(
         typer.Option(
             min=0.005,
             max=0.5,
-            help="Stop once the win rate is known to within plus or minus this share "
-            "(0.03 is 3 %). The interval stays valid however often it is looked at.",
+            help="Stop once the win rate over prompts is known to within plus or minus this share "
+            "(0.03 is 3 %, about 2,500 prompts). The interval stays valid however often it is "
+            "looked at; training seeds widen it on the page.",
         ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show the number of requests and the cost; ask nothing.")
     ] = False,
+    questions: Annotated[
+        Path | None,
+        typer.Option(help="With two files of answers to MT-bench: the file of its questions."),
+    ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="With two files of answers: the folder of the report."),
+        typer.Option(help="With two files of answers, or --calibrate: the folder of the page."),
     ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
@@ -193,13 +255,25 @@ def judge(
     warning where it fails. Nothing that is already answered is asked again.
 
     Example: `adakd judge runs/smoke --judge openai --set model=gpt-5-mini --plan`
+
+    Example: `adakd judge --calibrate openai --data data/dolly/valid.jsonl --plan`
     """
+    if calibrate is not None:
+        if paths or judges or data is None:
+            raise AdakdError("--calibrate JUDGE goes with --data FILE, without a run or --judge")
+        _calibrate(calibrate, data, pairs, out, overrides, plan)
+        return
+    if data is not None or pairs is not None:
+        option = "--data" if data is not None else "--pairs"
+        raise AdakdError(f"{option} goes with --calibrate JUDGE")
+    if not judges:
+        raise AdakdError("judge needs --judge NAME; `adakd ls judges` lists the shipped ones")
     from adakd.commands.judge import cost_table, judging_costs
     from adakd.commands.judge import judge as ask
     from adakd.reporting import win_rate_table
     from adakd.store import Store
 
-    folder, files = _judged(paths, out)
+    folder, files = _judged(paths, out, questions)
     if plan:
         costs = judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files
@@ -220,16 +294,44 @@ def judge(
     _print_report(report)
 
 
-def _judged(paths: Sequence[Path], out: Path | None) -> tuple[Path, tuple[Path, Path] | None]:
+def _calibrate(
+    judge: str,
+    data: Path,
+    pairs: int | None,
+    out: Path | None,
+    overrides: Sequence[str],
+    plan: bool,
+) -> None:
+    """Calibrate a judge, or tell what that would cost."""
+    from adakd.commands.calibrate import calibrate, calibration_cost
+    from adakd.commands.judge import cost_table
+    from adakd.judging.calibration import PAIRS
+
+    count = PAIRS if pairs is None else pairs
+    if plan:
+        console.print(cost_table([calibration_cost(judge, data, count, out, overrides)]))
+        return
+    page, result = calibrate(judge, data, count, out, overrides, Live(console))
+    console.print(result, soft_wrap=True, highlight=False)
+    console.print(f"calibration: {page}", soft_wrap=True, highlight=False)
+
+
+def _judged(
+    paths: Sequence[Path], out: Path | None, questions: Path | None
+) -> "tuple[Path, Files | None]":
     """Return the folder of the report and, where two files are judged, these."""
-    if len(paths) == 1 and paths[0].suffix != ".jsonl":
-        if out is not None:
-            raise AdakdError("--out goes with two files of answers; a run's report stays in it")
+    from adakd.execution.judgement import ANSWER_FILES, Files
+
+    if len(paths) == 1 and paths[0].suffix not in ANSWER_FILES:
+        if out is not None or questions is not None:
+            option = "--out" if out is not None else "--questions"
+            raise AdakdError(f"{option} goes with two files of answers, not with a run")
         return paths[0], None
     if len(paths) != 2:
         raise AdakdError("judge takes the folder of a run, or two .jsonl files of answers")
     candidate, opponent = paths
-    return out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}"), (candidate, opponent)
+    folder = out or Path("runs", f"{candidate.stem}-vs-{opponent.stem}")
+    return folder, Files(candidate, opponent, questions)
 
 
 @app.command(rich_help_panel=BENCHMARK)

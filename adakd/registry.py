@@ -116,7 +116,8 @@ class Registry(Mapping[str, Part], Generic[Part]):
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
-            raise AdakdError(f"{self.kind} {spec.name!r}, {field}: {first['msg']}") from None
+            message = first["msg"].removeprefix("Value error, ")
+            raise AdakdError(f"{self.kind} {spec.name!r}, {field}: {message}") from None
         return {key: getattr(checked, key) for key in model.model_fields}
 
     def build(self, spec: Spec) -> Any:
@@ -173,7 +174,7 @@ def _import_file(path: Path) -> None:
     if name in sys.modules:
         return
     if not path.is_file():
-        raise AdakdError(f"plug-in {path}: no such file; fix `plugins:` in the suite")
+        raise AdakdError(f"plug-in {path}: no such file; fix `plugins:` in the file that names it")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise AdakdError(f"plug-in {path}: not a Python file")

@@ -17,6 +17,7 @@ os.environ |= {
 }
 
 import copy
+import json
 import shutil
 import subprocess
 import sys
@@ -340,3 +341,49 @@ def trainings(tmp_path: Path, trained_teachers: Path) -> OpenTrainings:
         return made
 
     return make
+
+
+LONG = "one two three four five six seven eight nine ten eleven twelve"
+HUB_SETS = ("dolly", "self-inst", "Vicuna", "sinst", "uinst")
+
+
+def _write_set(folder: Path, rows: list[dict[str, Any]], file: str = "valid.jsonl") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / file).write_text(lines, encoding="utf-8")
+    (folder / "valid.txt").write_text(f"{LONG}\n" * len(rows))
+
+
+def _hub_item(prompt: str) -> dict[str, Any]:
+    return {"instruction": prompt, "input": "", "prompt": f"## {prompt}", "output": LONG}
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder laid out as the hub has it, with each set that a shipped suite names."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    root = tmp_path / "hub"
+    dolly = [
+        {"instruction": f"Task {n}.", "context": "", "response": LONG, "category": "open_qa"}
+        for n in range(40)
+    ]
+    public = root / "databricks/databricks-dolly-15k"
+    _write_set(public, dolly, "databricks-dolly-15k.jsonl")
+    (public / "valid.txt").unlink()
+    raw = [_hub_item(f"Raw task {n}.") for n in range(1100)]
+    _write_set(root / "MiniLLM/dolly", raw, "raw.jsonl")
+    for place, name in enumerate(HUB_SETS):
+        folder = root / "MiniLLM" / name
+        rows = [_hub_item(f"Task {100 * place + n}.") for n in range(10)]
+        if name in ("sinst", "uinst"):
+            rows = [{**row, "output": [row["output"], "another"]} for row in rows]
+            for length in ("0_2", "3_5", "6_10", "11_"):
+                _write_set(folder / length, rows)
+        else:
+            _write_set(folder, rows)
+    for folder in (public, *(root / "MiniLLM").iterdir()):
+        (folder / "README.md").write_text("---\nlicense: cc-by-sa-3.0\n---\n# A set\n")
+        (folder / ".gitattributes").write_text("*.jsonl filter=lfs\n")
+    return root

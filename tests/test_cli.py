@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,18 @@ from typing import Any
 import pytest
 
 from adakd.commands.ls import listing
+from adakd.execution.judgement import item_texts
 from adakd.judging import load_judge
+from adakd.reporting import write_report
 from adakd.store import Store
-from adakd.store.records import JudgeRecord, ScoreRecord, StopRecord, VerdictRecord
+from adakd.store.records import (
+    CalibrationRecord,
+    JudgeRecord,
+    ScoreRecord,
+    StopRecord,
+    VerdictRecord,
+    VettingRecord,
+)
 
 KEY = "sk-planted-0123456789"
 
@@ -132,6 +143,85 @@ def test_two_files_of_answers_are_judged(adakd: Adakd, here: Path) -> None:
         ("ours", "theirs", "candidate")
     }
     assert "ours" in (store.folder / "report.html").read_text()
+
+
+def test_a_run_is_judged_against_the_answers_of_a_fixed_model(
+    adakd: Adakd, here: Path, run_folder: Path
+) -> None:
+    items = item_texts(Store(run_folder).suite())
+    lines = [
+        {"instruction": text.instruction, "input": text.input, "answer": "The same for all."}
+        for texts in items.values()
+        for text in list(texts.values())[1:]
+    ]
+    (here / "fixed.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    gone = ["judge", run_folder, "--judge", "rule", "--against", "gone.jsonl"]
+    assert "gone.jsonl: no such file" in mistake(adakd(*gone))
+    before = write_report(run_folder).read_text()
+    done = adakd("judge", run_folder, "--judge", "rule", "--against", "fixed.jsonl")
+    assert (done.code, done.err) == (0, "")
+    assert f"skipped, not answered by fixed: {len(items)} of the items" in done.out
+    store = Store(run_folder)
+    verdicts = store.of(VerdictRecord)
+    assert {(v.against, v.opponent.method) for v in verdicts if v.opponent} == {("fixed", "fixed")}
+    assert {v.candidate.arm for v in verdicts} == {"plain", "adakd"}
+    page = write_report(run_folder).read_text()
+    assert "Against fixed" in page
+    assert "The same for all." in page
+    # the tables of scores know nothing of it
+    scores = slice(page.index('id="scores"'), page.index('id="judges"'))
+    assert page[scores] == before[before.index('id="scores"') : before.index('id="judges"')]
+
+
+def test_answers_to_mt_bench_are_judged(adakd: Adakd, here: Path) -> None:
+    questions = [{"question_id": n, "turns": ["Say.", f"Say {n}."]} for n in range(4)]
+    answers = [
+        {"question_id": n, "choices": [{"turns": ["one", f"{n}"]}], "reference": []}
+        for n in range(4)
+    ]
+    for question in questions:
+        question["reference"] = ["one", str(question["question_id"])]
+    wrong = [{**line, "choices": [{"turns": ["two", "x"]}]} for line in answers]
+    for name, rows in {"question": questions, "ours": answers, "theirs": wrong}.items():
+        (here / f"{name}.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["judge", "ours.jsonl", "theirs.jsonl", "--judge", "rule"]
+    assert adakd(*words).code == 2
+    done = adakd(*words, "--questions", "question.jsonl")
+    assert (done.code, done.err) == (0, "")
+    verdicts = Store(here / "runs" / "ours-vs-theirs").of(VerdictRecord)
+    assert {(v.task, v.verdict) for v in verdicts} == {
+        ("answers, turn 1", "candidate"),
+        ("answers, turn 2", "candidate"),
+    }
+
+
+def test_a_judge_is_calibrated_and_later_runs_cite_it(
+    adakd: Adakd, here: Path, run_folder: Path
+) -> None:
+    rows = [
+        {"instruction": f"Say {n}.", "output": " ".join(f"w{n * k % 97}" for k in range(9 + n))}
+        for n in range(30)
+    ]
+    (here / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    words = ["judge", "--calibrate", "rule", "--data", "rows.jsonl", "--pairs", "60"]
+    planned = adakd(*words, "--plan")
+    assert (planned.code, planned.err) == (0, "")
+    assert not (here / "runs").exists()
+    done = adakd(*words)
+    assert (done.code, done.err) == (0, "")
+    assert "decided 100 %" in " ".join(done.out.split())
+    folder = here / "runs" / "calibrations" / load_judge("rule").id
+    asked = len(Store(folder).of(VettingRecord))
+    assert "Calibration of rule" in (folder / "calibration.html").read_text()
+    assert adakd(*words).code == 0
+    assert len(Store(folder).of(VettingRecord)) == asked
+    shutil.copytree(run_folder, "runs/mine")
+    assert adakd("judge", "runs/mine", "--judge", "rule").code == 0
+    (cited,) = Store(Path("runs/mine")).of(CalibrationRecord)
+    assert cited == Store(folder).of(CalibrationRecord)[0]
+    page = (here / "runs" / "mine" / "report.html").read_text()
+    assert "calibrated on " in page
+    assert "rows.jsonl: decided 100 %" in page
 
 
 def test_a_judging_stops_at_a_half_width(adakd: Adakd, run_folder: Path) -> None:
@@ -359,6 +449,11 @@ def mistake(done: Any) -> str:
         (["judge", "gone", "--judge", "rule"], ["gone"]),
         (["judge", "a.jsonl", "b.jsonl", "--judge", "rule"], ["a.jsonl"]),
         (["judge", "a.jsonl", "--judge", "rule"], ["two .jsonl files"]),
+        (["judge", "gone"], ["--judge NAME"]),
+        (["judge", "--calibrate", "rule"], ["--calibrate JUDGE goes with --data FILE"]),
+        (["judge", "gone", "--judge", "rule", "--data", "x"], ["--data goes with --calibrate"]),
+        (["judge", "--calibrate", "rule", "--data", "x.jsonl"], ["x.jsonl: no such file"]),
+        (["judge", "--calibrate", "jury", "--data", "x.jsonl"], ["a jury; calibrate each"]),
         (["judge", "gone", "--judge", "rule", "--out", "x"], ["--out"]),
         (["judge", "gone", "--judge", "rule", "--judge", "rule"], ["'rule'", "twice"]),
         (["judge", "gone", "--judge", "jury", "--set", "model=x"], ["--set", "jury"]),
@@ -462,6 +557,56 @@ def test_a_judge_that_cannot_be_asked_is_named_at_once(
 def test_a_folder_that_is_taken_by_a_file(adakd: Adakd, suite_file, here: Path) -> None:
     (here / "taken").touch()
     assert "taken" in mistake(adakd("run", suite_file(), "--out", here / "taken"))
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["plan", f"{LONG}.yaml"],
+        ["plan", "SUITE", "--set", f"data.train={{kind: jsonl, path: {LONG}.jsonl}}"],
+        ["plan", "SUITE", "--set", f"evaluation.include_path={LONG}"],
+        ["plan", "SUITE", "--set", f"plugins=[./{LONG}.py]"],
+        ["plan", "SUITE", "--set", f"judges=[./{LONG}.yaml]"],
+        ["run", "SUITE", "--set", f"teacher={{base: {{kind: pretrained, model: ./{LONG}}}}}"],
+        ["run", "SUITE", "--out", LONG],
+        ["report", LONG],
+        ["judge", LONG, "--judge", "rule"],
+        ["judge", f"{LONG}.jsonl", "b.jsonl", "--judge", "rule"],
+        ["check", "divergence", f"{LONG}.py"],
+        ["new", "suite", LONG],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"),
+)
+def test_a_path_that_is_too_long_is_one_line(
+    adakd: Adakd, suite_file, here: Path, arguments: list[str]
+) -> None:
+    suite = str(suite_file(QUICK))
+    line = mistake(adakd(*[suite if one == "SUITE" else one for one in arguments]))
+    assert LONG[:200] in line
+
+
+def test_a_folder_that_is_gone_takes_no_new_file(
+    adakd: Adakd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert "x.yaml: No such file" in mistake(adakd("new", "suite", "x"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is full")
+@pytest.mark.parametrize("verb", [["ls", "divergences"], ["plan", "smoke"], ["--help"]], ids=str)
+def test_an_output_that_takes_nothing_is_one_line(verb: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "adakd", *verb], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("adakd: the output: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_records_of_another_program_are_left_alone(adakd: Adakd, suite_file, here: Path) -> None:

@@ -24,7 +24,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig
 import adakd
 from adakd.config import Published, Suite
 from adakd.config.loading import load_suite
+from adakd.execution.judgement import item_texts
 from adakd.judging import load_panel
+from adakd.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("[!_]*.md"))]
@@ -32,6 +34,7 @@ PAGES = [page for page in PAGES if not {"_build", "_generated"} & set(page.parts
 BLOCK = re.compile(r"(?:<!-- ([^>]+) -->\n)?```(sh|python|yaml)\n(.*?)```", re.DOTALL)
 PART = re.compile(r'^@\w+\("(\w+)"[^)]*\)$', re.MULTILINE)
 MOST_NOT_RUN = 6
+ASKING = ("--judge", "--calibrate")
 ASKS_NOBODY = {"rule"}
 """Shipped judges that need neither a server nor a model."""
 
@@ -87,6 +90,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Path) ->
                 for row in rows
             ],
         )
+    of_fixed = [
+        {"instruction": text.instruction, "input": text.input, "answer": "one and the same"}
+        for texts in item_texts(Store(Path("runs/smoke")).suite()).values()
+        for text in texts.values()
+    ]
+    write_lines(Path("gpt-4.jsonl"), of_fixed)
+    turns = {"question_id": 1, "turns": ["Say it.", "Again."], "reference": ["it", "it"]}
+    write_lines(Path("question.jsonl"), [turns])
+    for name in ("mine", "vicuna-33b"):
+        answer = {"question_id": 1, "choices": [{"turns": ["it", f"{name}"]}]}
+        write_lines(Path(f"{name}.jsonl"), [answer])
     for name in ("FOLDER", "smollm2"):
         shutil.copytree(next(Path("runs/smoke/cells").glob("*/model")), name)
     Path("smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf").touch()
@@ -137,7 +151,7 @@ def quick(words: list[str]) -> list[str]:
     """Return a command in the form that takes no minutes, no key and no server."""
     if words[0] == "run":
         return ["plan", *words[1:]]
-    judges = {value for name, value in pairwise(words) if name == "--judge"}
+    judges = {value for name, value in pairwise(words) if name in ASKING}
     shipped = {judge for judge in judges if not judge.endswith(".yaml")}
     if words[0] == "judge" and not shipped <= ASKS_NOBODY and "--plan" not in words:
         return [*words, "--plan"]

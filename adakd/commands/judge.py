@@ -7,7 +7,7 @@ from rich.table import Column, Table
 
 from adakd.console import shown
 from adakd.errors import AdakdError
-from adakd.execution.judgement import ask_judges, subject_of
+from adakd.execution.judgement import Files, ask_judges, subject_of
 from adakd.judging import Subject, load_panel
 from adakd.judging.cost import Cost
 from adakd.judging.runner import costs
@@ -25,7 +25,7 @@ def judge(
     limit: int | None = None,
     until: float | None = None,
     overrides: Sequence[str] = (),
-    files: tuple[Path, Path] | None = None,
+    files: Files | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Judge a finished run, or two files of answers, and rewrite the report.
@@ -34,12 +34,13 @@ def judge(
         folder: of the run; with `files`, the output folder of records and report.
         *judges: names of shipped judges or paths of judge files; several form a jury.
         against: ``plain`` compares each adaptive arm with the plain arm; ``reference``, a role or
-            a method compares each student with it; ``all`` each method with every other;
+            a method compares each student with it, and so does the path of a file of answers of a
+            fixed model; ``all`` compares each method with every other;
             ``again`` the first training seed of each plain method with its second.
         limit: judge this many items of each set, a fixed random sample; all if None.
         until: stop asking about a method once the interval of its win rate has this half-width.
         overrides: ``field=value`` settings of the judge, if there is only one.
-        files: candidate and opponent, JSON Lines files of answers made elsewhere.
+        files: candidate and opponent, files of answers made elsewhere.
         progress: receives every stage; silent by default.
 
     Returns:
@@ -55,8 +56,7 @@ def judge(
         progress.note(subject.note)
     with locked(folder):
         store = Store(folder)
-        if files is not None:
-            _keep_files(subject, store)
+        _keep_files(subject, store, alone=files is not None)
         ask_judges(panel, subject, store, progress, limit, until)
         return write_report(folder)
 
@@ -67,7 +67,7 @@ def judging_costs(
     against: str = PLAIN,
     limit: int | None = None,
     overrides: Sequence[str] = (),
-    files: tuple[Path, Path] | None = None,
+    files: Files | None = None,
 ) -> list[Cost]:
     """Estimate the queries and cost of :func:`judge` for each judge; asks nothing.
 
@@ -78,16 +78,17 @@ def judging_costs(
     return costs(Store(folder), panel, subject, limit)
 
 
-def _keep_files(subject: Subject, store: Store) -> None:
-    """Store the answers of two files.
+def _keep_files(subject: Subject, store: Store, alone: bool) -> None:
+    """Store the answers that were read from files.
 
     Raises:
-        AdakdError: the folder holds other answers.
+        AdakdError: they are to be `alone` in the folder, and it holds other answers.
     """
     keys = {record.key for record in subject.scores}
-    if any(record.key not in keys for record in store.of(ScoreRecord)):
+    if alone and any(record.key not in keys for record in store.of(ScoreRecord)):
         raise AdakdError(f"{store.folder}: holds other answers; choose another --out folder")
-    if missing := [record for record in subject.scores if record.key not in store]:
+    of_files = [record for record in subject.scores if record.cell.role == "file"]
+    if missing := [record for record in of_files if record.key not in store]:
         store.add(*missing)
 
 

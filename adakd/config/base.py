@@ -22,8 +22,24 @@ SuitePath = Annotated[Path, AfterValidator(_resolve)]
 """A path relative to the file that names it; then to the working directory, if it is below."""
 
 
-ModelName = Annotated[str, AfterValidator(_portable)]
+def _named(model: str) -> str:
+    if not model.strip():
+        raise ValueError("is empty: give a hub id or a folder")
+    return model
+
+
+ModelName = Annotated[str, AfterValidator(_named), AfterValidator(_portable)]
 """A hub id, or a folder relative to the working directory."""
+
+
+def _one_line(text: str) -> str:
+    if not text.strip() or not text.isprintable():
+        raise ValueError("expected one line of text, not an empty one")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+"""One line of printable text that is not blank."""
 
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

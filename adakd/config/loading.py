@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from adakd.config import Suite, resources
-from adakd.config.nesting import check_nesting
+from adakd.config.nesting import DEPTH, check_nesting
 from adakd.config.yaml_text import parsed
 from adakd.errors import AdakdError, did_you_mean
 
@@ -29,6 +29,8 @@ def load_suite(name: str, overrides: Sequence[str] = ()) -> Suite:
     content = _extended(file)
     for override in overrides:
         apply_override(content, override)
+    if isinstance(content.get("ours"), list):
+        content["ours"] = _still_set(content["ours"], overrides)
     own_name = file.stem if file == Path(name) else name
     return validated(Suite, {"name": own_name, **content}, file)
 
@@ -70,6 +72,9 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _one_line(error: Exception) -> str:
+    """Return the message of an error that parsing raised, in one line."""
+    if isinstance(error, RecursionError):
+        return f"more than {DEPTH} levels of lists and mappings: flatten it"
     return " ".join(str(error).split())
 
 
@@ -100,6 +105,15 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         node[last] = value
     else:
         raise AdakdError(f"--set {override}: {last!r} is not a field")
+
+
+def _still_set(fields: Sequence[Any], overrides: Sequence[str]) -> list[Any]:
+    """Return the fields that no override takes out of the suite, by ``a.b=null``."""
+    split = [override.partition("=") for override in overrides]
+    removed = [path for path, _, text in split if parsed(text) is None]
+    return [
+        field for field in fields if not any(f"{field}.".startswith(f"{path}.") for path in removed)
+    ]
 
 
 def _index(part: str) -> int:

@@ -53,6 +53,8 @@ class Hub(Selection):
     kind: Literal["hub"]
     id: str
     split: str = "train"
+    """May be a part of one, in the syntax of ``datasets``: ``train[1000:]`` leaves out the first
+    1,000 rows."""
     revision: str | None = None
     files: tuple[str, ...] = ()
     """Files of the repository to read as the split, such as ``raw.jsonl``; those that the set

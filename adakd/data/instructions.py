@@ -3,6 +3,7 @@
 import random
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adakd.config import Columns, Hub, Source, Suite
@@ -71,6 +72,22 @@ def read_source(source: Source, suite: Suite) -> Content:
     return Content(_with_ids_of_their_own(rows), content.unread)
 
 
+def read_file(file: Path) -> list[Row]:
+    """Return the rows of a file outside of any suite, with the usual fields.
+
+    Raises:
+        AdakdError: no such file, a malformed row or a repeated id (with their places), or no rows.
+    """
+    if not file.is_file():
+        raise AdakdError(f"{file}: no such file; give a file of rows, as for evaluation sets")
+    found = list(records(file))
+    rows = _content(found, _fields(found), FileColumns(), f"{file}, ").rows
+    _check_ids(found, rows, f"{file}, ")
+    if not rows:
+        raise AdakdError(f"{file}: has no rows")
+    return rows
+
+
 def _described(source: Source) -> str:
     if source.kind == "jsonl":
         return f"data file {source.path}"
@@ -83,7 +100,7 @@ def _from_hub(source: Hub) -> Content:
     options: dict[str, Any] = {"split": source.split, "revision": source.revision}
     if source.files:
         # The sizes that the set's card gives are those of its usual files.
-        files = {source.split: list(source.files)}
+        files = {source.split.partition("[")[0]: list(source.files)}
         options |= {"data_files": files, "verification_mode": "no_checks"}
     try:
         table = datasets.load_dataset(source.id, **options)

@@ -18,7 +18,7 @@ class Encoded:
 
     examples: list[Example]
     left_out: int
-    """Number of rows with a prompt over ``data.max_prompt_tokens`` or an empty response."""
+    """Number of rows with a prompt over ``data.max_prompt_tokens`` or a blank response."""
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
@@ -47,7 +47,7 @@ def _sequences(
     encoded = prompt_ids(prompts, tokenizer), response_ids(responses, tokenizer)
     for response, prompt, target in zip(responses, *encoded, strict=True):
         target = [*target, tokenizer.eos_token_id][: max(0, data.max_tokens - len(prompt))]
-        if len(prompt) > data.max_prompt_tokens or not target or not response:
+        if len(prompt) > data.max_prompt_tokens or not target or not response.strip():
             yield None
         else:
             yield [*prompt, *target], [IGNORED] * len(prompt) + target

@@ -259,8 +259,13 @@ def known_tasks(include: Path | None = None) -> list[str]:
     return sorted(_all_tasks(include).all_tasks)
 
 
-def check_task(asked: TaskConfig, suite: Suite) -> None:
+def check_task(asked: TaskConfig, suite: Suite, tokenizer: Any) -> None:
     """Load an lm-eval task and build a request of it, before hours of training.
+
+    Args:
+        asked: the settings of the task.
+        suite: whose models it is for.
+        tokenizer: of those models.
 
     Raises:
         AdakdError: lm-eval does not know the task or its metric, cannot reach its data, or cannot
@@ -274,7 +279,7 @@ def check_task(asked: TaskConfig, suite: Suite) -> None:
             "or set evaluation.confirm_run_unsafe_code: true where that is safe"
         )
     for task in loaded["tasks"].values():
-        check_requests(task, asked, _context_length(suite))
+        check_requests(task, asked, _context_length(suite), tokenizer)
 
 
 def _context_length(suite: Suite) -> int:

@@ -156,7 +156,7 @@ def _write_tasks(context: RunContext, store: Store) -> None:
         write_tasks(suite, context.tokenizer, context.folder / TASKS)
     for task in suite.evaluation.tasks:
         if task.name in todo:
-            check_task(task, suite)
+            check_task(task, suite, context.tokenizer)
 
 
 def _score(assignment: Assignment, context: RunContext, store: Store, progress: Progress) -> None:

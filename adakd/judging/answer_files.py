@@ -1,8 +1,8 @@
-"""Read two JSON Lines files of answers, made by any tool, as scores and items to judge."""
+"""Read files of answers, made by any tool, as scores and items to judge."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
@@ -21,16 +21,18 @@ from pydantic import (
 
 from adakd.config.hashing import digest
 from adakd.config.scoring import DEFAULT_METRIC
+from adakd.data.tables import records
 from adakd.errors import AdakdError
 from adakd.judging.base import ItemText
 from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, Items, Subject
+from adakd.judging.conversations import Questions, read_questions, turns_of, with_question
 from adakd.metrics import metric
 from adakd.planning import PLAIN, Cell, Role
 from adakd.store.records import Item, ScoreRecord
 
 TASK = "answers"
 """The set of lines that do not name one."""
-_TAKEN = {PLAIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
+TAKEN = {PLAIN, REFERENCE, AGAIN, ALL, *get_args(Role)}
 """Opponents' names with another meaning than a file."""
 _FORMS = {
     "reference": "a text or a list of texts",
@@ -38,7 +40,7 @@ _FORMS = {
     "id": "a text or a whole number",
 }
 _SYNONYMS = {
-    "answer": ("output", "text", "response", "generation", "prediction", "completion"),
+    "answer": ("text", "response", "generation", "prediction", "completion"),
     "instruction": ("prompt", "question", "query"),
 }
 """Other tools' names for a field: suggested in the error, never guessed."""
@@ -97,23 +99,26 @@ class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     instruction: _Text
-    answer: _Text
+    answer: _Text = Field(validation_alias=AliasChoices("answer", "output"))
+    """AlpacaEval calls it ``output``."""
     input: _Text | None = None
     reference: Annotated[tuple[_Text, ...], BeforeValidator(_texts)] = Field(
         default=(), validation_alias=AliasChoices("reference", "references")
     )
     id: _Text | StrictInt | None = None
     set: _Text | None = None
+    conversation: _Text | None = None
+    """Hash of all turns of the conversation that this line is a turn of."""
 
     def place(self, by_id: bool) -> "_Place":
         """Return the set and the id within it: the given id or a hash of the question."""
-        name = f"{self.id}" if by_id else digest(_plain(self.instruction), _plain(self.input))
-        return self.set or TASK, name
+        asked = self.conversation or plain(self.instruction)
+        return self.set or TASK, f"{self.id}" if by_id else digest(asked, plain(self.input))
 
 
 _Place = tuple[str, str]
-_Lines = Mapping[int, _Line]
-"""Lines by line number."""
+_Lines = Mapping[str, _Line]
+"""Lines by their place in the file, such as ``line 3``."""
 
 
 @dataclass(frozen=True)
@@ -124,18 +129,27 @@ class _Answer:
     line: _Line
 
 
-def read_answers(candidate: Path, opponent: Path) -> Answers:
-    """Read two files of answers, one JSON object per line, and match their items.
+def read_answers(candidate: Path, opponent: Path, questions: Path | None = None) -> Answers:
+    """Read two files of answers, one JSON object per line or in an array, and match their items.
 
-    A line has ``instruction`` and ``answer``, and may have ``input``, ``reference`` (one or a
-    list), ``id`` and ``set``. Items are matched by set and ``id`` if all lines of both files
-    have an ``id``, and otherwise by set, ``instruction`` and ``input``.
+    A line has ``instruction`` and ``answer`` (or ``output``), and may have ``input``,
+    ``reference`` (one or a list), ``id`` and ``set``. Items are matched by set and ``id`` if all
+    lines of both files have an ``id``, and otherwise by set, ``instruction`` and ``input``. In a
+    conversation of several turns ``instruction``, ``answer`` and ``reference`` are lists of one
+    text a turn; each turn is an item.
+
+    Args:
+        candidate: the answers that may win.
+        opponent: the answers to compare them with.
+        questions: of MT-bench, where the answers are in FastChat's form (``question_id``,
+            ``choices``).
 
     Raises:
         AdakdError: an invalid line, a duplicate item in a file, one id for two questions, or no
             item in common.
     """
-    mine, theirs = _read(candidate), _read(opponent)
+    asked = None if questions is None else read_questions(questions)
+    mine, theirs = read_lines(candidate, asked), read_lines(opponent, asked)
     by_id = all(line.id is not None for lines in (mine, theirs) for line in lines.values())
     left, right = _placed(candidate, mine, by_id), _placed(opponent, theirs, by_id)
     shared = [place for place in left if place in right]
@@ -149,8 +163,12 @@ def read_answers(candidate: Path, opponent: Path) -> Answers:
         items.setdefault(task, {})[item] = _text(left[task, item], right[task, item])
     names = _names(candidate, opponent)
     return Answers(
-        candidate=_scores(_cell(names[0], mine), left, items),
-        opponent=_scores(_cell(names[1], theirs), right, items),
+        candidate=answer_scores(
+            file_cell(names[0], list(mine.values())), _said(left, items), items
+        ),
+        opponent=answer_scores(
+            file_cell(names[1], list(theirs.values())), _said(right, items), items
+        ),
         items=items,
         unmatched=(len(left) - len(shared), len(right) - len(shared)),
     )
@@ -159,36 +177,43 @@ def read_answers(candidate: Path, opponent: Path) -> Answers:
 # --- reading --------------------------------------------------------------------------------
 
 
-def _read(file: Path) -> _Lines:
-    try:
-        raw = file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-    except OSError as error:
-        raise AdakdError(
-            f"{file}: {error.strerror}; expected a JSON Lines file of answers"
-        ) from None
+def read_lines(file: Path, questions: Questions | None = None) -> _Lines:
+    """Return the lines of a file of answers by their place in it.
+
+    Raises:
+        AdakdError: there is no such file, it is empty, or a line is invalid.
+    """
+    if not file.is_file():
+        why = "is a folder" if file.is_dir() else "no such file"
+        raise AdakdError(f"{file}: {why}; expected a JSON Lines file of answers")
     lines = {
-        number: _parsed(line, f"{file}, line {number}")
-        for number, line in enumerate(raw, start=1)
-        if line.strip()
+        place: line
+        for where, fields in records(file)
+        for place, line in _parsed(fields, questions, file, where)
     }
     if not lines:
         raise AdakdError(f"{file}: empty; expected one JSON object a line")
     return lines
 
 
-def _parsed(raw: bytes, where: str) -> _Line:
+def _parsed(
+    fields: Any, questions: Questions | None, file: Path, where: str
+) -> Iterator[tuple[str, _Line]]:
+    """Yield the line of each turn with its place."""
+    if not isinstance(fields, dict):
+        kind = type(fields).__name__
+        raise AdakdError(f"{file}, {where}: expected a JSON object, found {kind}")
     try:
-        content = json.loads(raw.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise AdakdError(f"{where}: not UTF-8; save the file in that encoding") from None
-    except (ValueError, RecursionError) as error:
-        raise AdakdError(f"{where}: not JSON ({error}); expected one object a line") from None
-    if not isinstance(content, dict):
-        raise AdakdError(f"{where}: expected a JSON object, found {type(content).__name__}")
-    try:
-        return _Line.model_validate(content)
-    except ValidationError as error:
-        raise AdakdError(f"{where}: {_explain(dict(error.errors()[0]), content)}") from None
+        turns = turns_of(with_question(fields, questions), TASK)
+    except ValueError as error:
+        raise AdakdError(f"{file}, {where}: {error}") from None
+    for number, turn in enumerate(turns, start=1):
+        try:
+            line = _Line.model_validate(turn)
+        except ValidationError as error:
+            why = _explain(dict(error.errors()[0]), turn)
+            raise AdakdError(f"{file}, {where}: {why}") from None
+        yield where if len(turns) == 1 else f"{where}, turn {number}", line
 
 
 def _explain(error: Mapping[str, Any], content: Mapping[str, Any]) -> str:
@@ -210,13 +235,20 @@ def _placed(file: Path, lines: _Lines, by_id: bool) -> dict[_Place, _Answer]:
         AdakdError: two answers have the same set and id.
     """
     found: dict[_Place, _Answer] = {}
-    for number, line in lines.items():
-        answer = _Answer(f"{file}, line {number}", line)
+    for where, line in lines.items():
+        answer = _Answer(f"{file}, {where}", line)
         if (first := found.setdefault(line.place(by_id), answer)) is not answer:
             what = f"id {line.id!r}" if by_id else "instruction and input"
             fix = "rename one" if by_id else "remove one, or give every line an `id`"
-            raise AdakdError(f"{first.where} and line {number}: duplicate {what}; {fix}")
+            raise AdakdError(f"{first.where} and {where}: duplicate {what}; {fix}")
     return found
+
+
+def _said(answers: Mapping[_Place, _Answer], items: Items) -> dict[str, dict[str, str]]:
+    return {
+        task: {item: answers[task, item].line.answer for item in texts}
+        for task, texts in items.items()
+    }
 
 
 def _text(mine: _Answer, theirs: _Answer) -> ItemText:
@@ -227,10 +259,10 @@ def _text(mine: _Answer, theirs: _Answer) -> ItemText:
     """
     one, other = mine.line, theirs.line
     same = {
-        "instruction": _plain(one.instruction) == _plain(other.instruction),
-        "input": _plain(one.input) == _plain(other.input),
+        "instruction": plain(one.instruction) == plain(other.instruction),
+        "input": plain(one.input) == plain(other.input),
         "reference": not (one.reference and other.reference)
-        or sorted(map(_plain, one.reference)) == sorted(map(_plain, other.reference)),
+        or sorted(map(plain, one.reference)) == sorted(map(plain, other.reference)),
     }
     for field, agrees in same.items():
         if not agrees:
@@ -241,7 +273,7 @@ def _text(mine: _Answer, theirs: _Answer) -> ItemText:
     return ItemText(one.instruction, one.input or "", one.reference or other.reference)
 
 
-def _plain(text: str | None) -> str:
+def plain(text: str | None) -> str:
     """Return a text with normalized whitespace, which differs from tool to tool."""
     return " ".join((text or "").split())
 
@@ -256,7 +288,7 @@ def _names(candidate: Path, opponent: Path) -> tuple[str, str]:
         AdakdError: the names are equal even so.
     """
     files = candidate.resolve(), opponent.resolve()
-    one, other = (file.name if file.stem in _TAKEN else file.stem for file in files)
+    one, other = (file.name if file.stem in TAKEN else file.stem for file in files)
     if one == other:
         one, other = (f"{file.parent.name}/{file.stem}" for file in files)
     if one == other:
@@ -264,17 +296,22 @@ def _names(candidate: Path, opponent: Path) -> tuple[str, str]:
     return one, other
 
 
-def _cell(name: str, lines: _Lines) -> Cell:
+def file_cell(name: str, content: object) -> Cell:
     """Return the cell of a file, keyed by the file's content."""
-    key = digest("file", name, list(lines.values()))
-    return Cell(role="file", seed=0, divergence=name, key=key)
+    return Cell(role="file", seed=0, divergence=name, key=digest("file", name, content))
 
 
-def _scores(cell: Cell, answers: Mapping[_Place, _Answer], items: Items) -> tuple[ScoreRecord, ...]:
-    return tuple(
-        _score(cell, task, {item: answers[task, item].line.answer for item in texts}, texts)
-        for task, texts in items.items()
-    )
+def answer_scores(
+    cell: Cell, answers: Mapping[str, Mapping[str, str]], items: Items
+) -> tuple[ScoreRecord, ...]:
+    """Return the score of each set.
+
+    Args:
+        cell: of the answers.
+        answers: by set and item.
+        items: the texts of these items.
+    """
+    return tuple(_score(cell, task, answers[task], texts) for task, texts in items.items())
 
 
 def _score(

@@ -17,6 +17,13 @@ class JudgeError(AdakdError):
     """Unrecoverable backend error; the judging prefixes its message with the judge's file."""
 
 
+class Outage(JudgeError):
+    """A judge that has answered before does not answer now, but may again.
+
+    The judging asks again for as long as the traits' ``patience`` says.
+    """
+
+
 @dataclass(frozen=True)
 class ItemText:
     """The texts of an evaluated item; stored scores hold only the answers."""
@@ -50,6 +57,11 @@ class Verdict:
     """Of first, second and tie, if the judge gives them; they sum to 1."""
     score: float | None = None
     """The rating of an answer; higher is better."""
+    lasts: bool = True
+    """Whether a failure would come again for the same question: not one of the connection, of
+    time or of a rate limit. A judging repeats one that lasts only a few times."""
+    prompt_cut: bool = False
+    """Whether the server counts far fewer tokens than the prompt has words: it cut the prompt."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,8 @@ class Traits:
     concurrency: int = 1
     """The number of concurrent questions."""
     asks: Asks = "pair"
+    patience: float = 0.0
+    """Seconds to wait for a judge in an :class:`Outage`."""
     by_reference: bool = False
     """Whether it only compares answers with the reference. Such a judge sees it when vetted; it
     is hidden from all others."""

@@ -8,6 +8,7 @@ from adakd.config.hashing import digest
 from adakd.config.judge import Asks
 from adakd.errors import AdakdError, UnknownName, did_you_mean
 from adakd.judging.base import ItemText, Question
+from adakd.judging.conversations import first_turn
 from adakd.planning import PLAIN
 from adakd.store.records import ScoreRecord
 
@@ -128,7 +129,9 @@ def matches(
     prompts: dict[str, tuple[Match, ...]] = {}
     for task, of_task in by_task.items():
         drawn = dict(_matches_of_task(task, of_task, items.get(task, {})))
-        prompts |= {place: drawn[place] for place in sorted(drawn)[:limit]}
+        for place in sorted(drawn)[:limit]:
+            # the turns of one conversation are one prompt
+            prompts[place] = prompts.get(place, ()) + drawn[place]
     return [prompts[place] for place in sorted(prompts)]
 
 
@@ -142,7 +145,7 @@ def _matches_of_task(
         text = _text(task, item, texts)
         hidden = _without_first_reference(text)
         yield (
-            digest(task, item),
+            digest(first_turn(task), item),
             tuple(
                 Match(each, item, text if each.opponent else hidden, mine[item], theirs[item])
                 for each, mine, theirs in sides
@@ -159,6 +162,8 @@ def _each_against(answered: _Answered, against: str) -> Iterator[Comparison]:
             method = _same_in_arm(score, against) if against in arms else against
             seed = None if method in unseeded else score.cell.seed
             opponent = answered.get((method, seed, score.task, score.sampling_seed))
+            if opponent is None:  # answers from a file, which were sampled once
+                opponent = answered.get((method, seed, score.task, None))
             if against == REFERENCE or (opponent is not None and opponent is not score):
                 yield Comparison(against, score, opponent)
 
@@ -170,9 +175,7 @@ def _again(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:
             place = score.cell.method, score.task, score.sampling_seed
             groups.setdefault(place, {})[score.cell.seed] = score
     for by_seed in groups.values():
-        if len(by_seed) > 1:
-            first, second, *_ = by_seed.values()
-            yield Comparison(AGAIN, first, second)
+        yield from (Comparison(AGAIN, *pair) for pair in combinations(by_seed.values(), 2))
 
 
 def _all(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from adakd.config import Config, resources
+from adakd.config.base import Line
 from adakd.config.hashing import digest, file_digest
 from adakd.config.judge import Prices, Vetting
 from adakd.config.loading import apply_override, read_yaml, validated
@@ -27,7 +28,7 @@ class JudgeConfig(Config):
 
     model_config = ConfigDict(extra="allow")
 
-    name: str
+    name: Line
     """Taken from the file's name."""
     description: str = ""
     kind: str
@@ -43,7 +44,7 @@ class JudgeConfig(Config):
 class JuryConfig(Config):
     """The fields of a jury file."""
 
-    name: str
+    name: Line
     description: str = ""
     kind: str
     members: tuple[str, ...] = Field(min_length=2)
@@ -102,8 +103,8 @@ def load_judge(name: str, overrides: Sequence[str] = ()) -> Judge:
     own_name = file.stem if file == Path(name) else name
     config = validated(JudgeConfig, {"name": own_name, **content}, file)
     code = tuple(file.parent / plugin for plugin in config.plugins)
-    load_plugins(code)
     try:
+        load_plugins(code)
         backend = judge_backend.build(Spec(name=config.kind, **_settings(config, file)))
     except AdakdError as error:
         raise AdakdError(f"{file}: {error}") from None

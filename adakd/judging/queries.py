@@ -1,8 +1,8 @@
 """Turn matches and known pairs into queries to a judge, and its verdicts into records."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol, TypeVar
 
 from adakd.config.hashing import digest
 from adakd.judging.base import Judge, Question, Verdict
@@ -10,6 +10,8 @@ from adakd.judging.comparisons import Match
 from adakd.judging.vetting import KnownPair
 from adakd.store.records import JudgeReply, VerdictRecord, VettingRecord
 
+MOST_ATTEMPTS = 3
+"""How often a question is asked that fails for a reason that lasts, over all judgings."""
 MatchVerdict = Literal["candidate", "opponent", "tie", "rated", "failed", "identical"]
 
 
@@ -32,6 +34,11 @@ class Query(Protocol):
         ...
 
     @property
+    def attempts(self) -> int:
+        """How often it was asked before and failed for a reason that lasts."""
+        ...
+
+    @property
     def question(self) -> Question:
         """The question shown to the judge."""
         ...
@@ -50,6 +57,7 @@ class MatchQuery:
     candidate_first: bool
     words: str
     key: str
+    attempts: int = 0
 
     @property
     def question(self) -> Question:
@@ -80,7 +88,7 @@ class MatchQuery:
             probabilities=_in_order(verdict.probabilities, self.candidate_first),
             words=self.words,
             reused=reused,
-            **_reply_fields(verdict),
+            **_reply_fields(verdict, self.attempts),
         )
 
 
@@ -93,6 +101,7 @@ class VettingQuery:
     right_first: bool
     words: str
     key: str
+    attempts: int = 0
 
     @property
     def question(self) -> Question:
@@ -117,8 +126,11 @@ class VettingQuery:
             right_first=self.right_first,
             length_difference=self.pair.length_difference,
             verdict=names[_side(verdict, self.right_first)],
-            **_reply_fields(verdict),
+            **_reply_fields(verdict, self.attempts),
         )
+
+
+Q = TypeVar("Q", MatchQuery, VettingQuery)
 
 
 def match_queries(judge: Judge, match: Match) -> Iterator[MatchQuery]:
@@ -135,6 +147,18 @@ def match_queries(judge: Judge, match: Match) -> Iterator[MatchQuery]:
         words = digest(judge.id, match.question(candidate_first, asks))
         key = digest("verdict", comparison.against, cells, place, words, candidate_first)
         yield MatchQuery(judge, match, candidate_first, words, key)
+
+
+def again(query: Q, known: JudgeReply | None) -> Q | None:
+    """Return a query whose record is a failure, or missing, to be asked again.
+
+    None if it was asked as often as it may be. Another name makes it another judge, which is asked
+    afresh.
+    """
+    if known is None:
+        return query
+    attempts = known.attempts
+    return replace(query, attempts=attempts) if attempts < MOST_ATTEMPTS else None
 
 
 def vetting_queries(judge: Judge, pair: KnownPair) -> Iterator[VettingQuery]:
@@ -162,6 +186,7 @@ def verdict_of(record: VerdictRecord) -> Verdict:
         completion_tokens=record.completion_tokens,
         probabilities=_in_order(record.probabilities, record.candidate_first),
         score=record.score,
+        prompt_cut=record.prompt_cut,
     )
 
 
@@ -180,7 +205,15 @@ def _in_order(
     return second, first, tie
 
 
-def _reply_fields(verdict: Verdict) -> dict[str, object]:
+def _reply_fields(verdict: Verdict, attempts: int) -> dict[str, object]:
     """Return the fields that all records of a verdict share; lone surrogates are replaced."""
-    whole = verdict.reason.encode("utf-8", "replace").decode()
-    return {name: getattr(verdict, name) for name in JudgeReply.model_fields} | {"reason": whole}
+    passes = verdict.choice == "failed" and not verdict.lasts
+    return {
+        "reason": verdict.reason.encode("utf-8", "replace").decode(),
+        "score": verdict.score,
+        "seconds": verdict.seconds,
+        "prompt_tokens": verdict.prompt_tokens,
+        "completion_tokens": verdict.completion_tokens,
+        "prompt_cut": verdict.prompt_cut,
+        "attempts": attempts + (not passes),
+    }

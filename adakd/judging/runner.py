@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from adakd.config.hashing import digest
 from adakd.config.judge import Outcome
 from adakd.errors import AdakdError
-from adakd.judging.base import Judge, JudgeError, Session, Verdict
+from adakd.judging.base import Judge, JudgeError, Outage, Question, Session, Verdict
+from adakd.judging.calibration import calibrations
 from adakd.judging.comparisons import (
     Comparison,
     Items,
@@ -27,22 +28,29 @@ from adakd.judging.queries import (
     MatchQuery,
     Query,
     VettingQuery,
+    again,
     match_queries,
     verdict_of,
     vetting_queries,
 )
 from adakd.judging.scoreboard import MatchState, Scoreboard
-from adakd.judging.vetting import known_pairs
+from adakd.judging.vetting import KnownPair, known_pairs
 from adakd.planning import PLAIN
 from adakd.store import Store
 from adakd.store.records import ExampleRecord, JudgeRecord, VerdictRecord, VettingRecord
 
+FIRST = 20
+"""Questions on known pairs after which a judge without any verdict is asked nothing else."""
 BATCH = 20
 """Prompts judged between two checks of the intervals."""
 
 Q = TypeVar("Q", bound=Query)
 OnProgress = Callable[[int, int], None]
 """Called with the number of queries answered so far and in total."""
+OnNote = Callable[[str], None]
+"""Called with a line for the user."""
+_PAUSES = (1.0, 30.0)
+"""Seconds before the first and before the later attempts of an outage; doubled in between."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Summary:
     against: str
     comparisons: int
     outcomes: Mapping[Outcome, int]
-    """Matches by outcome; failed ones are asked again by the next judging."""
+    """Matches by outcome; the next judging asks failed ones again, a few times."""
 
 
 @dataclass(frozen=True)
@@ -131,11 +139,12 @@ def judge_answers(
     limit: int | None = None,
     until: float | None = None,
     on_progress: OnProgress = lambda done, total: None,
+    on_note: OnNote = lambda text: None,
 ) -> JudgingResult:
     """Have answers judged; stored verdicts are not asked for again.
 
     Every judge is vetted first, on pairs with a known answer. With ``plain`` as the opponent, the
-    first two training seeds of each plain method are compared too, as a baseline for chance.
+    training seeds of each plain method are compared with each other too, as a baseline for chance.
 
     Args:
         store: receives the verdicts.
@@ -145,17 +154,18 @@ def judge_answers(
         until: stop asking about a method once the 95 % interval of its win rate, which is valid at
             any stopping time, reaches this half-width; a fraction of 1.
         on_progress: called before the first query and after each verdict.
+        on_note: called when a judge stops answering, and when it answers again.
 
     Raises:
-        AdakdError: there is nothing to compare, or a judge cannot be asked (any more); verdicts
-            that have arrived stay in the store.
+        AdakdError: there is nothing to compare, a judge gives no verdict on any pair with a known
+            answer, or it cannot be asked (any more); verdicts that have arrived stay in the store.
     """
     start = perf_counter()
     plan = plan_judging(store, panel, subject, limit)
     scoreboard = Scoreboard(panel, until)
-    judging = _Judging(store, panel, scoreboard, on_progress)
-    first = (prompt[0].match for prompt in plan.prompts)
-    keep_texts(store, subject.items, ((match.task, match.item) for match in first))
+    judging = _Judging(store, panel, scoreboard, on_progress, on_note)
+    shown = (state.match for prompt in plan.prompts for state in prompt)
+    keep_texts(store, subject.items, dict.fromkeys((match.task, match.item) for match in shown))
     _in_loop(lambda: judging.run(plan))
     store.add(*scoreboard.stops(len(plan.prompts)))
     return JudgingResult(
@@ -169,18 +179,51 @@ def judge_answers(
     )
 
 
+def ask_known_pairs(
+    store: Store,
+    panel: Panel,
+    pairs: Mapping[str, Iterable[KnownPair]],
+    on_progress: OnProgress = lambda done, total: None,
+    on_note: OnNote = lambda text: None,
+) -> None:
+    """Have pairs with a known answer judged; stored verdicts are not asked for again.
+
+    Args:
+        store: receives the verdicts.
+        panel: from `load_panel`.
+        pairs: for each judge, by its id.
+        on_progress: as in :func:`judge_answers`.
+        on_note: as in :func:`judge_answers`.
+
+    Raises:
+        AdakdError: a judge gives no verdict on any of the first pairs, or cannot be asked.
+    """
+    queries = [
+        query for judge in panel.judges for query in open_queries(store, judge, pairs[judge.id])
+    ]
+    judging = _Judging(store, panel, Scoreboard(panel, None), on_progress, on_note)
+    _in_loop(lambda: judging.run(JudgingPlan((), (), tuple(queries))))
+
+
 class _Judging:
     """A judging in progress."""
 
     def __init__(
-        self, store: Store, panel: Panel, scoreboard: Scoreboard, show: OnProgress
+        self,
+        store: Store,
+        panel: Panel,
+        scoreboard: Scoreboard,
+        show: OnProgress,
+        note: OnNote,
     ) -> None:
         self.asked = 0
         self._store = store
         self._panel = panel
         self._scoreboard = scoreboard
         self._show = show
+        self._note = note
         self._sessions: dict[str, Session] = {}
+        self._outages: dict[str, _Outages] = {}
         self._done = self._total = 0
 
     async def run(self, plan: JudgingPlan) -> None:
@@ -191,7 +234,11 @@ class _Judging:
         async with AsyncExitStack() as stack:
             self._stack = stack
             self._keep_jury()
-            await self._ask(plan.vetting, self._keep_vetting)
+            for judge in self._panel.judges:
+                self._keep_calibrations(judge)
+            for part in (plan.vetting[:FIRST], plan.vetting[FIRST:]):
+                await self._ask(part, self._keep_vetting)
+                self._check_vetting()
             step = BATCH if self._scoreboard.until else max(1, len(plan.prompts))
             for start in range(0, len(plan.prompts), step):
                 batch = [state for prompt in plan.prompts[start : start + step] for state in prompt]
@@ -218,6 +265,21 @@ class _Judging:
             if state.complete:
                 self._scoreboard.add(state)
         await self._ask([query for state in states for query in state.open], keep)
+
+    def _check_vetting(self) -> None:
+        """Stop before a judge is asked thousands of questions that it cannot answer.
+
+        Raises:
+            AdakdError: a judge gave no verdict on any pair with a known answer.
+        """
+        for judge in self._panel.judges:
+            mine = [r for r in self._store.of(VettingRecord) if r.judge == judge.id]
+            if mine and all(record.verdict == "failed" for record in mine):
+                raise AdakdError(
+                    f"{judge.file}: no verdict on any of {len(mine)} questions with a known "
+                    f"answer, so nothing else was asked; the first failed with: "
+                    f"{mine[0].reason[:500]}"
+                )
 
     def _keep_vetting(self, query: VettingQuery, verdict: Verdict, reused: bool) -> None:
         self._store.add(query.record(verdict, reused))
@@ -246,10 +308,10 @@ class _Judging:
         waiting: Iterator[list[Q]],
         keep: Callable[[Q, Verdict, bool], None],
     ) -> None:
-        ask = self._sessions[judge.id].ask
+        outages = self._outages[judge.id]
         for same in waiting:
             try:
-                verdict = await ask(same[0].question)
+                verdict = await outages.ask(same[0].question)
             except JudgeError as error:
                 raise AdakdError(f"{judge.file}: {error}") from None
             for number, query in enumerate(same):
@@ -264,6 +326,8 @@ class _Judging:
         known = self._store.get(JudgeRecord, judge.id)
         session = await _opened(self._stack, judge, known.mode if known else None)
         self._sessions[judge.id] = session
+        patience = judge.backend.traits().patience
+        self._outages[judge.id] = _Outages(session, judge.name, patience, self._note)
         self._keep_judge(_record(judge, session.mode))
 
     def _keep_jury(self) -> None:
@@ -280,9 +344,78 @@ class _Judging:
                 )
             )
 
+    def _keep_calibrations(self, judge: Judge) -> None:
+        """Copy what is known about a judge into the run, which then cites it."""
+        for record in calibrations(self._store.folder.parent, judge.id):
+            if record.key not in self._store:
+                self._store.add(record)
+
     def _keep_judge(self, record: JudgeRecord) -> None:
         if self._store.get(JudgeRecord, record.key) != record:
             self._store.add(record)
+
+
+class _Outages:
+    """Asks a judge's questions, and waits where it does not answer for a while.
+
+    Args:
+        session: of the judge.
+        name: of the judge, for the user.
+        patience: seconds to wait in an outage.
+        note: called when an outage begins and when it ends.
+    """
+
+    def __init__(self, session: Session, name: str, patience: float, note: OnNote) -> None:
+        self._ask = session.ask
+        self._name = name
+        self._patience = patience
+        self._note = note
+        self._waiting = asyncio.Lock()
+        self._over = 0
+        """The number of outages that are over."""
+
+    async def ask(self, question: Question) -> Verdict:
+        """Return the verdict; of all questions that meet an outage, one is repeated until its end.
+
+        Raises:
+            JudgeError: no question can be answered, or the outage is longer than the patience.
+        """
+        while True:
+            over = self._over
+            try:
+                return await self._ask(question)
+            except Outage as error:
+                if not self._patience:
+                    raise
+                outage = error
+            async with self._waiting:
+                if self._over == over:
+                    verdict = await self._waited_out(question, outage)
+                    self._over += 1
+                    return verdict
+
+    async def _waited_out(self, question: Question, outage: Outage) -> Verdict:
+        start, (pause, longest) = perf_counter(), _PAUSES
+        self._note(
+            f"{self._name} does not answer ({outage}): trying again for {_time(self._patience)}"
+        )
+        while True:
+            left = self._patience - (perf_counter() - start)
+            if left <= 0:
+                raise outage
+            await asyncio.sleep(min(pause, left))
+            pause = min(2 * pause, longest)
+            try:
+                verdict = await self._ask(question)
+            except Outage as error:
+                outage = error
+            else:
+                self._note(f"{self._name} answers again after {_time(perf_counter() - start)}")
+                return verdict
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
 async def _opened(stack: AsyncExitStack, judge: Judge, mode: str | None) -> Session:
@@ -327,19 +460,28 @@ def _state(
                 state.settle(query.identical())
             elif same := by_words.get(query.words):
                 state.settle(query.record(verdict_of(same), reused=True))
-            else:
-                state.ask(query)
+            elif (repeated := again(query, record)) is not None:
+                state.ask(repeated)
+            elif record is not None:
+                state.restore(record)
     return state
 
 
 def _vetting(store: Store, panel: Panel, items: Items) -> Iterator[VettingQuery]:
     for judge in panel.judges:
         by_reference = judge.backend.traits().by_reference
-        for pair in known_pairs(items, judge.vetting.items, by_reference):
-            for query in vetting_queries(judge, pair):
-                known = store.get(VettingRecord, query.key)
-                if known is None or known.verdict == "failed":
-                    yield query
+        yield from open_queries(store, judge, known_pairs(items, judge.vetting.items, by_reference))
+
+
+def open_queries(store: Store, judge: Judge, pairs: Iterable[KnownPair]) -> Iterator[VettingQuery]:
+    """Yield the queries on known pairs that have no verdict yet."""
+    for pair in pairs:
+        for query in vetting_queries(judge, pair):
+            known = store.get(VettingRecord, query.key)
+            if known is None or known.verdict == "failed":
+                repeated = again(query, known)
+                if repeated is not None:
+                    yield repeated
 
 
 def keep_texts(store: Store, items: Items, places: Iterable[tuple[str, str]]) -> None:

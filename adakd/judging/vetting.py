@@ -7,19 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from typing import get_args
 
 from adakd.config.hashing import digest
 from adakd.config.judge import Asks
 from adakd.judging.base import ItemText, Question
 from adakd.judging.comparisons import Items
-from adakd.store.records import Case
+from adakd.store.records import VETTED, Case
 
 TRUNCATED = 8
 """Fewest words of a reference to truncate: half of a shorter one may be just as good."""
 SHUFFLED = 5
 """Fewest words of a reference to shuffle: a shorter one may be just as good in another order."""
 _SHUFFLES = 8
+_LOOP, _LOOPS = 5, 6
+"""Words that a degenerate answer repeats, and how often."""
 _WORD = re.compile(r"\S+")
 
 
@@ -59,24 +60,32 @@ def known_pairs(items: Items, count: int, by_reference: bool) -> list[KnownPair]
         by_reference: whether the judge only compares with the reference and must see it. To any
             other judge it would give away the right answer.
     """
-    cases: tuple[Case, ...] = get_args(Case)
-    drawn = [islice(_in_turn(items, case, by_reference), count) for case in cases]
+    drawn = [islice(_in_turn(items, case, by_reference), count) for case in VETTED]
     return [pair for rank in zip_longest(*drawn) for pair in rank if pair is not None]
 
 
 def _in_turn(items: Items, case: Case, by_reference: bool) -> Iterator[KnownPair]:
     """Yield one pair of each task, then the next of each, until all are used up."""
     tasks = [
-        _of_task(task, case, items[task], by_reference, longer_first=number % 2 == 0)
+        pairs_of_task(task, case, items[task], by_reference, longer_first=number % 2 == 0)
         for number, task in enumerate(sorted(items))
     ]
     for rank in zip_longest(*tasks):
         yield from (pair for pair in rank if pair is not None)
 
 
-def _of_task(
+def pairs_of_task(
     task: str, case: Case, texts: Mapping[str, ItemText], by_reference: bool, longer_first: bool
 ) -> Iterator[KnownPair]:
+    """Yield the pairs of one case, one for each item that has one, in an order drawn by hash.
+
+    Args:
+        task: the name of the items' set.
+        case: of the pairs.
+        texts: of the items.
+        by_reference: as in :func:`known_pairs`.
+        longer_first: whether the first wrong answer of the case ``other`` is a longer one.
+    """
     usable = {
         item: text for item, text in texts.items() if any(map(str.strip, text.references[:1]))
     }
@@ -173,12 +182,17 @@ def _spoiled(
     task: str, texts: Mapping[str, ItemText], order: list[str], case: Case
 ) -> Iterator[tuple[str, str]]:
     """Yield items with their reference spoiled as the case says, if that makes it worse."""
+    pool = _Pool(task, texts)
     for item in order:
         reference = texts[item].references[0]
         if case == "same":
             yield item, reference
             continue
-        answer = _SPOILING[case](reference, digest(task, item, case, "words"))
+        if case in _JOINING:
+            other = next(filter(None, (pool.other(item, sign) for sign in (1, -1, 0))), None)
+            answer = other and _JOINING[case](reference, other)
+        else:
+            answer = _SPOILING[case](reference, digest(task, item, case, "words"))
         if answer is not None and _is_new(answer, texts[item]):
             yield item, answer
 
@@ -207,9 +221,45 @@ def _shuffled(text: str, seed: str) -> str | None:
     return _WORD.sub(lambda _: next(remaining), text)
 
 
+def _dropped(text: str, seed: str) -> str | None:
+    """Return the text without every third word."""
+    words = _WORD.findall(text)
+    kept = (word for number, word in enumerate(words, start=1) if number % 3)
+    return " ".join(kept) if len(words) >= TRUNCATED else None
+
+
+def _repeated(text: str, seed: str) -> str | None:
+    """Return the text with its last words over and over, as a degenerate model ends."""
+    words = _WORD.findall(text)
+    if len(words) < SHUFFLED:
+        return None
+    return f"{text} {' '.join([*words[-_LOOP:]] * _LOOPS)}"
+
+
 _SPOILING: Mapping[str, Callable[[str, str], str | None]] = {
     "truncated": _truncated,
     "shuffled": _shuffled,
+    "dropped": _dropped,
+    "repeated": _repeated,
+}
+
+
+def _spliced(text: str, other: str) -> str | None:
+    """Return the first half of a text with the second half of another one."""
+    begun, rest = _truncated(text, ""), _WORD.findall(other)
+    if begun is None or len(rest) < TRUNCATED:
+        return None
+    return f"{begun} {' '.join(rest[len(rest) // 2 :])}"
+
+
+def _padded(text: str, other: str) -> str | None:
+    """Return a text with another one behind it: longer, and partly off the question."""
+    return f"{text}\n\n{other}"
+
+
+_JOINING: Mapping[str, Callable[[str, str], str | None]] = {
+    "spliced": _spliced,
+    "padded": _padded,
 }
 
 

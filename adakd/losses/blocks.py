@@ -155,15 +155,23 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
     return torch.cat(values)
 
 
+def scale(gradient: Tensor, factor: Tensor) -> None:
+    """Multiply a gradient by a scalar, in place."""
+    # On a GPU reading the value costs more than multiplying.
+    if factor.device.type != "cpu" or float(factor) != 1:
+        gradient.mul_(factor)
+
+
 @dataclass(frozen=True)
 class RowFunctions:
-    """The two computations of a loss over whole rows, by one kind of kernels."""
+    """The computations of a loss over whole rows, by one kind of kernels."""
 
     score_rows: Callable[[Adaptive, LogitRows, LogitRows, Tensor], Tensor]
     loss_rows: Callable[[Term, SelectedTokens, LogitRows | None], Tensor]
+    scale: Callable[[Tensor, Tensor], None]
 
 
-TORCH = RowFunctions(score_rows, loss_rows)
+TORCH = RowFunctions(score_rows, loss_rows, scale)
 """Ordinary PyTorch operations on blocks of rows: the default on every device."""
 
 

@@ -70,8 +70,8 @@ def row_functions(kernels: Kernels) -> RowFunctions:
             return TORCH
         raise AdakdError(f'kernels: "triton" cannot run here, {reason}: use "torch"')
     if kernels == "triton":
-        return RowFunctions(score_rows, loss_rows)
-    return RowFunctions(_score_rows_by_device, _loss_rows_by_device)
+        return RowFunctions(score_rows, loss_rows, scale)
+    return RowFunctions(_score_rows_by_device, _loss_rows_by_device, _scale_by_device)
 
 
 def _score_rows_by_device(
@@ -84,6 +84,10 @@ def _score_rows_by_device(
 def _loss_rows_by_device(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
     on_gpu = tokens.student.logits.device.type in DEVICES
     return (loss_rows if on_gpu else blocks.loss_rows)(term, tokens, gradient)
+
+
+def _scale_by_device(gradient: Tensor, factor: Tensor) -> None:
+    (scale if gradient.device.type in DEVICES else blocks.scale)(gradient, factor)
 
 
 def score_rows(
@@ -159,6 +163,22 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
         piece = _tokens(tokens, at)
         values.append(by_kernel(replace(piece, student=_copy(piece.student)), _part(gradient, at)))
     return torch.cat(values)
+
+
+def scale(gradient: Tensor, factor: Tensor) -> None:
+    """Multiply a gradient by a scalar, in place; where the scalar is 1, touch no memory."""
+    if gradient.dtype not in DTYPES or not gradient.is_contiguous():
+        return blocks.scale(gradient, factor)
+    from adakd.losses.triton_kernels import multiply
+
+    def sample(compute: Callable[[Tensor, Tensor], None]) -> Computed:
+        first = gradient.flatten()[:SAMPLE].clone()
+        compute(first, factor)
+        return (first,)
+
+    kind = "the factor of a gradient", gradient.dtype, gradient.device
+    same = _agree(kind, sample, multiply, blocks.scale)
+    return (multiply if same else blocks.scale)(gradient, factor)
 
 
 def _is_hellinger(adaptive: Adaptive) -> bool:

@@ -171,7 +171,7 @@ def mean_loss(
 
     with torch.autocast(labels.device.type, enabled=False):
         apply: Callable[..., Tensor] = _Loss.apply
-        loss = apply(compute, torch.is_grad_enabled(), late, learned, *student.inputs)
+        loss = apply(compute, torch.is_grad_enabled(), late, by.scale, learned, *student.inputs)
     return loss
 
 
@@ -184,11 +184,12 @@ class _Loss(torch.autograd.Function):
         compute: Callable[[tuple[bool, ...]], tuple[Tensor, Gradients]],
         graded: bool,
         late: int,
+        scale: Callable[[Tensor, Tensor], None],
         *inputs: Tensor | None,
     ) -> Tensor:
-        needed = ctx.needs_input_grad[3:] if graded else (False,) * len(inputs)
+        needed = ctx.needs_input_grad[4:] if graded else (False,) * len(inputs)
         loss, ctx.gradients = compute(needed)
-        ctx.late = late
+        ctx.late, ctx.scale = late, scale
         return loss
 
     @staticmethod
@@ -200,12 +201,10 @@ class _Loss(torch.autograd.Function):
                 "the first backward released the gradient of this loss: compute the loss again"
             )
         incoming = incoming / ctx.late
-        # On a GPU reading the value costs more than multiplying.
-        if incoming.device.type != "cpu" or float(incoming) != 1:
-            for gradient in gradients:
-                if gradient is not None:
-                    gradient.mul_(incoming)
-        return None, None, None, *gradients
+        for gradient in gradients:
+            if gradient is not None:
+                ctx.scale(gradient, incoming)
+        return None, None, None, None, *gradients
 
 
 def _late(student: LogitSource, count: int) -> int:

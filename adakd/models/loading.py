@@ -312,7 +312,8 @@ def use_plain_generation(model: Any, tokenizer: Any) -> None:
 def save(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write a model (or its adapters) and its tokenizer; the folder appears atomically.
 
-    The saved model stops where its tokenizer ends a response, as it was trained to.
+    The saved model stops where its tokenizer ends a response, as it was trained to. Adapters have a
+    ``generation_config.json`` beside them that says so, in place of their base's.
     """
     use_plain_generation(model, tokenizer)
     draft = folder.with_name(folder.name + ".draft")
@@ -321,6 +322,7 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     try:
         with writing(folder, folder.parent):
             model.save_pretrained(draft)
+            model.generation_config.save_pretrained(draft)  # which adapters leave to their base
             tokenizer.save_pretrained(draft)
             share_tree(draft)
             sync_tree(draft)  # a record will claim it

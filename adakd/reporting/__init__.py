@@ -1,5 +1,6 @@
 """Records -> one HTML report, and summaries for the terminal."""
 
+from adakd.reporting.calibration_page import write_calibration
 from adakd.reporting.report import render, write_report
 from adakd.reporting.sections.benchmarks import bench_table
 from adakd.reporting.sections.scores import summary_table
@@ -11,5 +12,6 @@ __all__ = [
     "summary_table",
     "vetting_warnings",
     "win_rate_table",
+    "write_calibration",
     "write_report",
 ]

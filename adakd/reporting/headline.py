@@ -9,7 +9,7 @@ from math import isfinite
 
 from adakd.reporting.formatting import FEW, counted, interval, number, signed
 from adakd.reporting.paired import PairedDifference
-from adakd.reporting.sections.overhead import Overhead
+from adakd.reporting.sections.overhead import Overhead, cost_sentence
 from adakd.reporting.wording import arm_name, listed
 
 DETAILED = 4
@@ -35,7 +35,8 @@ def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> li
     if not arms:
         return []
     of_first = [row for row in rows if row.arm == arms[0]]
-    first = f"{verdict(of_first)}{cost([row for row in costs if row.arm == arms[0]])}."
+    cost = cost_sentence([row for row in costs if row.arm == arms[0]])
+    first = verdict(of_first) + (f"; {cost[0].lower()}{cost[1:]}" if cost else ".")
     others = [row for row in rows if row.arm != arms[0]]
     return [first, *([further(others)] if others else [])]
 
@@ -67,15 +68,6 @@ def further(rows: Sequence[PairedDifference]) -> str:
     what = counted(len(arms), "other arm")
     of_all = f" in {counted(len(rows), 'comparison')}" if len(rows) > len(arms) else ""
     return f"Of {what}{of_all}: {listed(parts)}."
-
-
-def cost(rows: Sequence[Overhead]) -> str:
-    """Return the overhead of an arm as the end of a sentence; of several, the range."""
-    ratios = [row.ratio.estimate for row in rows]
-    if not ratios:
-        return ""
-    ends = dict.fromkeys(number(end) for end in (min(ratios), max(ratios)))
-    return f"; its steps take {'–'.join(ends)}× as long"
 
 
 def _by_conclusion(

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from adakd.config import Config, resources
-from adakd.console import printable
 from adakd.errors import AdakdError
 from adakd.planning import PLAIN
 from adakd.reporting import charts, formatting, wording
 from adakd.reporting.index import Index, Method
+from adakd.reporting.passages import legible
 from adakd.reporting.sections import SECTIONS
 from adakd.reporting.sections.base import Context, Shown, shown
 from adakd.store import Store
@@ -98,7 +98,7 @@ class Report:
         index = self.context.index
         arms = _arm_classes(index)
         page = (
-            _environment()
+            environment()
             .get_template("report.html.j2")
             .render(
                 title=self.title,
@@ -109,7 +109,7 @@ class Report:
                 records=self.context.store.source.name,
             )
         )
-        return printable(page.replace("\r\n", "\n"))
+        return legible(page)
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -123,19 +123,19 @@ class Report:
 
 
 @cache
-def _environment() -> Environment:
+def environment() -> Environment:
     """Return the templates with their filters and functions; compiling them takes a while."""
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,  # answers of models are hostile text: nothing is ever marked safe
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {filter.__name__: filter for filter in FILTERS}
-    environment.globals |= {function.__name__: function for function in FUNCTIONS}
-    environment.globals["PLAIN"] = PLAIN
-    return environment
+    made.filters |= {filter.__name__: filter for filter in FILTERS}
+    made.globals |= {function.__name__: function for function in FUNCTIONS}
+    made.globals["PLAIN"] = PLAIN
+    return made
 
 
 def _arm_classes(index: Index) -> dict[str, str]:

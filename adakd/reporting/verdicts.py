@@ -2,16 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import REFERENCE
+from adakd.judging.conversations import first_turn
 from adakd.judging.outcomes import combined, outcome, soft_points
 from adakd.planning import Cell
 from adakd.reporting.index import SEEDED, Index, Method
 from adakd.stats import PairResult
 from adakd.store import Store
-from adakd.store.records import ExampleRecord, Item, JudgeRecord, VerdictRecord
+from adakd.store.records import ExampleRecord, Item, JudgeRecord, ScoreRecord, VerdictRecord
 
 Orders = tuple[VerdictRecord, ...]
 """The verdicts of one judge on a comparison: one for each order of the answers."""
@@ -43,8 +44,13 @@ class ComparisonId:
 
     @property
     def prompt(self) -> tuple[str, str]:
-        """Task and item, the unit of resampling."""
+        """Task and item."""
         return self.task, self.item
+
+    @property
+    def cluster(self) -> tuple[str, str]:
+        """The unit of resampling: the item, with all turns of a conversation."""
+        return first_turn(self.task), self.item
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class JudgedComparison:
     def result(self) -> PairResult:
         """The comparison as the statistics take it."""
         return PairResult(
-            prompt=self.id.prompt,
+            prompt=self.id.cluster,
             seed=self.seed,
             outcome=self.outcome,
             points=soft_points(self.orders),
@@ -142,17 +148,19 @@ def judge_records(store: Store, verdicts: Iterable[VerdictRecord]) -> tuple[Judg
 def verdicts(store: Store, index: Index) -> Verdicts:
     """Group the verdicts on answers of the last run's settings by judge and comparison."""
     records = tuple(store.of(VerdictRecord))
+    files = {score.cell.method: score.cell.key for score in _of_files(store)}
+    current = {*files.values(), *index.cells}
     by_id: dict[ComparisonId, dict[str, dict[bool, VerdictRecord]]] = {}
     for record in records:
         cells = [cell for cell in (record.candidate, record.opponent) if cell]
-        if all(index.is_current(cell) for cell in cells):
+        if all(cell.key in current for cell in cells):
             of_judge = by_id.setdefault(ComparisonId.of(record), {}).setdefault(record.judge, {})
             of_judge[record.candidate_first] = record
     answers, judges = _Answers(store, index), judge_records(store, records)
     comparisons = {
         judge.key: tuple(
             _comparison(judge.key, id, by_member, answers)
-            for id, by_member in _by_member(judge, by_id)
+            for id, by_member in sorted(_by_member(judge, by_id), key=_place)
         )
         for judge in judges
     }
@@ -169,12 +177,22 @@ def _by_member(
     """
     members = judge.members or (judge.key,)
     found = [
-        (id, tuple(tuple(by_judge[one].values()) for one in members if one in by_judge))
+        (id, tuple(_orders(by_judge[one]) for one in members if one in by_judge))
         for id, by_judge in by_id.items()
     ]
     least = min(len(members), 2)
     against = {id.against for id, by_member in found if len(by_member) >= least}
     yield from ((id, orders) for id, orders in found if orders and id.against in against)
+
+
+def _place(found: tuple[ComparisonId, tuple[Orders, ...]]) -> tuple[str, ...]:
+    """Return the place of a comparison among all, whatever came first."""
+    return tuple(map(repr, astuple(found[0])))
+
+
+def _orders(by_first: Mapping[bool, VerdictRecord]) -> Orders:
+    """Return the verdicts with the candidate shown first before those with it second."""
+    return tuple(by_first[first] for first in (True, False) if first in by_first)
 
 
 def _comparison(
@@ -207,6 +225,8 @@ class _Answers:
     def __init__(self, store: Store, index: Index) -> None:
         self._items: dict[tuple[str, str, int | None], dict[str, Item]] = defaultdict(dict)
         self.higher_is_better = index.metric is None or index.metric.higher_is_better
+        for score in _of_files(store):
+            self._items[score.cell.key, score.task, None] = {item.id: item for item in score.items}
         columns = {task.key for task in index.sets}
         for (_, _, column), records in index.scores.items():
             for score in records if column in columns else ():
@@ -220,10 +240,16 @@ class _Answers:
         """Return the answer of a cell, or the reference if `cell` is None."""
         if cell is None:
             return JudgedAnswer(Method(REFERENCE), self._references.get(id.prompt) or None)
-        item = self._items[cell.key, id.task, id.sampling_seed].get(id.item)
+        sampling_seed = None if cell.role == "file" else id.sampling_seed
+        item = self._items[cell.key, id.task, sampling_seed].get(id.item)
         if item is None:
             return JudgedAnswer(Method.of(cell), None)
         return JudgedAnswer(Method.of(cell), item.answer, item.value)
+
+
+def _of_files(store: Store) -> Iterator[ScoreRecord]:
+    """Yield the scores of answers that were read from files."""
+    yield from (score for score in store.of(ScoreRecord) if score.cell.role == "file")
 
 
 def grouped(

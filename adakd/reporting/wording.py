@@ -6,6 +6,18 @@ import yaml
 
 from adakd.planning import PLAIN
 
+MODES = {
+    "decision": "reads label probabilities",
+    "json_schema+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_object+logprobs": "reads a verdict in JSON with label probabilities",
+    "json_schema": "reads a verdict in JSON",
+    "json_object": "reads a verdict in JSON",
+    "text": "reads the last verdict in a text",
+    "rule": "compares by a rule, without a model",
+    "unknown": "the mode of its requests is not recorded",
+}
+"""A judge's modes in words."""
+
 
 def arm_name(arm: str) -> str:
     """Return the name of an arm in a sentence."""

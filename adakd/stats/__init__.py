@@ -8,46 +8,67 @@ from adakd.stats.agreement import cohen_kappa, krippendorff_alpha
 from adakd.stats.bootstrap import LEVEL, REPLICATES, Array
 from adakd.stats.confidence_sequence import always_valid, confidence_sequence
 from adakd.stats.differences import (
-    POWER_FACTOR,
     Difference,
     gap_closed,
+    item_pulls,
     paired_difference,
     pooled_difference,
 )
-from adakd.stats.multiple_testing import Conclusion, conclusion, holm, sign_flip_floor
+from adakd.stats.early_stop import stopped_rate
+from adakd.stats.error_law import ErrorLaw
+from adakd.stats.multiple_testing import Conclusion, conclusion, sign_flip_floor
+from adakd.stats.power import SEEDS, Spread, effective_items, spread_of
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
-from adakd.stats.ratios import Ratio, ratio_of_medians, wilson
-from adakd.stats.win_rate import POINTS, PairResult, WinRate, win_rate
+from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
+from adakd.stats.seed_noise import SeedNoise, distances, seed_noise
+from adakd.stats.step_down import correlations, critical_p, step_down
+from adakd.stats.unseen import allow_for_unseen
+from adakd.stats.win_rate import POINTS, PairResult, WinRate, prompt_pulls, win_rate
 
 __all__ = [
+    "LEAST_PAIRS",
     "LEVEL",
     "POINTS",
-    "POWER_FACTOR",
     "REPLICATES",
+    "SEEDS",
     "Array",
     "Conclusion",
     "Difference",
+    "ErrorLaw",
     "Game",
     "OrderAgreement",
     "PairResult",
     "Ranked",
     "Ranking",
     "Ratio",
+    "SeedNoise",
+    "Spread",
     "WinRate",
+    "allow_for_unseen",
     "always_valid",
     "bradley_terry",
     "cohen_kappa",
     "conclusion",
     "confidence_sequence",
+    "correlations",
+    "critical_p",
+    "distances",
+    "effective_items",
     "gap_closed",
-    "holm",
+    "item_pulls",
     "krippendorff_alpha",
+    "mean_ratio",
+    "median_ratio",
     "order_agreement",
     "paired_difference",
     "pooled_difference",
-    "ratio_of_medians",
+    "prompt_pulls",
+    "seed_noise",
     "sign_flip_floor",
+    "spread_of",
+    "step_down",
+    "stopped_rate",
     "wilson",
     "win_rate",
 ]

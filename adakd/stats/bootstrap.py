@@ -17,9 +17,9 @@ Statistic = Callable[[Array], Array]
 """Maps weights, replicates x observations, to one value per replicate; NaN where undefined."""
 
 LEVEL = 0.05
-"""Significance level: intervals cover 1 - LEVEL, conclusions use Holm-adjusted p-values."""
+"""Significance level: intervals cover 1 - LEVEL, conclusions use adjusted p-values."""
 REPLICATES = 4000
-"""Number of replicates: p-values reach 0.0005, enough for Holm with a hundred comparisons."""
+"""Number of replicates: an end of an interval has a standard error of 1 % of its width."""
 CHUNK = 5_000_000
 """Number of weights in memory at once."""
 

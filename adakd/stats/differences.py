@@ -1,25 +1,15 @@
 """Paired differences between two arms, with intervals over items and training seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from adakd.stats.bootstrap import (
-    REPLICATES,
-    Array,
-    Resampled,
-    draw_items,
-    draw_seeds,
-    interval,
-    new_generator,
-    p_value,
-)
+from adakd.stats.bootstrap import LEVEL, Array
+from adakd.stats.components import Components, error_law, mean_of, observations
+from adakd.stats.error_law import ErrorLaw
 from adakd.stats.ratios import Ratio
-
-POWER_FACTOR = 2.8
-"""Standard errors an effect must reach to be detected with 80 % power (1.96 + 0.84)."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +21,23 @@ class Difference:
     """Lower end of the 95 % interval; NaN with a single item."""
     high: float
     p_value: float
-    """Two-sided, from the same replicates as the interval; not adjusted."""
-    se_items: float
-    """Standard error due to the sampling of items."""
-    se_seeds: float | None
-    """Standard error due to the training seeds; None with one seed."""
+    """Two-sided, of the same law as the interval; not adjusted."""
+    law: ErrorLaw
+    """The law of estimate minus truth."""
     minimum_effect: float
-    """Smallest true difference that such a comparison separates from 0 with 80 % power."""
+    """Smallest true difference that 80 % of such comparisons would find, each one alone."""
     n_items: int
     n_seeds: int
+
+    @property
+    def se_items(self) -> float:
+        """Standard error due to the sampling of items."""
+        return self.law.items
+
+    @property
+    def se_seeds(self) -> float | None:
+        """Standard error due to the training seeds; None with one seed."""
+        return self.law.seeds if self.n_seeds > 1 else None
 
 
 def paired_difference(on: ArrayLike, off: ArrayLike) -> Difference:
@@ -50,9 +48,8 @@ def paired_difference(on: ArrayLike, off: ArrayLike) -> Difference:
 def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Difference:
     """Compare two arms by the mean of their differences over one or more sets of items.
 
-    Items (within each set) and training seeds (over all sets together) are resampled
-    independently of each other, seeds studentised: see
-    :func:`adakd.stats.bootstrap.draw_seeds`. A single seed is not resampled: the interval then
+    Items (within each set) and training seeds (over all sets together) count as sampled,
+    independently of each other: see :mod:`adakd.stats.error_law`. With a single seed the interval
     does not cover variation between trainings.
 
     Args:
@@ -63,32 +60,54 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
         ValueError: no item is scored in both arms for the same seed.
     """
     sets = _complete([np.asarray(on, float) - np.asarray(off, float) for on, off in pairs])
-    (resampled,) = _resample(sets)
-    n_items, n_seeds = sum(map(len, sets)), sets[0].shape[1]
-    replicates = resampled.replicates
-    low, high = interval(replicates) if _can_vary(sets) else (np.nan, np.nan)
+    estimate, law = _estimate(sets)
+    n_items = sum(map(len, sets))
+    half = law.half_width() if _can_vary(sets) else np.nan
     return Difference(
-        estimate=resampled.estimate,
-        low=low,
-        high=high,
-        p_value=p_value(replicates) if _can_vary(sets) else 1.0,
-        se_items=float(resampled.by_items.std()),
-        se_seeds=_seed_error(sets),
-        minimum_effect=POWER_FACTOR * (high - low) / (2 * 1.96),
+        estimate=estimate,
+        low=estimate - half,
+        high=estimate + half,
+        p_value=_p_value(law, estimate, n_items) if _can_vary(sets) else 1.0,
+        law=law,
+        minimum_effect=law.detectable() if _can_vary(sets) else np.nan,
         n_items=n_items,
-        n_seeds=n_seeds,
+        n_seeds=sets[0].shape[1],
     )
+
+
+def item_pulls(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Array, ...]:
+    """Return how far each item pulls the pooled difference, for each set; 0 where unscored.
+
+    The correlation of two differences is that of their pulls, item by item: see
+    :func:`adakd.stats.step_down.correlations`.
+    """
+    sets = [np.asarray(on, float) - np.asarray(off, float) for on, off in pairs]
+    common = np.all([np.isfinite(values).any(0) for values in sets], axis=0)
+    pulls = []
+    for values in sets:
+        scored = np.isfinite(values[:, common]).any(1)
+        by_item = Components.of(*observations(values[:, common][scored])).by_item / len(sets)
+        n = len(by_item)
+        pulls.append(np.zeros(len(values)))
+        pulls[-1][scored] = by_item * np.sqrt(n / max(n - 1, 1))
+    return tuple(pulls)
 
 
 def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio | None:
     """Return the share of the gap to the teacher that an arm closes: (on - off) / (teacher - off).
+
+    The interval holds the shares x for which gain - x gap cannot be told from 0 (Fieller).
 
     Args:
         sets: for each set the scores of the arm, the plain arm and the teacher, items x seeds
             (the teacher may have one column).
 
     Returns:
-        None if the interval of the gap itself contains 0: the share is then undefined.
+        None if the gap itself cannot be told from 0: the share is then undefined.
+
+    References:
+        Fieller, `Some Problems in Interval Estimation
+        <https://www.jstor.org/stable/2984043>`_, JRSSB 1954.
     """
     gains, gaps = [], []
     for on, off, teacher in (map(np.asarray, three) for three in sets):
@@ -97,12 +116,38 @@ def gap_closed(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]]) -> Ratio 
         gains.append(np.where(scored, gain, np.nan))
         gaps.append(np.where(scored, gap, np.nan))
     gains, gaps = _complete(gains), _complete(gaps)
-    gained, there = _resample(gains, gaps)
-    low, high = interval(there.replicates)
-    if low <= 0 <= high or not _can_vary(gaps):
+    gap, law = _estimate(gaps)
+    if not _can_vary(gaps) or not law.p_value(gap) < LEVEL:
         return None
-    ends = interval(gained.replicates / there.replicates)
-    return Ratio(gained.estimate / there.estimate, *ends, n=sum(map(len, gaps)))
+    share = _estimate(gains)[0] / gap
+
+    def is_possible(other: float) -> bool:
+        left, its_law = _estimate([a - other * b for a, b in zip(gains, gaps, strict=True)])
+        return its_law.p_value(left) >= LEVEL
+
+    left = _estimate([a - share * b for a, b in zip(gains, gaps, strict=True)])[1]
+    step = left.half_width() / abs(gap)
+    low, high = (_end(is_possible, share, sign * step) for sign in (-1, 1))
+    return Ratio(share, low, high, n=sum(map(len, gaps)))
+
+
+def _estimate(sets: Sequence[Array]) -> tuple[float, ErrorLaw]:
+    """Return the mean over sets with the law of its error."""
+    parts = [Components.of(*observations(values)) for values in sets]
+    return mean_of(parts).estimate, error_law(parts)
+
+
+def _end(is_possible: Callable[[float], bool], start: float, step: float) -> float:
+    """Return where the possible values end, to a thousandth of their distance from the start."""
+    if step == 0:
+        return start
+    inside, outside = 0.0, step
+    while is_possible(start + outside):
+        inside, outside = outside, 2 * outside
+    for _ in range(10):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if is_possible(start + middle) else (inside, middle)
+    return start + (inside + outside) / 2
 
 
 def _complete(sets: Sequence[Array]) -> list[Array]:
@@ -119,49 +164,8 @@ def _can_vary(sets: Sequence[Array]) -> bool:
     return all(len(values) > 1 for values in sets)
 
 
-def _resample(*quantities: Sequence[Array]) -> tuple[Resampled, ...]:
-    """Resample the means over sets of their means: items per set, seeds shared by all sets.
-
-    The draws are the same for all quantities, which are known for the same items and seeds.
-    """
-    generator = new_generator()
-    first = quantities[0]
-    draws = draw_seeds(first[0].shape[1], REPLICATES, generator)
-    found: list[list[Resampled]] = [[] for _ in quantities]
-    for place, values in enumerate(first):
-        known = np.isfinite(values)
-        n = len(values)
-        sums = [np.where(known, each[place], 0.0) for each in quantities]
-        by_seed = [_ratio(draws.counts @ of.sum(0), draws.counts @ known.sum(0)) for of in sums]
-        by_item: list[list[Array]] = [[] for _ in quantities]
-        for counts in draw_items(n, REPLICATES, generator):
-            total = counts @ known.sum(1)
-            for parts, of in zip(by_item, sums, strict=True):
-                parts.append(_ratio(counts @ of.sum(1), total))
-        for to, of, items, seeds in zip(found, sums, by_item, by_seed, strict=True):
-            estimate = float(of.sum() / known.sum())
-            item_part = (np.concatenate(items) - estimate) * np.sqrt(n / max(n - 1, 1))
-            to.append(Resampled(estimate, item_part, (seeds - estimate) * draws.scale))
-    return tuple(
-        Resampled(
-            float(np.mean([each.estimate for each in sets])),
-            np.mean([each.by_items for each in sets], axis=0),
-            np.mean([each.by_seeds for each in sets], axis=0),
-        )
-        for sets in found
-    )
-
-
-def _ratio(sums: Array, counts: Array) -> Array:
-    """Return means from sums; NaN where a replicate drew nothing that is known."""
-    means = np.full(len(sums), np.nan)
-    np.divide(sums, counts, out=means, where=counts > 0)
-    return means
-
-
-def _seed_error(sets: Sequence[Array]) -> float | None:
-    seeds = sets[0].shape[1]
-    if seeds < 2:
-        return None
-    by_seed = np.mean([np.nanmean(values, axis=0) for values in sets], axis=0)
-    return float(by_seed.std(ddof=1) / np.sqrt(seeds))
+def _p_value(law: ErrorLaw, estimate: float, n_items: int) -> float:
+    """Return the p-value; that of a sign-flip test on the items where nothing varied."""
+    if law.is_degenerate and estimate != 0:
+        return float(2.0 ** (1 - n_items))
+    return law.p_value(estimate)

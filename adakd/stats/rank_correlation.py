@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isfinite
+from math import factorial, isfinite
 
 import numpy as np
 from scipy.stats import kendalltau
@@ -15,6 +15,10 @@ class OrderAgreement:
 
     tau: float | None
     """Kendall's tau-b, from -1 to 1; None if all scores of a list are tied."""
+    p_value: float | None
+    """Two-sided, of no association; exact without ties, by the normal approximation with them."""
+    least_p: float
+    """The p-value of two equal orders without ties, which no other can be below: 2 / K!."""
     pairs: int
     """Number of pairs tied in neither list."""
     differing: tuple[tuple[int, int], ...]
@@ -38,5 +42,13 @@ def order_agreement(ours: Sequence[float], theirs: Sequence[float]) -> OrderAgre
         ordered += int(alike != 0)
         if alike < 0:
             differing.append((one, other) if theirs[one] > theirs[other] else (other, one))
-    tau = float(kendalltau(ours, theirs).statistic) if ordered else float("nan")
-    return OrderAgreement(tau if isfinite(tau) else None, ordered, tuple(differing))
+    found = kendalltau(ours, theirs) if ordered else None
+    known = found if found is not None and isfinite(found.statistic) else None
+    least = min(1.0, 2 / factorial(len(ours)))
+    return OrderAgreement(
+        tau=float(known.statistic) if known is not None else None,
+        p_value=max(float(known.pvalue), least) if known is not None else None,
+        least_p=least,
+        pairs=ordered,
+        differing=tuple(differing),
+    )

@@ -97,6 +97,7 @@ def bradley_terry(games: Sequence[Game], replicates: int = REPLICATES) -> Rankin
 
     Two players are separable if their gap lies outside a simultaneous band, which contains the gaps
     of all pairs in 95 % of the replicates, and if a sign-flip test on as many prompts could reject.
+    The order of the games does not matter.
 
     Raises:
         ValueError: a game has the same player twice; fewer than three players are linked by
@@ -107,7 +108,7 @@ def bradley_terry(games: Sequence[Game], replicates: int = REPLICATES) -> Rankin
         <https://doi.org/10.2307/2334029>`_, 1952.
     """
     inside, left_out = _linked(games)
-    kept = [game for game in games if game.first not in left_out]
+    kept = sorted((game for game in games if game.first not in left_out), key=repr)
     table = _Table.of(kept, inside)
     met, won = table.tally(np.ones((1, len(kept))))
     strengths = fit_strengths(met, won)[0]

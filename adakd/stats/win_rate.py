@@ -21,12 +21,15 @@ from adakd.stats.bootstrap import (
     p_value,
     weighted_mean,
 )
+from adakd.stats.components import Components, error_law
 from adakd.stats.length_control import length_controlled
 from adakd.stats.multiple_testing import sign_flip_floor
 from adakd.stats.ratios import Ratio, wilson
 
 POINTS: Mapping[Outcome, float] = {"win": 1, "tie": 0.5, "flip": 0.5, "identical": 0.5, "loss": 0}
 """Points of each outcome; a failure has none."""
+_FEW = 20
+"""Replicates on the far side of one half, both sides together, below which they show too little."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +106,11 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
     :func:`adakd.stats.bootstrap.draw_seeds`). With a single seed the interval does not cover
     variation between trainings.
 
-    The p-value is never below that of a sign-flip test on as many prompts. If all prompts have the
-    same result, so that resampling gives no variation, the interval allows for the share of other
-    results that Wilson's interval gives for none among as many prompts.
+    The p-value is never below that of a sign-flip test on as many prompts; where the replicates
+    are too few to show it, it is that of the law of :mod:`adakd.stats.error_law`. If all prompts
+    have the same result, so that resampling gives no variation, the interval allows for the share
+    of other results that Wilson's interval gives for none among as many prompts. The order of the
+    pairs does not matter.
 
     Args:
         results: all pairs, failed ones included.
@@ -115,7 +120,7 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
     counted = Counter(pair.outcome for pair in pairs)
     names: tuple[Outcome, ...] = get_args(Outcome)
     counts = {name: counted[name] for name in names}
-    judged = [pair for pair in pairs if pair.outcome != "failed"]
+    judged = _judged(pairs)
     if not judged:
         return WinRate(counts, None, None, None, None, None, (0.0, 1.0), 1.0, 0, 0)
     table = _Judged.of(judged)
@@ -129,10 +134,32 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
         controlled=_ratio(resampled.get("controlled"), table.lengths, table),
         length_gap=_mean(table.lengths),
         bounds=_bounds(float(table.points.sum()), counts["failed"], len(pairs)),
-        p_value=_p_value(resampled["overall"], prompts),
+        p_value=_p_value(resampled["overall"], table, prompts),
         prompts=prompts,
         seeds=int(table.seeds.max()) + 1,
     )
+
+
+def prompt_pulls(results: Iterable[PairResult]) -> tuple[dict[Hashable, float], float]:
+    """Return how far each prompt pulls the overall rate, and the standard error of the rate.
+
+    The correlation of two rates is that of their pulls, prompt by prompt: see
+    :func:`adakd.stats.step_down.correlations`.
+    """
+    judged = _judged(results)
+    if not judged:
+        return {}, 0.0
+    table = _Judged.of(judged)
+    part = Components.of(table.points, table.prompts, table.seeds)
+    names, n = dict.fromkeys(pair.prompt for pair in judged), len(part.by_item)
+    pulls = part.by_item * np.sqrt(n / max(n - 1, 1))
+    return dict(zip(names, map(float, pulls), strict=True)), error_law([part]).error
+
+
+def _judged(results: Iterable[PairResult]) -> list[PairResult]:
+    """Return the judged pairs in an order of their own: resampling goes by their positions."""
+    judged = (pair for pair in results if pair.outcome != "failed")
+    return sorted(judged, key=lambda pair: (repr(pair.prompt), repr(pair.seed), repr(pair)))
 
 
 def _resample(table: _Judged, replicates: int) -> dict[str, Resampled]:
@@ -168,8 +195,13 @@ def _ends(resampled: Resampled, prompts: int) -> tuple[float, float]:
     return max(low, 0.0), min(high, 1.0)
 
 
-def _p_value(overall: Resampled, prompts: int) -> float:
-    return max(p_value(overall.replicates - 0.5), sign_flip_floor(prompts))
+def _p_value(overall: Resampled, table: _Judged, prompts: int) -> float:
+    """Return the p-value of one half: of the replicates, or of the law where they are too few."""
+    p = p_value(overall.replicates - 0.5)
+    if p < _FEW / REPLICATES:
+        law = error_law([Components.of(table.points, table.prompts, table.seeds)])
+        p = min(p, law.p_value(overall.estimate - 0.5))
+    return max(p, sign_flip_floor(prompts))
 
 
 def _bounds(points: float, failed: int, pairs: int) -> tuple[float, float]:

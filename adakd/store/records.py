@@ -328,8 +328,10 @@ class TimingRecord(Config):
     """Each plain step with the adaptive one before or after it."""
 
 
-Case = Literal["other", "truncated", "shuffled", "same"]
-"""The wrong answer (or the same one) beside a reference answer, in vetting a judge."""
+Case = Literal["other", "truncated", "shuffled", "same", "dropped", "repeated", "spliced", "padded"]
+"""The wrong answer (or the same one) beside a reference answer, in a test of a judge."""
+VETTED: tuple[Case, ...] = ("other", "truncated", "shuffled", "same")
+"""The cases of a vetting; a calibration has all."""
 
 
 class JudgeRecord(Config):
@@ -366,6 +368,11 @@ class JudgeReply(Config):
     seconds: float = 0.0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    prompt_cut: bool = False
+    """Whether the server counts far fewer tokens than the prompt has words: it cut the prompt."""
+    attempts: NonNegativeInt = 1
+    """How often the question was asked up to now, without calls that failed for reasons that pass:
+    the connection, the time or a rate limit."""
 
 
 class VerdictRecord(JudgeReply):
@@ -441,6 +448,52 @@ class StopRecord(Config):
     """Whether the target was reached; otherwise the prompts ran out."""
 
 
+class Estimate(Config):
+    """A share, or a difference of two, with its 95 % interval and the number of pairs."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+Length = Literal["short", "medium", "long"]
+"""The third of a set that a reference answer is in by its number of words."""
+
+
+class CalibrationRecord(Config):
+    """What a judge makes of pairs with a known answer, from a set's own references."""
+
+    kind: Literal["calibration"] = "calibration"
+    schema_version: int = SCHEMA
+    key: str
+    """Hash of the judge's key, the data and the pairs."""
+    judge: str
+    """The judge's key."""
+    name: str
+    model: str | None = None
+    mode: str
+    data: str
+    """Name of the file that the pairs were made from."""
+    data_digest: str
+    pairs: int
+    failed: Estimate
+    """Share of the pairs without a verdict; all other shares are of those with one."""
+    accuracy: Estimate | None
+    """Share decided rightly in both orders."""
+    by_case: dict[Case, Estimate]
+    by_length: dict[Length, Estimate]
+    flips: Estimate | None
+    """Share of verdicts that change with the order; None for a judge that rates."""
+    self_ties: Estimate | None
+    """Share of ties between an answer and itself."""
+    position: Estimate | None
+    """Share of verdicts for the answer shown first minus those for the second: 0 without a pull."""
+    length: Estimate | None
+    """Accuracy where the right answer is the longer one minus that where it is the shorter one,
+    against another item's reference."""
+
+
 Record = (
     RunRecord
     | TeacherStatesRecord
@@ -453,4 +506,5 @@ Record = (
     | VerdictRecord
     | VettingRecord
     | StopRecord
+    | CalibrationRecord
 )

@@ -16,7 +16,7 @@ from adakd.errors import NonFiniteLoss, one_line
 from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective
 from adakd.models import loading
 from adakd.planning import ResolvedAssignment
-from adakd.store.disk import writing
+from adakd.store.disk import sync, writing
 from adakd.store.records import DiagnosticRecord, Step, TrainingRecord
 from adakd.training.batches import PolicyBatches, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
@@ -89,6 +89,7 @@ def train(
         loading.save(model, context.tokenizer, folder)
         context.saved[cell.key] = file_hashes(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
+    sync(checkpoints.parent)  # or a power cut brings them back, and nothing removes them again
     return TrainingRecord(
         key=cell.key,
         cell=cell,

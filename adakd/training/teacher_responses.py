@@ -1,6 +1,7 @@
 """The teacher's responses to the training prompts: generated once, stored in the run folder."""
 
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from adakd.store.disk import writing
 
 
 class TeacherResponses:
-    """A file of responses, one per line: the row's number and the response tokens.
+    """A file of responses, one per line: the row's number, the response tokens and a checksum.
 
-    A line that a crash cut short is not valid JSON; :meth:`fill` generates the responses of its
-    batch again. A response does not depend on the rest of its batch but for rounding, and so not
-    at all: the batches are always the same.
+    :meth:`fill` generates the responses of a batch again where a line is missing, cut short by a
+    crash, or damaged. A response does not depend on the rest of its batch but for rounding, and so
+    not at all: the batches are always the same.
 
     Args:
         file: created when the first response is written.
@@ -57,7 +58,7 @@ class TeacherResponses:
                 rows = self.missing[0]
                 for row, tokens in zip(rows, self._generate(model, rows), strict=True):
                     self.responses[row.number] = tokens
-                    lines.write(json.dumps([row.number, tokens]) + "\n")
+                    lines.write(_line(row.number, tokens) + "\n")
                 lines.flush()
                 del self.missing[0]
                 show(count - len(self.missing))
@@ -68,10 +69,17 @@ class TeacherResponses:
         return [answer.input_ids[len(row.prompt) :] for row, answer in pairs]
 
 
+def _line(number: int, tokens: Sequence[int]) -> str:
+    checksum = zlib.crc32(json.dumps([number, tokens]).encode())
+    return json.dumps([number, tokens, checksum])
+
+
 def _lines(file: Path) -> Iterator[tuple[int, list[int]]]:
-    for line in file.read_bytes().splitlines() if file.exists() else ():
+    """Yield what the undamaged lines hold."""
+    for line in file.read_bytes().split(b"\n") if file.exists() else ():
         try:
-            number, response = json.loads(line)
-        except ValueError:
+            number, tokens, _ = json.loads(line)
+        except (ValueError, TypeError, RecursionError):
             continue
-        yield number, response
+        if line.decode() == _line(number, tokens):
+            yield number, tokens

@@ -217,6 +217,8 @@ class DistillationTrainer(Trainer):
         return self.order
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.state.global_step >= self.state.max_steps:
+            return  # the model is saved next; from here the Trainer would go on by one more step
         super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # each process writes the state of its own chance
         if self.args.should_save:

@@ -323,7 +323,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: &a {b: *a}", "an alias"),
         ("a: &a [*a]", "an alias"),
         (f"a: {'[' * 60}{']' * 60}", "more than 50 levels"),
-        (f"a: {'[' * 5000}{']' * 5000}", r"odd\.yaml: "),
+        (f"a: {'[' * 5000}{']' * 5000}", r"odd\.yaml: more than 50 levels"),
         (BOMB, "more than 100,000 values"),
         ("a: 2026-99-99", r"odd\.yaml: "),
     ],
@@ -373,3 +373,10 @@ def test_values_of_our_own_name_fields_that_the_suite_sets(make_suite) -> None:
     assert make_suite({"ours": ["training.learning_rate", "seeds"]}).ours[1] == "seeds"
     with pytest.raises((AdakdError, ValueError), match=r"ours: 'training\.lora' is no field"):
         make_suite({"ours": ["training.lora"]})
+
+
+def test_a_value_of_ours_that_the_user_takes_out_is_no_mistake() -> None:
+    overrides = ["training.epochs=null", "training.steps=2", "teacher.sft=null"]
+    suite = load_suite("paper/table1-qwen2", overrides)
+    assert "training.batch_size" in suite.ours
+    assert not [field for field in suite.ours if field.startswith(("teacher.sft", "training.ep"))]

@@ -59,8 +59,9 @@ def test_no_sequence_is_longer_than_it_may_be(make_suite, tokenizer: Any) -> Non
 
 def test_rows_without_trainable_tokens_are_dropped_and_counted(tokenizer: Any) -> None:
     long_prompt, empty = row("cat", "Copy! " * 200), row("")
-    encoded = encode([row("cat"), long_prompt, empty, row("dog")], tokenizer, data())
-    assert encoded.left_out == 2
+    blank = row(" \n\t")
+    encoded = encode([row("cat"), long_prompt, empty, blank, row("dog")], tokenizer, data())
+    assert encoded.left_out == 3
     assert [tokenizer.decode(e.input_ids).split("\n\n")[1] for e in encoded.examples] == [
         "cat<end>",
         "dog<end>",

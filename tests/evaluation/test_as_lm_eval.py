@@ -147,8 +147,12 @@ def test_few_shot_examples_that_a_task_forbids(bench, own: Path) -> None:
 
 
 def test_a_continuation_that_does_not_fit_is_told(bench, own: Path) -> None:
+    task = {"name": "own_long"}
+    made = bench(changes(own, task, positions=4))
     with pytest.raises(AdakdError, match=r"a continuation .* has \d+ tokens, more than the model"):
-        bench(changes(own, {"name": "own_long"}, positions=4)).score("own_long")
+        made.score("own_long")
+    with pytest.raises(AdakdError, match=r"'own_long': an option .* has \d+ tokens, more than .*4"):
+        check_task(Task.model_validate(task), made.suite, made.context.tokenizer)
 
 
 def test_a_group_is_scored_over_all_its_items(bench, own: Path, tmp_path: Path) -> None:
@@ -174,8 +178,9 @@ def test_a_group_that_is_no_mean_over_items_is_told(bench, own: Path) -> None:
 
 def test_code_of_a_model_runs_only_where_that_is_confirmed(bench, own: Path) -> None:
     task = {"name": "own_code"}
+    made = bench(changes(own, task))
     with pytest.raises(AdakdError, match=r"confirm_run_unsafe_code: true"):
-        check_task(Task.model_validate(task), bench(changes(own, task)).suite)
+        check_task(Task.model_validate(task), made.suite, made.context.tokenizer)
     confirmed = bench({**changes(own, task), "evaluation.confirm_run_unsafe_code": True}, "code")
-    check_task(Task.model_validate(task), confirmed.suite)
+    check_task(Task.model_validate(task), confirmed.suite, made.context.tokenizer)
     assert confirmed.score("own_code").n == 24

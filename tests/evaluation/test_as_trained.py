@@ -262,6 +262,22 @@ def test_a_saved_student_stops_where_it_was_trained_to(tokenizer: Any, tmp_path,
     assert len(written[0]) <= 7
 
 
+def test_saved_adapters_say_where_they_were_trained_to_stop(tokenizer: Any, tmp_path) -> None:
+    """Whoever loads them outside of adakd gets the settings of their base otherwise."""
+    base = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 16,
+            "num_hidden_layers": 1, "num_attention_heads": 2}  # fmt: skip
+    model: Any = loading.scratch_model(
+        loading.Scratch(kind="scratch", config=base), tokenizer, seed=1
+    )
+    model.generation_config = GenerationConfig(eos_token_id=[7, 8], repetition_penalty=1.3)
+    loading.save(loading.with_adapters(model, loading.Lora(r=2), seed=1), tokenizer, tmp_path / "m")
+    assert (tmp_path / "m/adapter_config.json").exists()
+    saved = GenerationConfig.from_pretrained(tmp_path / "m")
+    assert saved.eos_token_id == tokenizer.eos_token_id
+    assert saved.pad_token_id == tokenizer.pad_token_id
+    assert saved.repetition_penalty in (None, 1.0)
+
+
 def test_a_tokenizer_without_an_end_token_is_told(tokenizer: Any, tmp_path) -> None:
     endless = copy.deepcopy(tokenizer)
     endless.eos_token = None

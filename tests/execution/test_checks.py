@@ -167,7 +167,7 @@ TASKS = {
     ids=str,
 )  # fmt: skip
 def test_one_request_of_every_task_is_built(
-    suite_file, tmp_path: Path, asked: Any, message: str | None
+    suite_file, tmp_path: Path, tokenizer: Any, asked: Any, message: str | None
 ) -> None:
     own = tmp_path / "own"
     own.mkdir()
@@ -189,7 +189,7 @@ def test_one_request_of_every_task_is_built(
     file = suite_file({"evaluation.include_path": "own", "evaluation.tasks": [asked]})
     suite = load_suite(str(file))
     if message is None:
-        check_task(suite.evaluation.tasks[0], suite)
+        check_task(suite.evaluation.tasks[0], suite, tokenizer)
         return
     with pytest.raises(AdakdError, match=message):
-        check_task(suite.evaluation.tasks[0], suite)
+        check_task(suite.evaluation.tasks[0], suite, tokenizer)

@@ -48,6 +48,8 @@ SMALL = (
     "tie_word_embeddings: true, max_position_embeddings: 256}}"
 )
 """A teacher for a trial of seconds on a CPU."""
+EXTRA = "adakd_step"
+"""The arm that is left out if the time does not suffice for all seeds of it."""
 Made = tuple[str, list[Any], float, str]
 """A cell's key, its records, its seconds, and the error that it ended with, if any."""
 
@@ -171,15 +173,16 @@ class Pool:
 
 
 def ordered(planned: Any) -> tuple[list[Any], list[Any]]:
-    """Return the cells that need no teacher states, and the others, seed by seed."""
+    """Return the cells that need no teacher states, and the others, those of `EXTRA` last."""
     students = [one for one in planned.assignments if one.cell.role != "teacher"]
     free = [one for one in students if not one.cell.has_teacher]
-    taught = sorted((one for one in students if one.cell.has_teacher), key=lambda a: a.cell.seed)
+    taught = [one for one in students if one.cell.has_teacher]
+    taught.sort(key=lambda one: (one.cell.arm == EXTRA, one.cell.seed))
     return [planned.teacher, *free], taught
 
 
-def experiment(suite: Any, folder: Path, size: int, seconds: float, pool: Pool) -> list[int]:
-    """Do what the time allows; return the seeds that are done as a whole."""
+def experiment(suite: Any, folder: Path, size: int, seconds: float, pool: Pool) -> list[str]:
+    """Do what the time allows; return the changes that leave what is done (:func:`done_suite`)."""
     from adakd.evaluation.tasks import write_tasks
     from adakd.execution.serial import TASKS
     from adakd.planning import plan
@@ -220,17 +223,35 @@ def experiment(suite: Any, folder: Path, size: int, seconds: float, pool: Pool) 
             if pool.now > end or pool.broken:
                 break
     pool.stop()
-    return whole_seeds(planned, Store(folder))
+    return done_suite(planned, Store(folder))
 
 
-def whole_seeds(planned: Any, store: Any) -> list[int]:
-    """Return the seeds whose cells all have their records."""
-    open_keys = {job.cell.key for job in planned.jobs if job.key not in store}
-    open_keys |= {cell.key for cell in planned.cells if cell.key not in store}
-    shared = {cell.key for cell in planned.cells if cell.role in ("teacher", "untrained")}
-    if open_keys & shared:
+def done_suite(planned: Any, store: Any) -> list[str]:
+    """Return the changes that leave of a suite what is done: whole seeds, of all arms if it can be.
+
+    Empty if no seed is done.
+    """
+    arms = {name: spec for name, spec in planned.suite.arms.items() if name != EXTRA}
+    few, every = (_seeds(planned, store, but) for but in (EXTRA, None))
+    if not few:
         return []
-    late = {cell.seed for cell in planned.cells if cell.key in open_keys}
+    if len(every) == len(few):
+        return [f"seeds={every}"]
+    kept = {name: spec.model_dump() for name, spec in arms.items()}
+    return [f"seeds={few}", f"arms={json.dumps(kept)}"]
+
+
+def _seeds(planned: Any, store: Any, but: str | None) -> list[int]:
+    """Return the seeds whose cells all have their records, those of the arm `but` aside."""
+    jobs = {job.cell.key for job in planned.jobs if job.key not in store}
+    missing = [
+        cell
+        for cell in planned.cells
+        if (cell.key in jobs or cell.key not in store) and cell.arm != but
+    ]
+    if any(cell.role in ("teacher", "untrained") for cell in missing):
+        return []
+    late = {cell.seed for cell in missing}
     return [seed for seed in planned.suite.seeds if seed not in late]
 
 
@@ -250,7 +271,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--home", type=Path, required=True, help="what unpack.py filled")
     parser.add_argument("--seconds", type=float, default=300.0)
-    parser.add_argument("--processes", type=int, default=4, help="cells at a time")
+    parser.add_argument("--processes", type=int, default=8, help="cells at a time")
     parser.add_argument("--scratch", action="store_true", help="random weights of the same shape")
     parser.add_argument("--device", choices=["cpu"], help="use no GPU")
     parser.add_argument("--tiny", action="store_true", help="a trial of seconds")
@@ -274,13 +295,13 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     pool = Pool(suite, folder, given.processes, started)
     try:
-        seeds = experiment(suite, folder, given.processes, given.seconds - LAST, pool)
-        if seeds:
+        done = experiment(suite, folder, given.processes, given.seconds - LAST, pool)
+        if done:
             start = pool.now
-            whole = adakd.load_suite(SUITE, [*changes, f"seeds={seeds}"])
+            whole = adakd.load_suite(SUITE, [*changes, *done])
             report = adakd.run(whole, folder)
             shutil.copyfile(report, given.out / "report.html")
-            pool.note(f"overhead and report of the seeds {seeds}", start)
+            pool.note(f"overhead and report, {' '.join(done)}", start)
     finally:
         pool.stop()
         results = folder / "results.jsonl"
@@ -289,7 +310,7 @@ def main() -> None:
         timeline = json.dumps(pool.timeline, indent=1)
         (given.out / "timeline.json").write_text(timeline + "\n", encoding="utf-8")
     failed = [line["name"] for line in pool.timeline if "error" in line]
-    sys.exit(f"experiment: failed: {', '.join(failed)}" if failed else 0 if seeds else 1)
+    sys.exit(f"experiment: failed: {', '.join(failed)}" if failed else 0 if done else 1)
 
 
 if __name__ == "__main__":

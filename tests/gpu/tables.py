@@ -96,7 +96,7 @@ def decoding(rows: list[Row]) -> Iterator[str]:
     yield from pivot(
         rows,
         lambda row: f"lengths {row['lengths']}, {row['at_once']} at once",
-        lambda row: row["way"] + (", CUDA graphs" if row["cuda_graphs"] else ""),
+        lambda row: row["way"].replace("|", ", ") + (", CUDA graphs" if row["cuda_graphs"] else ""),
         lambda row: (
             f"{row['tokens_per_second']:,.0f} tokens/s" if "tokens_per_second" in row else why(row)
         ),

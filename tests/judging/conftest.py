@@ -70,11 +70,18 @@ class Server(ThreadingHTTPServer):
         return Reply(body, status, **rest)
 
     @staticmethod
-    def says(text: str | None, finish: str = "stop", logprobs: Any = None) -> Reply:
-        """Return a chat completion."""
-        choice = {"index": 0, "message": {"role": "assistant", "content": text}}
+    def says(
+        text: str | None,
+        finish: str = "stop",
+        logprobs: Any = None,
+        tokens: int | None = 1011,
+        **more: Any,
+    ) -> Reply:
+        """Return a chat completion; `more` are further fields of the message."""
+        choice: dict[str, Any] = {"index": 0, "message": {"role": "assistant", "content": text}}
+        choice["message"] |= more
         choice |= {"finish_reason": finish, "logprobs": logprobs}
-        usage = {"prompt_tokens": 11, "completion_tokens": 3, "total_tokens": 14}
+        usage = {"prompt_tokens": tokens, "completion_tokens": 3}
         return Reply(json.dumps({"choices": [choice], "usage": usage}))
 
     @staticmethod
@@ -82,7 +89,7 @@ class Server(ThreadingHTTPServer):
         """Return a typed decision, as ``transformers serve`` does."""
         best = max(probabilities, key=lambda name: probabilities[name])
         answer = {"type": "choice", "choice": best, "probabilities": probabilities}
-        usage = {"input_tokens": 11, "output_tokens": 0}
+        usage = {"input_tokens": 1011, "output_tokens": 0}
         return Reply(json.dumps({"model": "m", "answers": {"verdict": answer}, "usage": usage}))
 
     @staticmethod

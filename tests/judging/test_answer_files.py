@@ -140,8 +140,8 @@ def test_either_file_may_give_the_references(write, field) -> None:
         (_line(id="\ud800"), "field 'id' has half of a surrogate pair"),
         (_line("\ud800"), "field 'answer' has half of a surrogate pair"),
         ([_line()], "expected a JSON object, found list"),
-        (b"{'answer': 1}", "not JSON"),
-        (b'{"answer": "\xff"}', "not UTF-8"),
+        (b"{'answer': 1}", "expected JSON Lines"),
+        (b'{"answer": "\xff"}', "can't decode byte 0xff"),
     ],
 )
 def test_a_bad_line_is_named_with_its_file_number_field_and_fix(write, line, message) -> None:
@@ -153,9 +153,9 @@ def test_a_bad_line_is_named_with_its_file_number_field_and_fix(write, line, mes
 
 def test_a_file_that_cannot_be_read_or_is_empty_is_an_error(write, tmp_path) -> None:
     good = write("good.jsonl", _line())
-    with pytest.raises(AdakdError, match=r"gone\.jsonl: No such file.*; expected a JSON Lines"):
+    with pytest.raises(AdakdError, match=r"gone\.jsonl: no such file; expected a JSON Lines"):
         read_answers(good, tmp_path / "gone.jsonl")
-    with pytest.raises(AdakdError, match="Is a directory"):
+    with pytest.raises(AdakdError, match="is a folder"):
         read_answers(tmp_path, good)
     with pytest.raises(AdakdError, match=r"empty\.jsonl: empty; expected one JSON object a line"):
         read_answers(write("empty.jsonl", b" "), good)

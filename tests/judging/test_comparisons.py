@@ -125,7 +125,7 @@ def test_every_method_meets_every_other_once_at_the_same_seed(scores) -> None:
     assert len(found) == 2 * (2 * 10 + 2 * 5 * 2 + 1)
 
 
-def test_chance_is_the_same_plain_method_at_its_first_two_seeds(scores) -> None:
+def test_chance_is_the_same_plain_method_at_every_two_of_its_seeds(scores) -> None:
     for pair in comparisons(scores, "again"):
         candidate, opponent = pair.candidate.cell, pair.opponent.cell
         assert (candidate.method, candidate.arm) == (opponent.method, "plain")

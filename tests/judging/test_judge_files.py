@@ -121,6 +121,18 @@ def test_the_identity_follows_the_prompt_text_not_its_place(
         ("prompt=nowhere.j2", "prompt: nowhere.j2 is neither"),
         ("pattern=(A", "pattern: "),
         ("pattern=A|B", "pattern: "),
+        ("pattern=()", "pattern: matches an empty text"),
+        ("pattern=(.*?)", "pattern: matches an empty text"),
+        ("model=''", "model: expected one line of text"),
+        ("model=' '", "model: expected one line of text"),
+        ('name="a\\nb"', "name: expected one line of text"),
+        ("extra={model: other}", "extra: 'model' is not for `extra`: set the field `model`"),
+        ("extra={messages: []}", "extra: 'messages' is not for `extra`: the field `prompt`"),
+        ("extra={temperature: 1}", "extra: 'temperature' is not for `extra`: set the field"),
+        ("extra={max_tokens: 1}", "extra: 'max_tokens' is not"),
+        ("extra={stream: true}", "extra: 'stream' is not"),
+        ("extra={n: 2}", "extra: 'n' is not"),
+        ("patience=-1", "patience: "),
         ("vetting={accuracy: 2}", "vetting.accuracy"),
         ("vetting={bar: 1}", "vetting.bar"),
         ("prices={prompt: 1}", "prices.completion"),
@@ -145,6 +157,7 @@ def test_a_wrong_field_is_named_with_its_file(override: str, said: str) -> None:
         ("scale=[5, 1]", "scale"),
         ("asks=opinion", "asks"),
         ("gguf_file=../x.gguf", "gguf_file"),
+        ("model=''", "model: is empty"),
     ],
 )
 def test_a_wrong_field_of_a_model_in_process_is_named_with_its_file(
@@ -154,7 +167,24 @@ def test_a_wrong_field_of_a_model_in_process_is_named_with_its_file(
         load_judge("in_process", [override])
 
 
-@pytest.mark.parametrize("template", ["{{ answer }}", "{% if %}", "{{ first.x.y }}"])
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ answer }}",
+        "{% if %}",
+        "{{ first.x.y }}",
+        "{% include 'other.j2' %}",
+        "{% extends 'other.j2' %}",
+        "{% import 'other.j2' as other %}",
+        "{% for n in range(10 ** 9) %}x{% endfor %}",
+        "{{ range(10 ** 30) | length }}",
+        "{{ 1 / 0 }}",
+        "{{ 'x' * 10 ** 10 }}",
+        "{{ first % 3 }}",
+        "{{ first + 3 }}",
+        "{{ 10 ** (10 ** 10) }}",
+    ],
+)
 @pytest.mark.parametrize("name", ["local", "in_process"])
 def test_a_broken_prompt_is_found_when_the_judge_is_read(
     write: WriteFile, tmp_path: Path, template: str, name: str
@@ -162,6 +192,35 @@ def test_a_broken_prompt_is_found_when_the_judge_is_read(
     (tmp_path / "own.j2").write_text(template, encoding="utf-8")
     file = write("own", **shipped_content(name) | {"prompt": "own.j2"})
     with pytest.raises(AdakdError, match=r"own\.yaml: prompt: .*own\.j2"):
+        load_judge(file)
+
+
+@pytest.mark.parametrize(
+    ("template", "missing"),
+    [
+        ("Which is better?", "first"),
+        ("{{ first }}", "second"),
+        ("{{ second }}{{ form }}", "first"),
+        ("{{ first }}{% if form == 'text' %}{{ second }}{% endif %}", "second"),
+    ],
+)
+def test_a_prompt_that_does_not_show_the_answers_is_refused(
+    write: WriteFile, tmp_path: Path, template: str, missing: str
+) -> None:
+    (tmp_path / "own.j2").write_text(template, encoding="utf-8")
+    file = write("own", **shipped_content("local") | {"prompt": "own.j2"})
+    with pytest.raises(AdakdError, match=rf"own\.j2 does not show the {missing} answer"):
+        load_judge(file)
+
+
+def test_a_rating_prompt_shows_one_answer(write: WriteFile, tmp_path: Path) -> None:
+    (tmp_path / "own.j2").write_text("{{ first }}", encoding="utf-8")
+    load_judge(write("own", **shipped_content("rubric") | {"prompt": "own.j2"}))
+
+
+def test_a_missing_plugin_is_blamed_on_the_judge_file(write: WriteFile) -> None:
+    file = write("own", kind="one", plugins=["nowhere.py"])
+    with pytest.raises(AdakdError, match=r"own\.yaml: plug-in .*nowhere\.py: no such file"):
         load_judge(file)
 
 

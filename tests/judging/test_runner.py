@@ -16,6 +16,7 @@ from adakd.judging import (
     ItemText,
     Judge,
     JudgeError,
+    Outage,
     Panel,
     Question,
     Session,
@@ -23,6 +24,7 @@ from adakd.judging import (
     Traits,
     Verdict,
     judge_answers,
+    runner,
 )
 from adakd.judging.runner import JudgingResult, costs
 from adakd.store import Store
@@ -46,13 +48,14 @@ class Scripted:
     asks: str = "pair"
     concurrency: int = 1
     mode: str = "scripted"
+    patience: float = 0.0
     asked: list[Question] = field(default_factory=list)
     modes: list[str | None] = field(default_factory=list)
     at_once: int = 0
     most_at_once: int = 0
 
     def traits(self) -> Traits:
-        return Traits(self.concurrency, self.asks, model="Llama-3")
+        return Traits(self.concurrency, self.asks, self.patience, model="Llama-3")
 
     def fingerprint(self) -> dict[str, str]:
         return {"asks": self.asks}
@@ -397,3 +400,93 @@ def test_a_plan_counts_what_a_judging_then_asks(ask, store, items) -> None:
     assert (after.questions, after.vetting, after.known) == (0, 0, 10)
     (other,) = costs(store, panel_of(replace(judge, id="k@1")), subject)
     assert other.questions == 10
+
+
+# --- outages, and what never succeeds ---------------------------------------------------------
+
+
+def out_for(calls: int, after: int = 3) -> Says:
+    """Return a judge that answers `after` questions, then fails `calls` calls, then answers."""
+    seen = iter(range(10**6))
+
+    def says(question: Question) -> Verdict:
+        if after <= next(seen) < after + calls:
+            raise Outage("base_url (start the server): gone")
+        return prefers_good(question)
+
+    return says
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "_PAUSES", (0.0, 0.001))
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_an_outage_is_waited_out_and_no_question_is_lost(ask, store, concurrency) -> None:
+    notes: list[str] = []
+    judge = a_judge(out_for(7), concurrency=concurrency, patience=60.0)
+    judged = ask(judge, on_note=notes.append)
+    assert judged.summaries[0].outcomes == {"win": 5, "identical": 1}
+    assert notes[0].startswith("j does not answer (")
+    assert "gone): trying again for 1 min" in notes[0]
+    assert notes[1].startswith("j answers again after ")
+    assert len(notes) == 2
+    assert not [r for r in store.of(VerdictRecord) if r.verdict == "failed"]
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_an_outage_beyond_the_patience_ends_the_judging_as_ever(ask, store) -> None:
+    with pytest.raises(AdakdError, match=r"j\.yaml: base_url \(start the server\): gone"):
+        ask(a_judge(out_for(10**6), patience=0.05))
+    assert len(store.of(VerdictRecord)) > 0
+    assert ask(a_judge()).summaries[0].outcomes == {"win": 5, "identical": 1}
+
+
+def test_without_patience_an_outage_ends_the_judging_at_once(ask) -> None:
+    judge = a_judge(out_for(10**6))
+    with pytest.raises(AdakdError, match="gone"):
+        ask(judge)
+    assert len(asked(judge)) == 4
+
+
+def test_a_judge_without_any_verdict_in_its_vetting_is_asked_nothing_else(ask, store) -> None:
+    judge = a_judge(lambda q: Verdict("failed", "no verdict: Hm."), vetted=2)
+    with pytest.raises(AdakdError, match=r"j\.yaml: no verdict on any of 12 .*: no verdict: Hm\."):
+        ask(judge)
+    assert len(asked(judge)) == 10  # the same in both orders is asked once
+    assert not store.of(VerdictRecord) or {r.verdict for r in store.of(VerdictRecord)} == {
+        "identical"
+    }
+
+
+def test_one_member_without_a_verdict_stops_a_jury(ask) -> None:
+    mute = a_judge(lambda q: Verdict("failed", "mute"), "mute", vetted=1)
+    with pytest.raises(AdakdError, match=r"^mute\.yaml: "):
+        ask(a_judge(vetted=1), mute)
+
+
+def test_one_verdict_in_the_vetting_is_enough_to_go_on(ask) -> None:
+    first = iter([True])
+    judge = a_judge(
+        lambda q: prefers_good(q) if next(first, False) else Verdict("failed", "x"), vetted=2
+    )
+    assert ask(judge).summaries[0].outcomes == {"failed": 5, "identical": 1}
+
+
+@pytest.mark.parametrize(("lasts", "calls"), [(True, 3), (False, 5)])
+def test_a_request_that_can_never_succeed_is_not_repeated_for_ever(
+    ask, store, lasts, calls
+) -> None:
+    def says(question: Question) -> Verdict:
+        if "3" in question.first:
+            return Verdict("failed", "HTTP 400: filtered", lasts=lasts)
+        return prefers_good(question)
+
+    judge = a_judge(says)
+    for _ in range(5):
+        judged = ask(judge)
+        assert judged.summaries[0].outcomes == {"win": 4, "failed": 1, "identical": 1}
+        assert judged.failure == "HTTP 400: filtered"
+    assert sum("3" in question.first for question in asked(judge)) == 2 * calls

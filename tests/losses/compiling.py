@@ -1,5 +1,9 @@
 """Compile the kernels as calls do, for GPUs that need not be present, without running them."""
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
@@ -39,9 +43,13 @@ def compile_one(
     triton_kernels.reduce_rows(form, rows, rows, tau, *((ones, out) if graded else (None, None)))
 
 
+def compile_only(launch: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    return launch(*given, **named | {"warmup": True})
+
+
 def main() -> None:
-    launch = triton_kernels.reduce.run
-    triton_kernels.reduce.run = lambda *given, **named: launch(*given, **named | {"warmup": True})
+    for kernel in (triton_kernels.reduce, triton_kernels.multiply_entries):
+        kernel.run = partial(compile_only, kernel.run)
     driver.set_active(Absent(0, GPUTarget("cuda", 90, 32)))
     for name in sorted(divergence):
         if form := triton_kernels.bound_form(divergence[name]):
@@ -56,6 +64,8 @@ def main() -> None:
     print("finished")
     compile_one(triton_kernels.HELLINGER, graded=False)
     print("Hellinger")
+    triton_kernels.multiply(torch.zeros(9, dtype=torch.bfloat16), torch.ones(()))
+    print("factor")
     driver.set_active(Absent(1, GPUTarget("cuda", 80, 32)))
     compile_one(form, gathered=True)
     print("80")

@@ -186,6 +186,32 @@ def test_a_gradient_may_replace_the_logits() -> None:
     assert torch.equal(tokens.student.logits[::2], before[::2])
 
 
+@pytest.mark.parametrize("factor", [1.0, -0.3])
+@pytest.mark.parametrize("dtype", CLOSE, ids=str)
+def test_a_gradient_is_multiplied_in_float32(dtype: torch.dtype, factor: float) -> None:
+    """More entries than all programs take at a time, and a last block that is not full."""
+    gradient = random(triton_kernels.ENTRIES_AT_A_TIME * 3 + 5).to(dtype)
+    wanted = gradient.float() * factor
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(triton_kernels, "PROGRAMS", 2)
+        triton_kernels.multiply(gradient, torch.tensor(factor, device=DEVICE))
+    torch.testing.assert_close(gradient.float(), wanted, rtol=torch.finfo(dtype).eps, atol=1e-7)
+
+
+@pytest.mark.parametrize("kernels", ["triton", "torch"])
+def test_the_factor_of_a_loss_reaches_its_gradient(kernels: str) -> None:
+    student, teacher = (random(TOKENS, VOCABULARY, seed=seed) for seed in (0, 1))
+    student.requires_grad_()
+    labels = torch.zeros(TOKENS, dtype=torch.long, device=DEVICE)
+    objective = Objective("reverse_kl", kernels=kernels)
+    once, thrice = (
+        torch.autograd.grad(factor * objective(student, teacher, labels).loss, student)[0]
+        for factor in (1, 3)
+    )
+    torch.testing.assert_close(thrice, 3 * once)
+    assert once.any()
+
+
 @pytest.mark.parametrize("shift", [0.0, 50.0])
 @pytest.mark.parametrize("noise", [0.0, 1e-3, 1e-1, 1.0])
 @pytest.mark.parametrize("name", ["forward_kl", "reverse_kl", "Hellinger"])
@@ -491,5 +517,5 @@ def test_every_kernel_compiles(tmp_path: Path) -> None:
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
-    others = ["values", "gathered", "finished", "Hellinger", "80", "gfx942"]
+    others = ["values", "gathered", "finished", "Hellinger", "factor", "80", "gfx942"]
     assert done.stdout.split() == [*HAVE, *others]

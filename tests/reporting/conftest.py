@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from itertools import product
 from math import ceil
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -19,7 +19,7 @@ from adakd.reporting.report import Report
 from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import (
-    Case,
+    VETTED,
     ExampleRecord,
     Item,
     JudgeRecord,
@@ -341,7 +341,7 @@ def judgements(made: Made) -> Iterator[Record]:
 
 
 def known_pairs(made: Made) -> Iterator[VettingRecord]:
-    for case, number, first in product(get_args(Case), range(10), (True, False)):
+    for case, number, first in product(VETTED, range(10), (True, False)):
         yield VettingRecord(
             key=f"vetting-{case}-{number}-{first}",
             judge="rule@0123abcd",
@@ -416,10 +416,10 @@ VOID = {"meta", "br", "input"}
 class Page(HTMLParser):
     """The text, tags and addresses of a page, and its figures; fails on tags that do not match."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, written: str, figures: str = "{}") -> None:
         super().__init__()
-        self.written = written = report.page
-        self.numbers: dict[str, Any] = json.loads(report.json)
+        self.written = written
+        self.numbers: dict[str, Any] = json.loads(figures)
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.addresses: list[str] = []
@@ -466,9 +466,21 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="session")
+def page_reader() -> Callable[[str], Page]:
+    """Return the reader of written pages."""
+    return Page
+
+
+def page(store: Store) -> Page:
+    """Render the page of a run."""
+    report = Report.of(store)
+    return Page(report.page, report.json)
+
+
+@pytest.fixture(scope="session")
 def page_of() -> Callable[[Store], Page]:
     """Return a function that renders the page of a run."""
-    return lambda store: Page(Report.of(store))
+    return page
 
 
 @pytest.fixture(scope="session")
@@ -482,7 +494,7 @@ def mini_page(mini: Context) -> Page:
     """Return the page of the complete made-up run, with three items of the judge's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adakd.reporting.judges.items.MOST", 3)
-        return Page(Report.of(mini.store))
+        return page(mini.store)
 
 
 @pytest.fixture(scope="session")
@@ -494,7 +506,7 @@ def stored() -> Context:
 @pytest.fixture(scope="session")
 def stored_page(stored: Context) -> Page:
     """Return the page of the stored run."""
-    return Page(Report.of(stored.store))
+    return page(stored.store)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from adakd.reporting.families import arm_differences
 from adakd.reporting.headline import headlines, verdict
-from adakd.reporting.paired import arm_differences
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.overhead import overheads
 

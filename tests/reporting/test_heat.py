@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from adakd.reporting.families import arm_differences
 from adakd.reporting.heat import TALL, halves, heat_by_arm, heat_by_task
-from adakd.reporting.paired import arm_differences
 
 
 @pytest.fixture(scope="module")

@@ -60,16 +60,6 @@ def test_hostile_text_stays_text(made_store, page_of):
     assert answers[0]["question"]["shown"] == HOSTILE
 
 
-@pytest.mark.parametrize("character", ["\0", "\x1b", "\x9b", "\u202e", "\u2067", "\b"])
-def test_no_text_acts_on_the_screen(made_store, page_of, character):
-    page = page_of(made_store(text=f"one{character}two\r\nthree", seeds=(10,), items=3))
-    assert character not in page.written
-    assert "\r" not in page.written
-    assert page.written.count(f"one{ascii(character)[1:-1]}two\nthree") > 10
-    question = page.numbers["samples"]["samples"][0]["question"]
-    assert question["shown"] == f"one{character}two\r\nthree"
-
-
 def test_texts_of_models_have_a_direction_of_their_own(made_store, page_of):
     page = page_of(made_store(text="MARKED", timing=False))
     at = [place for place in range(len(page.written)) if page.written.startswith("MARKED", place)]

@@ -74,7 +74,7 @@ def test_intervals_cover(seeds, rest):
     """Also if seeds vary more than items: plain resampling of 2 seeds covers 63 %."""
     rng = np.random.default_rng(seeds)
     of_seeds = 0.3 if seeds > 1 else 0.0
-    data = [made_up(rng, seeds=seeds, of_seeds=of_seeds, rest=rest) for _ in range(120)]
+    data = [made_up(rng, seeds=seeds, of_seeds=of_seeds, rest=rest) for _ in range(90)]
     found = [paired_difference(values, np.zeros_like(values)) for values in data]
     covered = np.mean([d.low <= 0 <= d.high for d in found])
     assert covered >= 0.90
@@ -108,3 +108,14 @@ def test_gap_closed_is_a_share_of_a_gap_that_is_there():
     assert (half.low, half.high) == pytest.approx((0.5, 0.5))
     noise = RNG.normal(0, 1, (80, 3))
     assert gap_closed([(off + 1, off, off + noise - noise.mean())]) is None
+
+
+def test_the_interval_of_a_share_covers():
+    rng, runs, covered = np.random.default_rng(8), 60, 0
+    for _ in range(runs):
+        off = rng.normal(10, 1, (60, 3))
+        teacher = off[:, :1] + 2 + rng.normal(0, 0.5, (60, 1))
+        found = gap_closed([(off + 1 + rng.normal(0, 1, (60, 3)), off, teacher)])
+        assert found is not None
+        covered += found.low <= 0.5 <= found.high
+    assert covered / runs > 0.85

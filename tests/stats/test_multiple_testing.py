@@ -1,9 +1,8 @@
-"""Conclusions about differences, and adjusted p-values."""
+"""Conclusions about differences, and the least p-value of signs."""
 
 import numpy as np
-import pytest
 
-from adakd.stats import conclusion, holm, paired_difference, sign_flip_floor
+from adakd.stats import conclusion, paired_difference, sign_flip_floor
 
 
 def test_conclusion_follows_the_direction_of_the_metric():
@@ -11,12 +10,6 @@ def test_conclusion_follows_the_direction_of_the_metric():
     assert conclusion(difference, 0.01) == "better"
     assert conclusion(difference, 0.01, higher_is_better=False) == "worse"
     assert conclusion(difference, 0.05) == "not separable"
-
-
-def test_holm_by_hand():
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.6, 0.5]) == [1, 1]
-    assert holm([]) == []
 
 
 def test_sign_flip_floor():

@@ -1,5 +1,7 @@
 """Kendall's tau and the pairs behind it, by hand."""
 
+from itertools import permutations
+
 import pytest
 
 from adakd.stats import order_agreement
@@ -21,6 +23,18 @@ def test_orders_without_ties(ours, theirs, tau, differing) -> None:
     assert found.pairs == 6
 
 
+@pytest.mark.parametrize("students", [2, 3, 4, 5])
+def test_the_p_value_is_the_share_of_orders_that_agree_or_disagree_as_much(students) -> None:
+    """Exact: over all orders, and below the level as often as the level says at most."""
+    theirs = list(range(students))
+    orders = list(permutations(range(students)))
+    found = {order: order_agreement(order, theirs) for order in orders}
+    for one in found.values():
+        as_far = [abs(other.tau) >= abs(one.tau) - 1e-9 for other in found.values()]
+        assert one.p_value == pytest.approx(sum(as_far) / len(orders))
+    assert min(one.p_value for one in found.values()) == pytest.approx(found[orders[0]].least_p)
+
+
 def test_a_tie_is_no_order() -> None:
     """Of three pairs ours ties one; the others agree: tau-b is 2 / sqrt(2 * 3)."""
     found = order_agreement([1, 1, 2], [1, 2, 3])
@@ -30,4 +44,5 @@ def test_a_tie_is_no_order() -> None:
 
 @pytest.mark.parametrize(("ours", "theirs"), [([], []), ([1], [2]), ([1, 1], [1, 2])])
 def test_without_an_order_there_is_no_agreement(ours, theirs) -> None:
-    assert order_agreement(ours, theirs).tau is None
+    found = order_agreement(ours, theirs)
+    assert found.tau is found.p_value is None

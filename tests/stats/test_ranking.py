@@ -77,6 +77,12 @@ def test_the_order_of_players_makes_no_difference():
     assert [p.low for p in one.players] == pytest.approx([p.low for p in other.players])
 
 
+def test_the_order_of_games_makes_no_difference():
+    games = played(np.random.default_rng(4), 30)
+    turned = [games[number] for number in np.random.default_rng(5).permutation(len(games))]
+    assert bradley_terry(turned, 200) == bradley_terry(games, 200)
+
+
 def test_all_wins_stay_finite():
     ranking = bradley_terry(always(("a", "b"), ("b", "c"), ("a", "c"), prompts=100))
     assert [player.name for player in ranking.players] == ["a", "b", "c"]

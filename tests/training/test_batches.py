@@ -1,5 +1,6 @@
 """Data policies in trainings: fair between arms, resumable, and nothing where they do nothing."""
 
+import json
 import shutil
 from collections.abc import Callable
 from typing import Any
@@ -325,6 +326,26 @@ def test_sequence_level_learns_from_the_teachers_own_text_through_the_cache(run,
     assert {example.number for example in made.teacher.stored.examples} == {
         int(number) for batch in seen for number in batch["number"]
     }
+
+
+ODD_LINES = [b"5", b"\xff\xfe\x00", b"[0, [99999999]]", b"[0, [1, 2], 3]", b"[" * 99_999, b"null"]
+
+
+@pytest.mark.parametrize("damage", [*ODD_LINES, None], ids=lambda odd: str(odd and odd[:16]))
+def test_a_damaged_response_of_the_teacher_is_written_again(run, damage: bytes | None) -> None:
+    """Also where one token of a whole line has become another."""
+    made = run(row("sequence_level"))
+    answers = responses(made)
+    made.data.fill(answers)
+    first, *rest = answers.file.read_bytes().split(b"\n")[1:]
+    if damage is None:
+        number, tokens, checksum = json.loads(first)
+        damage = json.dumps([number, [tokens[0] ^ 1, *tokens[1:]], checksum]).encode()
+    answers.file.write_bytes(b"\n".join([damage, *rest]))
+    later = responses(run(row("sequence_level")))
+    assert len(later.responses) == len(answers.responses) - 1
+    made.data.fill(later)
+    assert later.responses == answers.responses
 
 
 def test_what_the_teacher_wrote_is_written_once_and_mended(run) -> None:

@@ -97,6 +97,29 @@ def test_a_killed_training_goes_on_with_what_was_learned(
     assert not equal(saved(forgetful, cell), saved(straight, cell))
 
 
+@pytest.mark.parametrize("save_every", [1, 2, 4])
+def test_a_training_killed_before_its_model_is_saved_takes_no_further_step(
+    make_suite, trainings, monkeypatch, save_every: int
+) -> None:
+    suite = make_suite({"training.schedule": "constant", "training.save_every": save_every})
+    straight, broken = trainings(suite, "straight"), trainings(suite, "broken")
+    cell = straight.find()
+    whole = straight.train(cell)
+
+    def kill(*_: Any) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fitting.loading, "save", kill)
+        with pytest.raises(Killed):
+            broken.train(cell)
+    resumed = trainings(suite, "broken")
+    steps = resumed.train(cell).steps
+    assert [one.step for one in steps] == [1, 2, 3, 4]
+    assert [one.loss for one in steps] == [one.loss for one in whole.steps]
+    assert equal(saved(resumed, cell), saved(straight, cell))
+
+
 @pytest.mark.parametrize("lora", [None, {"r": 2}], ids=["full", "lora"])
 def test_it_is_learned_and_no_part_of_the_student(
     make_suite, trainings, objectives, lora: Any

@@ -1,6 +1,7 @@
 """The calls of an OpenAI-compatible judge: requests, error handling and reply parsing."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -8,7 +9,6 @@ from time import perf_counter
 
 import httpx2
 import openai
-from jinja2 import TemplateError
 
 from adakd.judging.backends.api_key import ApiKey
 from adakd.judging.backends.label_probabilities import read_verdict
@@ -17,18 +17,19 @@ from adakd.judging.backends.openai_client import (
     Decisions,
     HttpClient,
     JudgeClient,
-    UnreadableReply,
     Usage,
 )
 from adakd.judging.backends.openai_settings import Mode, OpenAISettings, Request
 from adakd.judging.backends.parsing import kept
-from adakd.judging.base import Ask, JudgeError, Question, Verdict
+from adakd.judging.backends.prompt_templates import TEMPLATE_ERRORS
+from adakd.judging.backends.server_errors import ITEM_ERRORS, ServerErrors
+from adakd.judging.base import Ask, JudgeError, Outage, Question, Verdict
 
-_ITEM_ERRORS = {400, 413, 422}
-"""Errors that one long or odd item can cause; all others concern every question."""
 _CUT = {"length": "max_tokens reached", "content_filter": "cut off by the server's filter"}
-_TEMPLATE_ERRORS = (TemplateError, ArithmeticError, LookupError, TypeError, ValueError)
-"""Errors a template can raise for a text that it cannot handle."""
+_WORD = re.compile(r"[^\W\d_]+")
+_LEAST_SHARE = 0.8
+"""Fewer tokens than this share of a prompt's words mean that it was cut: a tokenizer that splits at
+words makes at least one token of each."""
 
 
 @asynccontextmanager
@@ -56,6 +57,7 @@ class Calls:
         self._settings = settings
         self._client = client
         self._key = key
+        self._errors = ServerErrors(settings, key)
         self._checking = asyncio.Lock()
         self._checks = 0
         self._late = 0
@@ -104,9 +106,17 @@ class Calls:
             verdict = read_verdict(reply.answers, settings.asks, settings.verdicts, settings.scale)
         else:
             choice = reply.choices[0]
-            content, cut = choice.message.content or "", _CUT.get(choice.finish_reason or "")
-            if choice.message.refusal and not content:
-                verdict = Verdict("failed", f"refused: {choice.message.refusal}")
+            message, cut = choice.message, _CUT.get(choice.finish_reason or "")
+            content = message.content or ""
+            if message.refusal and not content:
+                verdict = Verdict("failed", f"refused: {message.refusal}")
+            elif not content.strip() and isinstance(message.reasoning, str) and message.reasoning:
+                why = f"{cut} while thinking" if cut else "an empty reply beside the reasoning"
+                verdict = Verdict(
+                    "failed",
+                    f"{why} (raise max_tokens, or switch reasoning off with `extra`); the server "
+                    f"sent only reasoning_content: {message.reasoning}",
+                )
             elif mode == "text":
                 verdict = settings.reader.from_text(content, cut, texts)
             else:
@@ -119,6 +129,7 @@ class Calls:
         Calls that fail together share one check.
 
         Raises:
+            Outage: no question can be answered now.
             JudgeError: no question could be answered; names the field to fix.
         """
         before = self._checks
@@ -128,7 +139,8 @@ class Calls:
             try:
                 await self.send(self._settings.hello(mode))
             except openai.OpenAIError as error:
-                raise JudgeError(f"{self._field(error, mode)}: {self._explain(error)}") from None
+                kind = Outage if self._errors.may_pass(error) else JudgeError
+                raise kind(self._errors.with_field(error, mode)) from None
             self._checks += 1
 
     async def _attempt(
@@ -137,15 +149,17 @@ class Calls:
         """Return the verdict, a failed one with its reason if no attempt succeeded."""
         try:
             request = self._settings.request(question, mode)
-        except _TEMPLATE_ERRORS as error:
+        except TEMPLATE_ERRORS as error:
             why = f"prompt: the template fails on this item ({type(error).__name__}: {error})"
             return Verdict("failed", why), None
         try:
             reply = await self.send(request)
         except openai.OpenAIError as error:
-            return Verdict("failed", self._explain(error)), error
+            lasts = not self._errors.may_pass(error)
+            return Verdict("failed", self._errors.explain(error), lasts=lasts), error
         self._late = 0
-        return self.read(reply, mode, self._settings.texts(question)), None
+        verdict = self.read(reply, mode, self._settings.texts(question))
+        return replace(verdict, prompt_cut=_is_cut(request, verdict.prompt_tokens)), None
 
     def _concerns_all(self, error: openai.OpenAIError) -> bool:
         """Tell whether the next question may fail too; one slow item must not end a judging."""
@@ -157,42 +171,13 @@ class Calls:
             return True
         self._late = 0
         status = getattr(error, "status_code", None)
-        return status not in _ITEM_ERRORS
+        return status not in ITEM_ERRORS
 
-    def _explain(self, error: openai.OpenAIError) -> str:
-        """Describe an error in one short line, without the key."""
-        where, cause = self._settings.base_url, error.__cause__
-        if isinstance(error, openai.APITimeoutError):
-            return f"{where} did not answer within {self._settings.timeout:g} s"
-        if isinstance(error, openai.APIStatusError):
-            text = self._short(error.response.text) or error.response.reason_phrase
-            return f"{where} answers HTTP {error.status_code}: {text}"
-        if isinstance(cause, UnreadableReply):
-            return f"{where} does not send a verdict but: {self._short(str(cause)) or 'nothing'}"
-        if isinstance(cause, httpx2.ConnectError):
-            return f"no server answers at {where} ({self._short(str(cause))})"
-        return f"the connection to {where} broke ({self._short(str(cause or error))})"
 
-    def _field(self, error: openai.OpenAIError, mode: Mode) -> str:
-        """Return the field of the judge file that causes an error, with the fix."""
-        settings = self._settings
-        if isinstance(error, openai.APITimeoutError):
-            return "timeout (raise it, or check the server)"
-        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-            if settings.api_key_env is None:
-                return "api_key_env (name the variable that holds the key)"
-            return f"api_key_env (fix the key in {settings.api_key_env})"
-        if isinstance(error, openai.NotFoundError) and mode == "decision":
-            return (
-                f"mode (no typed decisions there; choose another, or fix model {settings.model!r})"
-            )
-        if isinstance(error, openai.NotFoundError):
-            return f"model ({settings.model!r} is unknown there, or base_url does not end in /v1)"
-        if isinstance(error, openai.RateLimitError):
-            return "concurrency (lower it, or wait, then run the same command again)"
-        if isinstance(error, openai.APIStatusError) and error.status_code in _ITEM_ERRORS:
-            return f"model ({settings.model!r}, or another setting that the server rejects)"
-        return "base_url (start the server, or fix the address)"
+def _is_cut(request: Request, tokens: int | None) -> bool:
+    """Tell whether a server counts far fewer tokens of a prompt than it has words.
 
-    def _short(self, text: str) -> str:
-        return " ".join(self._key.hidden(text).split())[:300]
+    No count, or none of its tokens, says nothing.
+    """
+    words = sum(1 for _ in _WORD.finditer(request.prompt))
+    return tokens is not None and 0 < tokens < _LEAST_SHARE * words

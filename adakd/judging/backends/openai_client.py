@@ -27,6 +27,7 @@ _CONNECT = 10.0
 class _Message(BaseModel):
     content: str | None = None
     refusal: str | None = None
+    reasoning: Any = Field(None, validation_alias=AliasChoices("reasoning_content", "reasoning"))
 
 
 class CompletionChoice(BaseModel):

@@ -61,9 +61,12 @@ async def _attempt(calls: Calls, settings: OpenAISettings, mode: Mode) -> Mode |
     reply = await calls.send(settings.hello(mode), retries=0)
     if calls.read(reply, mode).choice == "failed":
         return None
-    if isinstance(reply, Decisions) or settings.reader.likely(reply.choices[0].logprobs):
+    if isinstance(reply, Decisions):
         return mode
-    return _WITHOUT_LOGPROBS[mode]
+    choice = reply.choices[0]
+    if not settings.reader.follows_schema(choice.message.content or ""):
+        return None
+    return mode if settings.reader.likely(choice.logprobs) else _WITHOUT_LOGPROBS[mode]
 
 
 _WITHOUT_LOGPROBS: dict[Mode, Mode] = {mode: mode for mode in get_args(Mode)} | {

@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from jinja2 import TemplateError
 from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
 
+from adakd.config.base import Line
 from adakd.config.judge import Asks
-from adakd.errors import AdakdError
+from adakd.errors import AdakdError, one_line
 from adakd.judging.backends.label_probabilities import Labels, RatingScale, typed_questions
 from adakd.judging.backends.parsing import ReplyParser
-from adakd.judging.backends.prompt_templates import DEFAULTS, Form, PromptTemplate
+from adakd.judging.backends.prompt_templates import (
+    DEFAULTS,
+    TEMPLATE_ERRORS,
+    Form,
+    PromptTemplate,
+)
 from adakd.judging.base import ItemText, Question, Tokens, Traits
 
 Mode = Literal[
@@ -28,7 +33,21 @@ Mode = Literal[
     "text",
 ]
 """How verdicts are given: as label probabilities, as JSON, or at the end of a text."""
-_NOT_IN_FINGERPRINT = {"api_key_env", "timeout", "retries", "concurrency", "prompt"}
+_NOT_IN_FINGERPRINT = {"api_key_env", "timeout", "retries", "concurrency", "patience", "prompt"}
+_SET_BY = {
+    "messages": "the field `prompt` decides what is asked",
+    "model": "set the field `model`",
+    "temperature": "set the field `temperature`",
+    "max_tokens": "set the field `max_tokens`",
+    "max_completion_tokens": "set the fields `max_tokens` and `limit_field`",
+    "response_format": "set the field `mode`",
+    "logprobs": "set the field `mode`",
+    "top_logprobs": "set the field `mode`",
+    "stream": "replies are read whole",
+    "stream_options": "replies are read whole",
+    "n": "one reply is read",
+}
+"""Fields of a request that the judge file decides, or that no reply could be read with."""
 _TOP = 8
 """Most likely tokens to request: the labels, and some spellings of them."""
 _HELLO = "Reply with the word yes and nothing else, and not as JSON."
@@ -58,7 +77,16 @@ def _one_group(pattern: str) -> str:
         raise ValueError(f"not a regular expression: {error}") from None
     if groups != 1:
         raise ValueError("expected exactly one (group), around the label")
+    if re.search(pattern, ""):
+        raise ValueError("matches an empty text, and so finds a verdict everywhere")
     return pattern
+
+
+def _additional(extra: dict[str, JsonValue] | None) -> dict[str, JsonValue] | None:
+    for name in extra or {}:
+        if name in _SET_BY:
+            raise ValueError(f"{name!r} is not for `extra`: {_SET_BY[name]}")
+    return extra
 
 
 @dataclass(frozen=True)
@@ -68,13 +96,21 @@ class Request:
     path: str
     body: Mapping[str, Any]
 
+    @property
+    def prompt(self) -> str:
+        """The text shown to the model."""
+        text: str = (
+            self.body["state"] if "state" in self.body else self.body["messages"][0]["content"]
+        )
+        return text
+
 
 @dataclass(frozen=True, kw_only=True)
 class OpenAISettings:
     """The fields of a judge file of the kind ``openai``, and its requests."""
 
     base_url: Annotated[str, AfterValidator(_endpoint)]
-    model: str
+    model: Line
     """Its name on the server."""
     api_key_env: Annotated[str, Field(pattern="^[A-Z][A-Z0-9_]*$")] | None = None
     """The environment variable that holds the key; not needed by most local servers."""
@@ -96,29 +132,32 @@ class OpenAISettings:
     retries: NonNegativeInt = 2
     """Further attempts of a failed call."""
     concurrency: PositiveInt = 8
+    patience: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 600.0
+    """Seconds to wait for a server that has answered before and does not answer now."""
     prompt: Path | None = None
     """A Jinja2 template; the shipped one if not given."""
     verdicts: Labels = ("A", "B", "C")
     """The labels of: first answer better, second answer better, tie."""
     pattern: Annotated[str, AfterValidator(_one_group)] = r"\[\[([^\[\]]*)\]\]"
     """The regular expression of a verdict in a text; the group is its label or the score."""
-    extra: dict[str, JsonValue] | None = None
+    extra: Annotated[dict[str, JsonValue] | None, AfterValidator(_additional)] = None
     """Additional fields of a chat request, such as ``chat_template_kwargs``."""
 
     def __post_init__(self) -> None:
         self._prompt.check()
         try:
             _ = self.reader
-        except TemplateError as error:
-            raise AdakdError(f"prompt: {self._prompt.file} with empty texts: {error}") from None
+        except TEMPLATE_ERRORS as error:
+            why = one_line(error)
+            raise AdakdError(f"prompt: {self._prompt.file} with empty texts: {why}") from None
         if self.mode != "auto" and form(self.mode) not in self._prompt.forms:
             raise AdakdError(f"mode: {self._prompt.file} ignores `form`; choose the mode text")
         if self.asks == "rating" and self.mode.endswith("+logprobs"):
             raise AdakdError("mode: a rating does not use logprobs; choose a mode without them")
 
     def traits(self) -> Traits:
-        """Return the concurrency limit and the model."""
-        return Traits(concurrency=self.concurrency, asks=self.asks, model=self.model)
+        """Return the concurrency limit, the patience and the model."""
+        return Traits(self.concurrency, self.asks, patience=self.patience, model=self.model)
 
     def fingerprint(self) -> Mapping[str, Any]:
         """Return the settings that affect verdicts, with the prompt's text for its path."""
@@ -203,7 +242,7 @@ class OpenAISettings:
             **(self.extra or {}),
         }
         if self.temperature is not None:
-            body.setdefault("temperature", self.temperature)
+            body["temperature"] = self.temperature
         return Request("/chat/completions", body)
 
     def _reply_as(self, mode: Mode) -> dict[str, Any]:

@@ -22,6 +22,18 @@ _AROUND = " \t\r\n\"'`:{},"
 """Characters that may share a token with a label."""
 _GAP = r"[\s*_`\"']*"
 """Characters that may occur between the words of a quoted example, or around them."""
+_MOST_MASS = 1.01
+"""The most total probability of distinct tokens, with a little for rounding."""
+_THOUGHTS = "think|thinking|thought|reasoning"
+"""Tags around a model's reasoning."""
+_OPENING = re.compile(rf"(?:\A|\n)[ \t]*(?:<(?:{_THOUGHTS})>|◁think▷)")
+"""Where reasoning begins: at the start of a line. Elsewhere a judge is speaking of the tag."""
+_CLOSING = re.compile(rf"</(?:{_THOUGHTS})>|◁/think▷")
+_SENTENCE_ENDS = (".", "!", "?", "…", "]", ")", "。")
+_QUOTES = ('"', "'", "`")
+_NEAR = 80
+"""The characters of a line on either side of a tag that tell its use."""
+_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
 
 
 class _Likely(BaseModel):
@@ -93,7 +105,7 @@ class ReplyParser:
             cut: why it was cut off; None if it is complete.
             texts: the texts in the prompt that are not the judge's own.
         """
-        words = _without_thoughts(reply)
+        words = _without_thoughts(reply, cut)
         if not words:
             return Verdict("failed", f"{cut} while thinking" if cut else "an empty reply")
         stripped = self._quotes.sub(" ", words) if self._quotes else words
@@ -109,34 +121,53 @@ class ReplyParser:
         return self._meant(found[-1].group(1) or "", words)
 
     def from_json(self, reply: str, cut: str | None = None, logprobs: object = None) -> Verdict:
-        """Return the verdict of a JSON object with a reason and a verdict; all else fails.
+        """Return the verdict of a JSON object with a verdict; all else fails.
+
+        The object may have other fields, and stand in a code fence.
 
         Args:
             reply: the whole reply.
             cut: why it was cut off; None if it is complete.
             logprobs: of the reply's tokens, as sent by the server.
         """
-        words = _without_thoughts(reply)
+        # a reason may speak of the tags of reasoning: they count only before the object
+        words = reply.strip() if reply.lstrip().startswith("{") else _without_thoughts(reply, cut)
         if cut or not words:
             return Verdict(
                 "failed", f"{cut} before the verdict: {words}" if cut else "an empty reply"
             )
+        fenced = _FENCED.fullmatch(words)
         try:
-            content = json.loads(words, object_pairs_hook=_once)
+            content = json.loads(fenced[1] if fenced else words, object_pairs_hook=_once)
         except (ValueError, RecursionError):
             return Verdict("failed", f"no JSON object: {words}")
-        if not isinstance(content, dict) or content.keys() != {"reason", self._field}:
-            return Verdict("failed", f"no object of reason and {self._field} alone: {words}")
-        reason, value = content["reason"], content[self._field]
-        if not isinstance(reason, str) or type(value) is not (int if self._rates else str):
-            return Verdict("failed", f"reason or {self._field} is of the wrong type: {words}")
+        if not isinstance(content, dict) or self._field not in content:
+            return Verdict("failed", f"no object with the field {self._field}: {words}")
+        reason, value = content.get("reason"), content[self._field]
+        if type(value) is not (int if self._rates else str):
+            return Verdict("failed", f"{self._field} is of the wrong type: {words}")
+        reason = reason if isinstance(reason, str) else words
         verdict = self._meant(str(value), reason)
         if verdict.choice == "failed" or self._rates:
             return verdict
         return Verdict(verdict.choice, reason, probabilities=self._probabilities(logprobs))
 
+    def follows_schema(self, reply: str) -> bool:
+        """Tell whether a reply is an object of the schema's fields and of no others."""
+        try:
+            content = json.loads(reply, object_pairs_hook=_once)
+        except (ValueError, RecursionError):
+            return False
+        fields = {"reason", self._field}
+        is_object = isinstance(content, dict) and content.keys() == fields
+        return is_object and isinstance(content["reason"], str)
+
     def likely(self, logprobs: object) -> dict[str, float]:
-        """Return the most likely tokens at the start of the verdict; none if they are not given."""
+        """Return the most likely tokens at the start of the verdict, with log-probabilities.
+
+        None if they are not given, or cannot be log-probabilities: one is above 0 or not a
+        number, or their probabilities add up to more than 1.
+        """
         try:
             tokens = _Logprobs.model_validate(logprobs).content
             at = _value_at(tokens, self._field)
@@ -144,7 +175,10 @@ class ReplyParser:
         except ValidationError:
             return {}
         # the sampled token may not be among them
-        return {each.token: min(each.logprob, 0) for each in [*([at] if at and top else []), *top]}
+        found = {each.token: each.logprob for each in [*([at] if at and top else []), *top]}
+        if not all(logprob <= _MOST_MASS - 1 for logprob in found.values()):  # nor nan
+            return {}
+        return found if sum(map(math.exp, found.values())) <= _MOST_MASS else {}
 
     @property
     def _rates(self) -> bool:
@@ -169,7 +203,7 @@ class ReplyParser:
             if label := _begun(token, self._labels):
                 shares[label] += math.exp(logprob)
         total = sum(shares.values())
-        if not total >= _LEAST_MASS:  # nor where a server sends nan
+        if total < _LEAST_MASS:
             return None
         first, second, tie = (share / total for share in shares.values())
         return first, second, tie
@@ -183,10 +217,40 @@ def kept(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _without_thoughts(reply: str) -> str:
-    """Remove the reasoning of a model, if the server does not."""
-    after = reply.rpartition("</think>")[2]
-    return after.partition("<think>")[0].strip()
+def _without_thoughts(reply: str, cut: str | None) -> str:
+    """Remove the reasoning of a model, if the server does not.
+
+    It stands between tags, of which the opening one begins a line, or ends with a closing tag
+    whose opening one was in the prompt. A tag inside a sentence is one that the judge speaks of.
+
+    Args:
+        reply: the whole reply.
+        cut: why it was cut off; None if it is complete.
+    """
+    before, opened = "", _OPENING.search(reply)
+    if opened is None:
+        ends = (end for end, ends_sentence in _closings(reply) if ends_sentence)
+        return reply[max(ends, default=0) :].strip()
+    while opened:
+        before, rest = before + reply[: opened.start()], reply[opened.end() :]
+        closed = next((end for end, _ in _closings(rest)), None)
+        if closed is None:
+            # the first words of a reply are reasoning that never ended, later ones a quote
+            lost = cut or not before.strip()
+            return before.strip() if lost else (before + reply[opened.start() :]).strip()
+        reply = rest[closed:]
+        opened = _OPENING.search(reply)
+    return (before + reply).strip()
+
+
+def _closings(text: str) -> Iterator[tuple[int, bool]]:
+    """Yield the ends of closing tags without quotes, and whether they end a line or sentence."""
+    for tag in _CLOSING.finditer(text):
+        start, end = tag.span()
+        before = text[max(start - _NEAR, 0) : start].rpartition("\n")[2].rstrip()
+        after = text[end : end + _NEAR].partition("\n")[0].strip()
+        if not (before.endswith(_QUOTES) and after.startswith(_QUOTES)):
+            yield tag.end(), not before or not after or before.endswith(_SENTENCE_ENDS)
 
 
 def _examples(pattern: re.Pattern[str], prompt: str) -> Iterator[str]:

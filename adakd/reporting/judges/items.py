@@ -252,8 +252,8 @@ def _item(
         item=comparison.id.item,
         seed=comparison.seed,
         agrees=agrees_with_metric(comparison),
-        question=_passage(example.question if example else None),
-        reference=_passage((example.reference or None) if example else None),
+        question=Passage.of(example.question if example else None),
+        reference=Passage.of((example.reference or None) if example else None),
         candidate=_answer(comparison.candidate),
         opponent=_answer(comparison.opponent),
         by_member=tuple(
@@ -263,13 +263,9 @@ def _item(
     )
 
 
-def _passage(text: str | None) -> Passage | None:
-    return None if text is None else Passage.of(text)
-
-
 def _answer(side: JudgedAnswer) -> ShownAnswer:
     words = None if side.text is None else len(side.text.split())
-    return ShownAnswer(str(side.method), _passage(side.text), side.value, words, marks(side.text))
+    return ShownAnswer(str(side.method), Passage.of(side.text), side.value, words, marks(side.text))
 
 
 def _verdict(record: VerdictRecord, comparison: JudgedComparison, judge: str) -> ShownVerdict:
@@ -286,5 +282,5 @@ def _verdict(record: VerdictRecord, comparison: JudgedComparison, judge: str) ->
         verdict=verdict,
         probabilities=record.probabilities,
         seconds=record.seconds,
-        reason=_passage(record.reason or None),
+        reason=Passage.of(record.reason or None),
     )

@@ -86,6 +86,6 @@ def _games(comparisons: Sequence[JudgedComparison]) -> list[Game]:
         if points is not None and id.against != AGAIN:
             cells = frozenset((id.candidate, id.opponent))
             first, second = str(one.candidate.method), str(one.opponent.method)
-            game = Game(id.prompt, first, second, points)
+            game = Game(id.cluster, first, second, points)
             once.setdefault((cells, id.prompt, id.sampling_seed), game)
     return list(once.values())

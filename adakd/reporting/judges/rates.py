@@ -3,20 +3,36 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import sqrt
 from statistics import fmean
+
+import numpy as np
 
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import AGAIN, ALL, REFERENCE
-from adakd.planning import PLAIN
+from adakd.planning import PLAIN, SEEDED
 from adakd.reporting import formatting
 from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.families import OTHERS, question_arms
 from adakd.reporting.index import Method
 from adakd.reporting.judges.vetting import JudgeLabel, judge_vettings
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import instruction_sets
 from adakd.reporting.verdicts import JudgedComparison, grouped
-from adakd.stats import LEVEL, POINTS, Conclusion, Ratio, WinRate, holm, win_rate
+from adakd.stats import (
+    LEVEL,
+    POINTS,
+    Array,
+    Conclusion,
+    Ratio,
+    SeedNoise,
+    WinRate,
+    correlations,
+    prompt_pulls,
+    seed_noise,
+    step_down,
+    stopped_rate,
+    win_rate,
+)
 from adakd.store.records import StopRecord, VerdictRecord
 
 LENGTH_MATTERS = 0.1
@@ -24,6 +40,8 @@ LENGTH_MATTERS = 0.1
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
 """The outcomes in the order of a bar: wins and losses at the two ends."""
 _COLOURS = dict(zip(OUTCOMES, ("better", "s0", "s2", "s3", "s4", "worse"), strict=True))
+Place = tuple[str, str, Method, Method]
+"""Judge, kind of opponent and both methods."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +55,24 @@ class WinRateRow:
     opponent: Method
     rate: WinRate
     overall: Ratio | None
-    """The rate on the page, with the interval of the early stop if there is one."""
+    """The rate on the page; after an early stop, with an interval that allows for looking."""
+    p_value: float
+    """Of the overall rate against one half, not adjusted; 1 where an early stop leaves it open."""
     stop: StopRecord | None = None
     adjusted_p: float | None = None
-    """None after an early stop: there the interval decides."""
     conclusion: Conclusion = "not separable"
     """The overall rate against one half."""
     band: float | None = None
-    """Distance from one half of two trainings of one plain method that differ in their seed."""
+    """Distance from one half that chance in training gives in 95 of 100 runs."""
     first_preferred: float | None = None
     """Share of decided verdicts for the answer shown first; 0.5 for an unbiased judge."""
     failures: tuple[tuple[str, int], ...] = ()
     """The most frequent reasons of failures, with their counts."""
+
+    @property
+    def place(self) -> Place:
+        """What no other row shares."""
+        return self.judge, self.against, self.method, self.opponent
 
     @property
     def name(self) -> str:
@@ -57,8 +81,8 @@ class WinRateRow:
 
     @property
     def inside_band(self) -> bool:
-        """Whether training the plain method again gives an equally large difference."""
-        if self.band is None or self.overall is None:
+        """Whether chance in training may well give all of a gain that is not separable."""
+        if self.band is None or self.overall is None or self.conclusion != "not separable":
             return False
         return abs(self.overall.estimate - 0.5) <= self.band
 
@@ -79,10 +103,10 @@ class WinRateRow:
         if stop and stop.reached:
             return (
                 f"stopped at {stop.prompts:,} of {stop.available:,} prompts: "
-                f"±{stop.target:g} reached"
+                f"±{stop.target:g} over prompts reached"
             )
         if stop:
-            return f"not separable after {stop.prompts:,} prompts: ±{stop.target:g} not reached"
+            return f"all {stop.prompts:,} prompts: ±{stop.target:g} over prompts not reached"
         return "inside the A/A band" if self.inside_band else ""
 
     @property
@@ -135,12 +159,10 @@ class RateTable:
 
     @property
     def axis(self) -> Axis:
-        """The axis in percent: all intervals and bands, and at least 40 to 60."""
+        """The axis in percent: all intervals, and at least 40 to 60; bands may reach beyond."""
         found = [row.overall for row in self.rows if row.overall]
         ends = [end for rate in found for end in (rate.low, rate.high)]
-        halves = [row.band for row in self.rows if row.band is not None]
-        bands = [end for half in halves for end in (0.5 - half, 0.5 + half)]
-        axis = axis_over([100 * value for value in (0.4, 0.6, *ends, *bands)], include=50)
+        axis = axis_over([100 * value for value in (0.4, 0.6, *ends)], include=50)
         ticks = tuple(tick for tick in axis.ticks if 0 <= tick <= 100)
         return Axis(max(axis.low, 0), min(axis.high, 100), ticks, axis.digits)
 
@@ -166,9 +188,10 @@ class Band:
 
     judge: str
     """Its name."""
-    half_width: float
-    pairs: int
-    """Comparisons behind the band."""
+    noise: SeedNoise
+    """The distance from one half of two trainings of a plain method."""
+    comparisons: int
+    """Comparisons of single items behind it."""
 
 
 @dataclass(frozen=True)
@@ -217,13 +240,13 @@ def rates(context: Context) -> Rates | None:
     if not judges:
         return None
     verdicts = context.verdicts
-    bands = {key: noise_band(found) for key, found in verdicts.comparisons.items()}
+    bands = {key: seed_distances(found) for key, found in verdicts.comparisons.items()}
     return Rates(
         rows=context.once(win_rate_rows),
         bands=tuple(
-            Band(verdicts.name(key), band, pairs)
-            for key, (band, pairs) in bands.items()
-            if band is not None
+            Band(verdicts.name(key), noise, count)
+            for key, (noise, count) in bands.items()
+            if noise is not None
         ),
         paired=context.once(instruction_sets).paired,
         judges={judge.key: judge.label for judge in judges},
@@ -233,8 +256,8 @@ def rates(context: Context) -> Rates | None:
 def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
     """Summarise the comparisons by judge, opponent and method.
 
-    The rows are one Holm family, and those of every method against every other are another. The
-    conclusion of a row with an early stop is by its interval, which is valid at any time.
+    The rows are one Holm family, and those of every method against every other are another. A row
+    with an early stop is in its family like the others; its interval allows for looking as well.
     """
     comparisons = context.verdicts.comparisons
     groups = {
@@ -248,14 +271,17 @@ def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
         _row(*place, found, stops.get((*place[:2], str(place[2]), str(place[3]))))
         for place, found in groups.items()
     ]
-    bands = {key: noise_band(found)[0] for key, found in comparisons.items()}
-    rows = [replace(row, band=bands[row.judge]) for row in rows]
-    families = ([r for r in rows if r.against != ALL], [r for r in rows if r.against == ALL])
+    noises = {key: seed_distances(found)[0] for key, found in comparisons.items()}
+    rows = [replace(row, band=_band(row, noises[row.judge])) for row in rows]
+    families: dict[tuple[str, str, str], list[WinRateRow]] = {}
+    for row in rows:
+        question = _question(row, question_arms(context.index))
+        families.setdefault((row.judge, row.against, question), []).append(row)
     order = {method: number for number, method in enumerate(context.index.methods)}
     judges = {key: number for number, key in enumerate(comparisons)}
     return tuple(
         sorted(
-            (row for family in families for row in _concluded(family)),
+            (row for family in families.values() for row in _concluded(family, groups)),
             key=lambda row: (
                 row.against == ALL,
                 row.against != PLAIN,
@@ -275,42 +301,70 @@ def _row(
     comparisons: Sequence[JudgedComparison],
     stop: StopRecord | None,
 ) -> WinRateRow:
-    rate = win_rate(comparison.result for comparison in comparisons)
+    results = [comparison.result for comparison in comparisons]
+    rate = win_rate(results)
     orders = [record for comparison in comparisons for record in comparison.orders]
     reasons = Counter(record.reason for record in orders if record.verdict == "failed")
     if stop and rate.prompts > stop.prompts:
         stop = None  # judged further since then, without an early stop
+    overall, p = rate.overall, rate.p_value
+    if stop:
+        overall, p = stopped_rate(
+            results, rate, Ratio(stop.estimate, stop.low, stop.high, stop.prompts)
+        )
     return WinRateRow(
         judge=judge,
         against=against,
         method=method,
         opponent=opponent,
         rate=rate,
-        overall=Ratio(stop.estimate, stop.low, stop.high, stop.prompts) if stop else rate.overall,
+        overall=overall,
+        p_value=p,
         stop=stop,
         first_preferred=_first_preferred(orders),
-        failures=tuple(reasons.most_common(3)),
+        failures=tuple(sorted(reasons.items(), key=lambda one: (-one[1], one[0]))[:3]),
     )
 
 
-def _concluded(rows: Sequence[WinRateRow]) -> list[WinRateRow]:
+def _question(row: WinRateRow, asked: Sequence[str]) -> str:
+    """Return what a row belongs to, among those of one judge and kind of opponent.
+
+    Each arm that the suite asks about is a question, as for paired differences; the plain arms are
+    one, all other arms another, and controls a third. Every method against every other is one.
+    """
+    if row.against == ALL:
+        return ALL
+    method = row.method
+    if method.role != "distilled":
+        return "controls"
+    return method.arm if method.arm in (PLAIN, *asked) else OTHERS
+
+
+def _concluded(
+    rows: Sequence[WinRateRow], groups: Mapping[Place, Sequence[JudgedComparison]]
+) -> list[WinRateRow]:
     """Set the p-value and the conclusion of each row of a family."""
-    fixed = [row for row in rows if row.stop is None]
-    adjusted = iter(holm([row.rate.p_value for row in fixed]))
-    concluded = []
-    for row in rows:
-        p = None if row.stop else next(adjusted)
-        concluded.append(replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p)))
-    return concluded
+    correlation = _correlation([groups[row.place] for row in rows])
+    return [
+        replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p))
+        for row, p in zip(rows, step_down([row.p_value for row in rows], correlation), strict=True)
+    ]
 
 
-def _conclusion(overall: Ratio | None, adjusted_p: float | None) -> Conclusion:
-    if overall is None:
+def _correlation(groups: Sequence[Sequence[JudgedComparison]]) -> Array:
+    """Return the correlation of the errors of several win rates, over all their prompts."""
+    if not groups:
+        return np.empty((0, 0))
+    found = [prompt_pulls(comparison.result for comparison in of_row) for of_row in groups]
+    prompts = sorted({prompt for pulls, _ in found for prompt in pulls}, key=repr)
+    matrix = np.array([[pulls.get(prompt, 0.0) for prompt in prompts] for pulls, _ in found])
+    return correlations(matrix, [error for _, error in found])
+
+
+def _conclusion(overall: Ratio | None, adjusted_p: float) -> Conclusion:
+    if overall is None or adjusted_p >= LEVEL:
         return "not separable"
-    outside = not overall.low <= 0.5 <= overall.high
-    if outside if adjusted_p is None else adjusted_p < LEVEL:
-        return "better" if overall.estimate > 0.5 else "worse"
-    return "not separable"
+    return "better" if overall.estimate > 0.5 else "worse"
 
 
 def _first_preferred(orders: Sequence[VerdictRecord]) -> float | None:
@@ -320,19 +374,31 @@ def _first_preferred(orders: Sequence[VerdictRecord]) -> float | None:
     return first / len(decided) if decided else None
 
 
-def noise_band(comparisons: Iterable[JudgedComparison]) -> tuple[float | None, int]:
-    """Return the distance of a win rate from one half by chance, and the comparisons behind it.
+def _band(row: WinRateRow, noise: SeedNoise | None) -> float | None:
+    """Return the A/A band of a row: that of a mean over as many trainings as it has."""
+    sides = sum(method.role in SEEDED for method in (row.method, row.opponent))
+    if noise is None or not row.rate.seeds or not sides:
+        return None
+    return noise.band(row.rate.seeds, sides)
 
-    The root mean square over the plain methods, each judged against itself at another seed.
+
+def seed_distances(comparisons: Iterable[JudgedComparison]) -> tuple[SeedNoise | None, int]:
+    """Return how far the win rate of a plain method over itself is from one half.
+
+    Over all pairs of its training seeds; with the number of comparisons of single items behind it.
     """
-    by_method: dict[tuple[Method, int], list[float]] = {}
+    by_method: dict[Method, dict[tuple[int, int], list[float]]] = {}
     for one in comparisons:
-        points = POINTS.get(one.outcome)
-        if one.id.against == AGAIN and points is not None:
-            by_method.setdefault((one.candidate.method, one.seed), []).append(points)
-    distances = [fmean(points) - 0.5 for points in by_method.values()]
-    count = sum(map(len, by_method.values()))
-    return (sqrt(fmean(d**2 for d in distances)) if distances else None), count
+        points, opponent = POINTS.get(one.outcome), one.orders[0].opponent
+        if one.id.against == AGAIN and points is not None and opponent is not None:
+            pair = one.orders[0].candidate.seed, opponent.seed
+            by_method.setdefault(one.candidate.method, {}).setdefault(pair, []).append(points)
+    count = sum(len(points) for pairs in by_method.values() for points in pairs.values())
+    rates = [
+        {pair: fmean(points) - 0.5 for pair, points in pairs.items()}
+        for pairs in by_method.values()
+    ]
+    return seed_noise(rates), count
 
 
 # --- sentences ------------------------------------------------------------------------------

@@ -1,37 +1,23 @@
 """Vetting: a judge's verdicts on known pairs, whose better answer is known, against its bar."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
-from typing import Any, get_args
+from typing import Any
 
 from adakd.config.judge import Outcome, Vetting
+from adakd.judging.decided import Decided, decided
 from adakd.judging.judge_files import family
-from adakd.judging.outcomes import combined, outcome
-from adakd.planning import Cell
 from adakd.reporting.formatting import percent
 from adakd.reporting.sections.base import Context
 from adakd.stats import Ratio, wilson
-from adakd.store.records import Case, JudgeRecord, RunRecord, VerdictRecord, VettingRecord
+from adakd.store.records import VETTED, Case, JudgeRecord, RunRecord, VettingRecord
 
 MOST_FAILED = 0.5
 """Greatest share of known pairs that a trusted judge may fail on."""
 SAME: Case = "same"
-KNOWN: tuple[Case, ...] = tuple(case for case in get_args(Case) if case != SAME)
+KNOWN: tuple[Case, ...] = tuple(case for case in VETTED if case != SAME)
 """The cases in which one answer is better."""
-_SIDES = {"right": "candidate", "wrong": "opponent"}
-_NO_CELL = Cell(role="file", seed=0, key="")
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A known pair with the outcome by one judge."""
-
-    case: Case
-    length_difference: int
-    outcome: Outcome
-    """A win if the right answer was chosen in both orders."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +171,7 @@ def vetted(judge: JudgeRecord, records: Iterable[VettingRecord]) -> Vetted | Non
         judge: the judge.
         records: the vetting records of all judges.
     """
-    pairs = list(_decided(judge, records))
+    pairs = list(decided(judge, records))
     if not pairs:
         return None
     judged = [pair for pair in pairs if pair.outcome != "failed"]
@@ -237,37 +223,6 @@ def _broken(vetting: Vetted) -> Iterator[str]:
 
 def _against_bar(verb: str, share: Ratio, of: str, bar: float) -> str:
     return f"{verb} {percent(share.estimate)} {of} (bar {percent(bar)})"
-
-
-def _decided(judge: JudgeRecord, records: Iterable[VettingRecord]) -> Iterator[Decided]:
-    asked = judge.members or (judge.key,)
-    pairs: dict[tuple[str, str, Case], dict[str, list[VettingRecord]]] = {}
-    for record in records:
-        if record.judge in asked:
-            place = (record.task, record.item, record.case)
-            pairs.setdefault(place, defaultdict(list))[record.judge].append(record)
-    for (_, _, case), by_judge in pairs.items():
-        first = next(iter(by_judge.values()))[0]
-        orders = [[_as_verdict(record) for record in of_one] for of_one in by_judge.values()]
-        both = combined(orders, judge.key) if judge.members else orders[0]
-        yield Decided(case, first.length_difference, outcome(both))
-
-
-def _as_verdict(record: VettingRecord) -> VerdictRecord:
-    """Return the verdict with the right answer as the candidate, so that one rule decides."""
-    shared = record.model_dump(include={"task", "item", "score", "reason", "seconds"})
-    return VerdictRecord(
-        key=record.key,
-        judge=record.judge,
-        against=record.case,
-        candidate=_NO_CELL,
-        opponent=None,
-        sampling_seed=None,
-        words="",
-        candidate_first=record.right_first,
-        verdict=_SIDES.get(record.verdict, record.verdict),
-        **shared,
-    )
 
 
 def _by_case(known: Sequence[Decided]) -> dict[Case, Ratio]:

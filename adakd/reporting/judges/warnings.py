@@ -1,23 +1,32 @@
 """Warnings about judges, above their win rates: failed or missing vetting, and self-preference."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from adakd.reporting.estimates import cited
 from adakd.reporting.judges.vetting import JudgeVetting, judge_vettings
 from adakd.reporting.sections.base import Context
-from adakd.reporting.wording import listed
+from adakd.reporting.wording import MODES, listed
+from adakd.store.records import CalibrationRecord, VerdictRecord, VettingRecord
 
-MODES = {
-    "decision": "reads label probabilities",
-    "json_schema+logprobs": "reads a verdict in JSON with label probabilities",
-    "json_object+logprobs": "reads a verdict in JSON with label probabilities",
-    "json_schema": "reads a verdict in JSON",
-    "json_object": "reads a verdict in JSON",
-    "text": "reads the last verdict in a text",
-    "rule": "compares by a rule, without a model",
-    "unknown": "the mode of its requests is not recorded",
-}
-"""A judge's modes in words."""
+
+@dataclass(frozen=True)
+class CutPrompts:
+    """A judge whose server cut prompts: it counts far fewer tokens than they have words."""
+
+    key: str
+    name: str
+    cut: int
+    asked: int
+
+    def __str__(self) -> str:
+        """Return the warning as a sentence."""
+        return (
+            f"the server of {self.name} cut {self.cut} of {self.asked} prompts (it counts far "
+            "fewer tokens than they have words), so that the judge did not see all of them: "
+            "raise the context length of the server, and give the judge another name to ask again"
+        )
 
 
 @dataclass(frozen=True)
@@ -25,6 +34,9 @@ class JudgeWarnings:
     """All judges, of which some need a warning."""
 
     judges: tuple[JudgeVetting, ...]
+    cut: tuple[CutPrompts, ...]
+    calibrations: Mapping[str, tuple[str, ...]]
+    """In words, by the judge's key."""
 
     @property
     def failed(self) -> tuple[JudgeVetting, ...]:
@@ -55,7 +67,24 @@ class JudgeWarnings:
 def warnings(context: Context) -> JudgeWarnings | None:
     """Return the warnings about all judges; None if there are no judges."""
     judges = context.once(judge_vettings)
-    return JudgeWarnings(judges) if judges else None
+    if not judges:
+        return None
+    known = context.store.of(CalibrationRecord)
+    calibrations = {
+        judge.key: tuple(cited(record) for record in known if record.judge == judge.key)
+        for judge in judges
+    }
+    return JudgeWarnings(judges, tuple(cut_prompts(context)), calibrations)
+
+
+def cut_prompts(context: Context) -> Iterator[CutPrompts]:
+    """Yield the judges whose server cut prompts, in vetting or in judging."""
+    replies: list[VerdictRecord | VettingRecord]
+    replies = [*context.verdicts.records, *context.store.of(VettingRecord)]
+    asked = Counter(reply.judge for reply in replies)
+    cut = Counter(reply.judge for reply in replies if reply.prompt_cut)
+    for judge, count in cut.items():
+        yield CutPrompts(judge, context.verdicts.name(judge), count, asked[judge])
 
 
 def described(judge: JudgeVetting) -> str:
@@ -76,9 +105,11 @@ def vetting_warnings(context: Context, judges: Sequence[str]) -> list[str]:
         context: the run.
         judges: the keys of judges or juries.
     """
-    asked = (judge for judge in context.once(judge_vettings) if judge.key in judges)
+    asked = [judge for judge in context.once(judge_vettings) if judge.key in judges]
     found = (_warning(judge) for judge in asked)
-    return [warning for warning in found if warning]
+    keys = {key for judge in asked for key in (judge.key, *judge.record.members)}
+    cut = [str(one) for one in cut_prompts(context) if one.key in keys]
+    return [*cut, *(warning for warning in found if warning)]
 
 
 def _warning(judge: JudgeVetting) -> str | None:

@@ -4,16 +4,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adakd.reporting.charts import Axis, axis_over
+from adakd.reporting.families import arm_differences
 from adakd.reporting.headline import headlines
 from adakd.reporting.heat import MANY, HeatTable, halves, heat_by_arm, heat_by_task
 from adakd.reporting.index import Gap
 from adakd.reporting.judges.rates import verdict_lines
-from adakd.reporting.paired import PairedDifference, arm_differences
+from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.overhead import overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
 from adakd.reporting.wording import listed
-from adakd.stats import sign_flip_floor
+from adakd.stats import SeedNoise, sign_flip_floor
 from adakd.store.records import RunRecord
 
 ROOMY = 8
@@ -37,7 +38,7 @@ class UnitGroup:
     @property
     def axis(self) -> Axis:
         """The axis of the rows."""
-        return difference_axis(self.rows, None)
+        return difference_axis(self.rows)
 
     @property
     def heat(self) -> HeatTable | None:
@@ -54,10 +55,13 @@ class Answer:
     """One line for each judge's win rates, and whether the judge can be trusted."""
     gaps: tuple[Gap, ...]
     overall: tuple[PairedDifference, ...]
+    questions: tuple[tuple[str, int], ...]
+    """The families of the pooled differences, with the count of their comparisons."""
+    questions_of_tasks: tuple[tuple[str, int], ...]
     paired: str
     """The seeds that the pooled differences are paired over."""
-    noise: float | None
-    """Root mean square distance of two plain runs that differ in their training seed only."""
+    noise: SeedNoise | None
+    """The distance of two plain runs that differ in their training seed only."""
     floor: float
     """Least p-value that a sign-flip test on the training seeds alone could give."""
     own_constants: tuple[str, ...]
@@ -66,7 +70,7 @@ class Answer:
     @property
     def axis(self) -> Axis:
         """The axis of the pooled rows."""
-        return difference_axis(self.overall, self.noise)
+        return difference_axis(self.overall)
 
     @property
     def is_dense(self) -> bool:
@@ -93,6 +97,8 @@ def answer(context: Context) -> Answer:
         verdict_lines=tuple(verdict_lines(context)),
         gaps=index.gaps(),
         overall=found.overall,
+        questions=tuple((family.question, family.size) for family in found.families),
+        questions_of_tasks=tuple((f.question, f.size) for f in found.families_of_tasks),
         paired=sets.paired,
         noise=found.noise,
         floor=sign_flip_floor(len(index.seeds)),
@@ -137,14 +143,15 @@ def by_unit(
         yield unit, tuple((task, tuple(of_task)) for task, of_task in by_task.items())
 
 
-def difference_axis(rows: Sequence[PairedDifference], noise: float | None) -> Axis:
+def difference_axis(rows: Sequence[PairedDifference]) -> Axis:
     """Return the axis that the rows of a forest plot share.
 
-    It shows every estimate, and intervals up to a length that leaves the estimates readable.
+    It shows every estimate, and intervals and bands up to a length that leaves the estimates
+    readable.
     """
     found = [row.difference for row in rows if row.difference]
     values = [d.estimate for d in found] + [value for row in rows for value in row.by_seed]
-    values += [noise, -noise] if noise else []
     reach = max(4 * max(map(abs, values), default=0), *(d.se_items for d in found), 0)
     ends = [end for d in found for end in (d.low, d.high)]
+    ends += [end for row in rows if row.band for end in (-row.band, row.band)]
     return axis_over([*values, *(min(max(end, -reach), reach) for end in ends)], include=0.0)

@@ -10,13 +10,15 @@ from math import ceil, isfinite
 from statistics import median
 
 from adakd.planning import PLAIN
+from adakd.reporting.families import arm_differences, compare
 from adakd.reporting.formatting import FEW, counted, interval, number, percent, signed
 from adakd.reporting.index import Index, Method
-from adakd.reporting.paired import PairedDifference, arm_differences, compare
+from adakd.reporting.paired import PairedDifference, paired
 from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.overhead import is_within_noise, ratio_ends
 from adakd.reporting.sections.scores import set_means
 from adakd.reporting.wording import arm_name
-from adakd.stats import Difference, Ratio, ratio_of_medians
+from adakd.stats import Difference, Ratio, median_ratio
 from adakd.store.records import TimedStep, TimingRecord
 
 EVEN = 0.02
@@ -51,6 +53,8 @@ class EqualTime:
     """Whether the suite asks for a plain arm that is trained for longer."""
     bought: int
     """Plain steps that fit in the time of the overhead."""
+    bought_at_most: int | None
+    """The same at the upper end of the overhead's interval; None where it has none."""
     comparison: PairedDifference | None
     """The adaptive arm minus the longer plain arm."""
 
@@ -62,7 +66,7 @@ class EqualTime:
 
     @property
     def suggestion(self) -> str:
-        """The value of ``controls.longer`` that would make the times equal."""
+        """The value of ``controls.longer`` that would make the times equal, as far as is known."""
         return f"{max(1, ceil(round(100 * (self.overhead.estimate - 1), 6))) / 100:g}"
 
     @property
@@ -75,6 +79,14 @@ class EqualTime:
             return None
         more = self.longer.seconds / self.adaptive.seconds - 1
         return more if abs(more) > EVEN else None
+
+    @property
+    def may_be_equal(self) -> bool:
+        """Whether the interval of the overhead leaves open that both took the same time."""
+        if self.longer is None:
+            return False
+        equal = self.overhead.estimate * self.longer.seconds / self.adaptive.seconds
+        return self.overhead.low <= equal <= self.overhead.high
 
     @property
     def sentence(self) -> str:
@@ -106,27 +118,35 @@ def equal_times(context: Context) -> tuple[EqualTime, ...]:
     timed = {(r.divergence, r.arm): r for r in context.store.current(TimingRecord) if r.pairs}
     longer = {m.divergence: m for m in index.methods if m.role == "longer"}
     pairs = [(on, off) for on, off in index.pairs() if (on.divergence, on.arm) in timed]
-    gains = compare(index, [(m, Method("distilled", m.divergence)) for m in longer.values()])
+    gains = [
+        paired(context, one, Method("distilled", one.divergence), index.sets).row
+        for one in longer.values()
+        if index.sets
+    ]
     differences = (*context.once(arm_differences).overall, *gains)
     over_plain = {(row.divergence, row.arm): row.difference for row in differences}
-    against = [(on, longer[on.divergence]) for on, _ in pairs if on.divergence in longer]
-    last = {(row.divergence, row.arm): row for row in compare(index, against)}
+    against = [
+        (on, longer[on.divergence], index.sets)
+        for on, _ in pairs
+        if on.divergence in longer and index.sets
+    ]
+    compared = compare(context, "adaptive over longer plain training", against)
+    last = {(row.divergence, row.arm): row for row in compared}
     means = {method: row[-1].mean for method, row in scores.rows if row}
     rows = []
     for on, off in pairs:
         place = str(on.divergence), on.arm
-        plain, adaptive = _step_seconds(timed[place], index)
+        plain, overhead = _step_times(timed[place], index)
         timed_scores = [
-            _timed_score(index, method, median(seconds), means, over_plain)
+            _timed_score(index, method, seconds, means, over_plain)
             for method, seconds in (
                 (off, plain),
-                (on, adaptive),
+                (on, plain * overhead.estimate),
                 (longer.get(on.divergence), plain),
             )
         ]
         if timed_scores[0] is None or timed_scores[1] is None:
             continue
-        overhead = ratio_of_medians(adaptive, plain)
         rows.append(
             EqualTime(
                 unit=scores.units[-1] if scores.units else "",
@@ -135,22 +155,30 @@ def equal_times(context: Context) -> tuple[EqualTime, ...]:
                 longer=timed_scores[2],
                 overhead=overhead,
                 expects_longer=on.divergence in longer,
-                bought=max(0, round((overhead.estimate - 1) * timed_scores[0].steps)),
+                bought=_bought(overhead.estimate, timed_scores[0]),
+                bought_at_most=(
+                    _bought(overhead.high, timed_scores[0]) if isfinite(overhead.high) else None
+                ),
                 comparison=last.get(place),
             )
         )
     return tuple(rows)
 
 
-def _step_seconds(record: TimingRecord, index: Index) -> tuple[list[float], list[float]]:
-    """Return the seconds of an optimizer step in both arms, one for each interleaved pair."""
+def _bought(ratio: float, plain: TimedScore) -> int:
+    return max(0, round((ratio - 1) * plain.steps))
+
+
+def _step_times(record: TimingRecord, index: Index) -> tuple[float, Ratio]:
+    """Return the median seconds of a plain optimizer step, and the ratio of the adaptive one."""
     batches = index.suite.training.gradient_accumulation if index.suite else 1
 
     def whole(step: TimedStep) -> float:
         once = step.seconds.get("optimizer", 0.0)
         return batches * (sum(step.seconds.values()) - once) + once
 
-    return [whole(plain) for plain, _ in record.pairs], [whole(on) for _, on in record.pairs]
+    plain, adaptive = ([whole(step) for step in steps] for steps in zip(*record.pairs, strict=True))
+    return median(plain), median_ratio(adaptive, plain)
 
 
 def _timed_score(
@@ -176,12 +204,8 @@ def _timed_score(
 def sentence(row: EqualTime) -> str:
     """Return the cost of the overhead in plain steps, and the comparison at equal time."""
     name = arm_name(row.adaptive.method.arm)
-    bought = f"{row.plain.method}: {name}'s overhead of {_overhead(row)} "
+    bought = f"{row.plain.method}: {name}'s overhead of {_overhead(row)} {_buys(row)}"
     costs = row.overhead.estimate > 1
-    if costs:
-        bought += f"would have bought {counted(row.bought, 'more plain step')}"
-    else:
-        bought += "leaves no time for more plain steps"
     if row.longer is None and row.expects_longer:
         return f"{bought}; the longer plain arm was not trained."
     if row.longer is None:
@@ -204,12 +228,24 @@ def sentence(row: EqualTime) -> str:
     )
 
 
+def _buys(row: EqualTime) -> str:
+    """Return what the overhead would have bought, as far as the timing can tell."""
+    more = counted(row.bought, "more plain step")
+    if row.bought_at_most and is_within_noise(row.overhead):
+        return f"is within noise; it would have bought {more}, at most {row.bought_at_most:,}"
+    if row.overhead.estimate <= 1:
+        return "leaves no time for more plain steps"
+    most = f" (at most {row.bought_at_most:,})" if row.bought_at_most is not None else ""
+    return f"would have bought {more}{most}"
+
+
 def _overhead(row: EqualTime) -> str:
     estimate, low, high = (
         number(100 * (value - 1), 1)
         for value in (row.overhead.estimate, row.overhead.low, row.overhead.high)
     )
-    return f"{estimate} % (95 % {low} to {high})"
+    ends = f"95 % {low} to {high}" if isfinite(row.overhead.low) else ratio_ends(row.overhead)
+    return f"{estimate} % ({ends})"
 
 
 def conclusion(row: EqualTime) -> str:
@@ -222,4 +258,5 @@ def conclusion(row: EqualTime) -> str:
         return f"{found} at equal time"
     although = "but" if (found, given > 0) in (("worse", True), ("better", False)) else "though"
     than = "more" if given > 0 else "less"
-    return f"{found}, {although} plain had {percent(abs(given), 1)} {than} time"
+    noise = ", within noise" if row.may_be_equal else ""
+    return f"{found}, {although} plain had {percent(abs(given), 1)} {than} time{noise}"

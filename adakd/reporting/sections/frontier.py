@@ -7,9 +7,9 @@ from statistics import median
 
 from adakd.planning import PLAIN
 from adakd.reporting.charts import Point, ScatterChart, axis_over
+from adakd.reporting.families import arm_differences
 from adakd.reporting.formatting import duration, interval, number, size
 from adakd.reporting.index import Index, Method
-from adakd.reporting.paired import arm_differences
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.equal_time import TimedScore, equal_times
 from adakd.reporting.sections.overhead import Overhead, overheads

@@ -1,6 +1,8 @@
 """Overhead of an adaptive arm: interleaved steps of both arms on the same batches."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from statistics import median
 from typing import get_args
 
@@ -8,7 +10,7 @@ from adakd.reporting import formatting
 from adakd.reporting.charts import Axis, axis_over
 from adakd.reporting.sections.base import Context
 from adakd.reporting.wording import arm_name
-from adakd.stats import Ratio, ratio_of_medians
+from adakd.stats import LEAST_PAIRS, Ratio, mean_ratio, median_ratio
 from adakd.store.records import Phase, TimedStep, TimingRecord
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
@@ -38,7 +40,7 @@ class Overhead:
     device: str
     tokens: int
     ratio: Ratio
-    """Adaptive step over plain step, all phases."""
+    """Adaptive step over plain step, all phases: the median over the interleaved pairs."""
     plain: float
     """Median milliseconds of a plain step."""
     adaptive: float
@@ -50,17 +52,22 @@ class Overhead:
     peak_adaptive: int | None
 
     @property
+    def is_within_noise(self) -> bool:
+        """Whether the steps of both arms may well take equally long."""
+        return is_within_noise(self.ratio)
+
+    @property
     def sentence(self) -> str:
         """The overhead in one sentence."""
-        ends = f"{formatting.number(self.ratio.low)}–{formatting.number(self.ratio.high)}"
         pairs = f"n = {formatting.counted(self.ratio.n, 'interleaved pair')}"
+        noise = ": within noise" if self.is_within_noise else ""
         memory = ""
         if self.peak_plain and self.peak_adaptive:
             memory = f", peak memory {formatting.number(self.peak_adaptive / self.peak_plain)}×"
         return (
             f"{self.divergence}: the {arm_name(self.arm)} step takes "
             f"{formatting.number(self.ratio.estimate)}× a plain step "
-            f"(95 % {ends}, {pairs}){memory}."
+            f"({ratio_ends(self.ratio)}, {pairs}){noise}{memory}."
         )
 
     @property
@@ -121,6 +128,31 @@ def overhead(context: Context) -> Timing | None:
     return None if context.index.is_of_files else Timing(context.once(overheads))
 
 
+def ratio_ends(ratio: Ratio) -> str:
+    """Return the interval of a ratio in words; with too few pairs there is none."""
+    if isnan(ratio.low):
+        return f"no interval: it takes {LEAST_PAIRS} pairs"
+    return f"95 % {formatting.number(ratio.low)}–{formatting.number(ratio.high)}"
+
+
+def is_within_noise(ratio: Ratio) -> bool:
+    """Whether the interval of a ratio holds 1."""
+    return ratio.low <= 1 <= ratio.high
+
+
+def cost_sentence(rows: Sequence[Overhead]) -> str:
+    """Return how long adaptive steps take, in the mean over `rows`; nothing without any."""
+    if not rows:
+        return ""
+    ratio, several = mean_ratio([row.ratio for row in rows]), len({row.arm for row in rows}) > 1
+    start = f"{'Their' if several else 'Its'} steps take"
+    times, ends = f"{formatting.number(ratio.estimate)}×", ratio_ends(ratio)
+    of = f", mean of {len(rows)}" if len(rows) > 1 else ""
+    if is_within_noise(ratio):
+        return f"{start} as long, within noise: {times} ({ends}{of})."
+    return f"{start} {times} as long ({ends}{of})."
+
+
 def overheads(context: Context) -> tuple[Overhead, ...]:
     """Summarise every timing record; the newest of each divergence and arm counts."""
     newest = {(r.divergence, r.arm): r for r in context.store.current(TimingRecord) if r.pairs}
@@ -135,7 +167,7 @@ def _overhead(record: TimingRecord) -> Overhead:
         arm=record.arm,
         device=record.device,
         tokens=record.tokens,
-        ratio=ratio_of_medians(after, before),
+        ratio=median_ratio(after, before),
         plain=1000 * median(before),
         adaptive=1000 * median(after),
         phases=_phases(plain, adaptive),
@@ -161,7 +193,7 @@ def _phases(plain: tuple[TimedStep, ...], adaptive: tuple[TimedStep, ...]) -> tu
             1000 * medians[phase][1],
             medians[phase][0] / wholes[0],
             medians[phase][1] / wholes[1],
-            ratio_of_medians(after, before) if min(before) > 0 else None,
+            median_ratio(after, before) if min(before) > 0 else None,
         )
         for phase, (before, after) in times.items()
     )

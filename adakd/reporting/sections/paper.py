@@ -1,6 +1,6 @@
 """Our results and the published ones: signs of the gains, and the order of the methods."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Literal
@@ -8,12 +8,13 @@ from typing import Literal
 from adakd.config import Published
 from adakd.planning import PLAIN
 from adakd.planning.published import METRIC, PublishedRow, PublishedScore, published_rows
-from adakd.reporting.formatting import counted, number, signed
+from adakd.reporting.families import compare
+from adakd.reporting.formatting import counted, number, p_value, signed
 from adakd.reporting.index import Index, Method
-from adakd.reporting.paired import PairedDifference, compare
+from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import Score, score_table
-from adakd.stats import order_agreement
+from adakd.stats import LEVEL, OrderAgreement, order_agreement
 from adakd.store.records import TaskRecord
 
 SignAgreement = Literal["same sign", "other sign", "no sign"]
@@ -87,7 +88,7 @@ class PaperTable:
     rows: tuple[PaperRow, ...]
     ranked: int
     """Students with a mean in both tables."""
-    tau: float | None
+    order: OrderAgreement
     pairs: int
     """Pairs of these students with different means in both tables."""
     swaps: tuple[Swap, ...]
@@ -132,27 +133,77 @@ class Paper:
 
 def paper(context: Context) -> Paper | None:
     """Return our results with the published ones; None if the suite names no table."""
-    tables = paper_tables(context.index)
+    tables = paper_tables(context)
     return Paper(tables) if tables else None
 
 
-def paper_tables(index: Index) -> tuple[PaperTable, ...]:
-    """Return the published tables that the run's suite names, with our results."""
+def paper_tables(context: Context) -> tuple[PaperTable, ...]:
+    """Return the published tables that the run's suite names, with our results.
+
+    The gains of all tables are one family, but for those that the answer has too.
+    """
+    index = context.index
     sets = [task for task in index.of_sort("answers") if task.metric == METRIC]
     sections = index.suite.paper if index.suite and sets else ()
-    return tuple(_table(index, section, sets) for section in sections if not section.judge)
+    found = [_Matched.of(index, one, sets) for one in sections if not one.judge]
+    wanted = [(on, off, each.ours) for each in found for on, off in each.gains]
+    gains = iter(compare(context, "gains in the paper's tables", wanted))
+    return tuple(_table(index, each, {pair: next(gains) for pair in each.gains}) for each in found)
 
 
-def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> PaperTable:
-    known = {str(method): method for method in index.methods}
-    published = {known[name]: row for name, row in published_rows(section).items() if name in known}
-    names = next((tuple(row.sets) for row in published.values()), ())
-    shared = [task for task in sets if task.name in names]
-    ours, theirs = shared or sets, tuple(task.name for task in shared) or names
+@dataclass(frozen=True)
+class _Matched:
+    """One of the paper's tables and the methods and sets that this run has of it."""
+
+    section: Published
+    published: Mapping[Method, PublishedRow]
+    sets: Sequence[TaskRecord]
+    """All sets of the run with the metric of the paper."""
+    shared: Sequence[TaskRecord]
+    """Those that the table has too."""
+    paper_sets: tuple[str, ...]
+    """The sets of the paper's mean."""
+    gains: tuple[tuple[Method, Method], ...]
+    """Each method that has a baseline in the table, with it."""
+
+    @classmethod
+    def of(cls, index: Index, section: Published, sets: Sequence[TaskRecord]) -> "_Matched":
+        known = {str(method): method for method in index.methods}
+        rows = published_rows(section)
+        published = {known[name]: row for name, row in rows.items() if name in known}
+        names = next((tuple(row.sets) for row in published.values()), ())
+        shared = [task for task in sets if task.name in names]
+        pairs = [(method, _baseline(method, section.over, known)) for method in published]
+        return cls(
+            section=section,
+            published=published,
+            sets=sets,
+            shared=shared,
+            paper_sets=tuple(task.name for task in shared) or names,
+            gains=tuple((on, off) for on, off in pairs if off in published and off and on != off),
+        )
+
+    @property
+    def ours(self) -> Sequence[TaskRecord]:
+        """The sets of our mean."""
+        return self.shared or self.sets
+
+    def average(self, method: Method) -> float:
+        """Return the paper's mean; over all of its sets, the printed one."""
+        return _average(self.published[method], self.paper_sets)
+
+
+def _table(
+    index: Index, matched: _Matched, differences: Mapping[tuple[Method, Method], PairedDifference]
+) -> PaperTable:
+    section, published, ours = matched.section, matched.published, matched.ours
+    averages = {method: matched.average(method) for method in published}
+    gains = {
+        on: Gain(off, found, averages[on] - averages[off])
+        for (on, off), found in differences.items()
+    }
+    columns = [task.name for task in matched.shared]
     scores = score_table(index, ours, average=True)
-    averages = {method: _average(row, theirs) for method, row in published.items()}
-    gains = {gain_of: gain for gain_of, gain in _gains(index, section, averages, known, ours)}
-    columns = [task.name for task in shared]
     fields = {
         method: _fields(dict(scores.rows)[method], row, columns, averages[method])
         for method, row in published.items()
@@ -168,15 +219,15 @@ def _table(index: Index, section: Published, sets: Sequence[TaskRecord]) -> Pape
         table=section.table,
         model=section.model,
         over=section.over,
-        unit=sets[0].unit,
+        unit=matched.sets[0].unit,
         columns=(*columns, "mean"),
         sets=tuple(task.name for task in ours),
-        paper_sets=theirs,
+        paper_sets=matched.paper_sets,
         varied=scores.varied,
         has_spread=any(published.std is not None for row in rows for _, published in row.fields),
         rows=rows,
         ranked=len(ranked),
-        tau=order.tau,
+        order=order,
         pairs=order.pairs,
         swaps=tuple(
             Swap(
@@ -209,21 +260,6 @@ def _mean_of(row: PaperRow) -> float | None:
     return row.fields[-1][0].mean
 
 
-def _gains(
-    index: Index,
-    section: Published,
-    averages: Mapping[Method, float],
-    known: Mapping[str, Method],
-    sets: Sequence[TaskRecord],
-) -> Iterator[tuple[Method, Gain]]:
-    """Yield each method that has a baseline in the table, with its gain over it."""
-    pairs = [(method, _baseline(method, section.over, known)) for method in averages]
-    pairs = [(on, off) for on, off in pairs if off in averages and on != off]
-    of_table = [(on, off) for on, off in pairs if off is not None]
-    for (on, off), found in zip(of_table, compare(index, of_table, sets), strict=True):
-        yield on, Gain(off, found, averages[on] - averages[off])
-
-
 def _baseline(method: Method, over: str | None, known: Mapping[str, Method]) -> Method | None:
     """Return the baseline of a distilled method's gain: a named method, or its plain arm."""
     if method.role != "distilled":
@@ -241,11 +277,16 @@ def signs(table: PaperTable) -> str:
     if not signed_ones:
         return "No gain here can be compared with a published one."
     same = [gain for gain in signed_ones if gain.agreement == "same sign"]
+    other = [gain for gain in signed_ones if gain.agreement == "other sign"]
     separable = sum(gain.is_separable for gain in same)
+    opposite = sum(gain.is_separable for gain in other)
     found = f"The gain has the paper's sign in {len(same)} of {counted(len(signed_ones), 'row')}"
     if same:
         verb = "is" if separable == 1 else "are"
         found += f"; {separable} of these {verb} separable from no gain"
+    if other:
+        verb = "is" if opposite == 1 else "are"
+        found += f"; of the {len(other)} with the other sign, {opposite} {verb} separable"
     without = len(gains) - len(signed_ones)
     rest = f"; {counted(without, 'row')} without a sign" if without else ""
     return f"{found}{rest}."
@@ -253,12 +294,17 @@ def signs(table: PaperTable) -> str:
 
 def ranking(table: PaperTable) -> str:
     """Return the agreement of the two orders of the students."""
-    if table.tau is None:
+    order, p = table.order, p_value(table.order.p_value)
+    if order.tau is None:
         return "The two orders cannot be compared: fewer than two students have different means."
+    least = ""
+    if order.least_p >= LEVEL:
+        least = f", and never below {p_value(order.least_p)} with so few"
     return (
         f"Kendall's τ between the two orders of {counted(table.ranked, 'student')} is "
-        f"{number(table.tau)}: {table.pairs - len(table.swaps)} of "
-        f"{counted(table.pairs, 'pair')} are in the paper's order."
+        f"{number(order.tau)} ({'p ' if p.startswith('<') else 'p = '}{p}{least}): "
+        f"{table.pairs - len(table.swaps)} of {counted(table.pairs, 'pair')} are in the paper's "
+        "order."
     )
 
 

@@ -44,8 +44,9 @@ class Sample:
     task: str
     unit: str
     item: str
-    question: Passage
-    reference: Passage
+    question: Passage | None
+    reference: Passage | None
+    """None where the item has none."""
     record: str
     """The key of the record that has question and reference."""
     controls: tuple[SampleAnswer, ...]
@@ -99,7 +100,7 @@ def _sample(
         unit=task.unit,
         item=record.item,
         question=Passage.of(record.question),
-        reference=Passage.of(record.reference),
+        reference=Passage.of(record.reference or None),
         record=record.key,
         controls=answers(controls),
         by_divergence=tuple((name, answers(of[: ARMS + 1])) for name, of in grouped.items()),
@@ -115,9 +116,8 @@ def _answer(
         return SampleAnswer(method, None, None)
     score, item = found
     value = None if item.value is None else item.value * task.scale
-    text = None if item.answer is None else Passage.of(item.answer)
     verdicts = lines.get(_answer_id(score, item), ())
-    return SampleAnswer(method, text, value, score.key, verdicts)
+    return SampleAnswer(method, Passage.of(item.answer), value, score.key, verdicts)
 
 
 def _items(

@@ -99,7 +99,7 @@ def test_what_decides_is_all_but_key_and_patience(tmp_path: Path) -> None:
 
 def test_a_prompt_must_bear_empty_texts(tmp_path: Path) -> None:
     own = tmp_path / "own.j2"
-    own.write_text("{{ first.split()[0][0] }} {{ second }}", encoding="utf-8")
+    own.write_text("{{ first }} {{ first.split()[0] }} {{ second }}", encoding="utf-8")
     with pytest.raises(AdakdError, match=r"prompt: .*own.j2 with empty texts"):
         OpenAI(base_url="http://localhost/v1", model="m", prompt=own)
 

@@ -1,9 +1,10 @@
+import re
 import socket
 import threading
 
 import pytest
 
-from adakd.judging import ItemText, JudgeError, Question
+from adakd.judging import ItemText, JudgeError, Outage, Question
 
 SOON = {"retry-after-ms": "1"}
 ITEM = ItemText("Count.", "", ("one, two",))
@@ -59,6 +60,22 @@ def test_a_call_that_keeps_failing_is_a_failed_verdict_and_the_next_is_asked(
 
 
 @pytest.mark.parametrize(
+    ("bad", "lasts"),
+    [
+        ({"body": '{"error": "busy"}', "status": 500}, False),
+        ({"body": "{}", "status": 429}, False),
+        ({"body": "", "hang": True}, False),
+        ({"body": "", "drop": True}, False),
+        ({"body": "too long", "status": 400}, True),
+        ({"body": "filtered", "status": 422}, True),
+    ],
+)
+def test_a_failure_that_may_pass_is_told_apart(server, ask, first_then, bad, lasts) -> None:
+    first_then(server.reply(**bad))
+    assert ask(GOOD_FIRST, retries=0, timeout=0.3)[0].lasts is lasts
+
+
+@pytest.mark.parametrize(
     ("bad", "why"),
     [
         ({"body": '{"error": "busy"}', "status": 500}, "answers HTTP 500: "),
@@ -106,7 +123,7 @@ def test_whatever_a_judge_writes_is_a_verdict_or_a_failure(server, ask, text, ch
     server.script = lambda prompt: server.says(text)
     verdict = ask(GOOD_FIRST)[0]
     assert verdict.choice == choice
-    assert (verdict.prompt_tokens, verdict.completion_tokens) == (11, 3)
+    assert (verdict.prompt_tokens, verdict.completion_tokens) == (1011, 3)
     assert len(verdict.reason) < 25_000
     assert len(server.questions) == 1
 
@@ -123,6 +140,37 @@ def test_a_reply_that_was_cut_off_says_by_what(server, ask, finish, text, why) -
     verdict = ask(GOOD_FIRST)[0]
     assert verdict.choice == "failed"
     assert why in verdict.reason
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize(
+    ("finish", "why"),
+    [
+        ("stop", r"an empty reply beside the reasoning \(raise max_tokens, .*: Surely \[\[A"),
+        ("length", r"max_tokens reached while thinking .*reasoning_content: Surely"),
+    ],
+)
+@pytest.mark.parametrize("mode", ["text", "json_schema"])
+def test_a_reply_of_reasoning_alone_is_told_as_such(server, ask, field, finish, why, mode) -> None:
+    thoughts = {field: "Surely [[A]]."}
+    server.script = lambda prompt: server.says(None, finish, **thoughts)
+    (verdict,) = ask(GOOD_FIRST, mode=mode)
+    assert verdict.choice == "failed"
+    assert re.search(why, verdict.reason)
+
+
+def test_reasoning_beside_a_reply_changes_nothing(server, ask) -> None:
+    server.script = lambda prompt: server.says("[[B]]", reasoning_content="[[A]]?")
+    assert ask(GOOD_FIRST)[0].choice == "second"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "cut"), [(None, False), (0, False), (2, True), (80, True), (300, False)]
+)
+def test_a_prompt_that_the_server_cut_is_told(server, ask, tokens, cut) -> None:
+    server.script = lambda prompt: server.says("[[A]]", tokens=tokens)
+    (verdict,) = ask(GOOD_FIRST)
+    assert (verdict.choice, verdict.prompt_cut) == ("first", cut)
 
 
 def test_a_slow_item_does_not_end_the_judging(server, ask) -> None:
@@ -160,7 +208,10 @@ def test_a_server_that_is_only_slow_with_questions_keeps_its_say(server, ask) ->
 
 def test_an_item_that_the_prompt_cannot_handle_fails_alone(server, ask, tmp_path) -> None:
     own = tmp_path / "own.j2"
-    own.write_text("begin instruction {{ first }} {{ 1 / (first | length - 4) }}", encoding="utf-8")
+    own.write_text(
+        "begin instruction {{ first }} {{ second }} {{ 1 / (first | length - 4) }}",
+        encoding="utf-8",
+    )
     verdicts = ask(Question(ITEM, "four", "x"), Question(ITEM, "three", "x"), prompt=own)
     assert [v.choice for v in verdicts] == ["failed", "tie"]
     assert "prompt: the template fails on this item (ZeroDivisionError" in verdicts[0].reason
@@ -284,3 +335,60 @@ def test_a_server_that_goes_away_ends_the_judging(server, ask) -> None:
     with pytest.raises(JudgeError, match=r"^base_url \(.*HTTP 502: gone"):
         ask(*[GOOD_FIRST] * 10, concurrency=1, retries=0)
     assert len(server.questions) == 4
+
+
+QUOTA = '{"error": {"code": "insufficient_quota", "message": "exceeded your current quota"}}'
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "field"),
+    [
+        (429, QUOTA, "api_key_env (no credit left"),
+        (402, "Insufficient credits", "api_key_env (no credit left"),
+        (429, "quota of requests per minute exceeded", "concurrency ("),
+        (400, "'max_tokens' is not supported: use 'max_completion_tokens'", "limit_field (set it"),
+        (400, "Unknown parameter: max_tokens", "limit_field (set it to max_completion_tokens)"),
+        (400, "max_tokens is too large: 1024", "max_tokens ("),
+        (400, "the context length is 512 tokens", "max_tokens ("),
+        (400, "temperature: only 1 is supported with this model", "temperature (set it to null"),
+        (422, "extra_body: top_k not permitted", "extra (take 'top_k' out)"),
+        (308, "", "base_url (give the new address): "),
+    ],
+)
+def test_a_refusal_of_a_setting_names_the_field_that_helps(
+    server, ask, status, text, field
+) -> None:
+    headers = {"Location": "https://new.example/v1"} if status == 308 else {}
+    server.hello = lambda: server.reply(text, status, headers=headers)
+    with pytest.raises(JudgeError) as caught:
+        ask(GOOD_FIRST, retries=0, extra={"top_k": 1})
+    assert str(caught.value).startswith(field)
+    assert text[:20] in str(caught.value)
+    assert status != 308 or "https://new.example/v1" in str(caught.value)
+
+
+def test_the_other_limit_field_is_named_too(server, ask) -> None:
+    server.hello = lambda: server.reply("max_completion_tokens: unknown field", 400)
+    with pytest.raises(JudgeError, match=r"^limit_field \(set it to max_tokens\)"):
+        ask(GOOD_FIRST, retries=0, limit_field="max_completion_tokens")
+
+
+def test_a_server_that_streams_unasked_is_told(server, ask) -> None:
+    server.hello = lambda: server.reply('data: {"choices": []}\n\n')
+    with pytest.raises(JudgeError, match=r"^base_url \(it streams"):
+        ask(GOOD_FIRST, retries=0)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "passes"),
+    [(503, "", True), (429, "slow down", True), (429, QUOTA, False), (401, "", False)],
+)
+def test_only_what_may_pass_is_an_outage(server, ask, status, text, passes) -> None:
+    def script(prompt):
+        server.hello = lambda: server.reply(text, status)
+        return server.reply(text, status)
+
+    server.script = script
+    with pytest.raises(JudgeError) as caught:
+        ask(GOOD_FIRST, retries=0)
+    assert isinstance(caught.value, Outage) is passes

@@ -60,10 +60,10 @@ def test_the_choice_is_what_was_said_whatever_is_likelier() -> None:
 
 
 def test_what_was_said_counts_even_if_it_is_none_of_the_likeliest() -> None:
-    logprobs = tokens(['{"reason": "x", "verdict": "', "A", '"}'], 1, B=0.6)
+    logprobs = tokens(['{"reason": "x", "verdict": "', "A", '"}'], 1, B=0.4)
     assert PAIR.from_json(
         '{"reason": "x", "verdict": "A"}', logprobs=logprobs
-    ).probabilities == near(0.5 / 1.1, 0.6 / 1.1, 0)
+    ).probabilities == near(0.5 / 0.9, 0.4 / 0.9, 0)
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,29 @@ def test_without_enough_about_the_labels_there_are_no_probabilities(logprobs: ob
     assert (verdict.choice, verdict.probabilities) == ("first", None)
 
 
-def test_impossible_probabilities_stay_within_bounds() -> None:
-    likely = [{"token": "A", "logprob": 9000.0}, {"token": "B", "logprob": -9999.0}]
-    at = {"token": "A", "logprob": 9000.0, "top_logprobs": likely}
+@pytest.mark.parametrize(
+    "likely",
+    [
+        {"A": 9000.0, "B": -9999.0},
+        {"A": 0.9, "B": 0.1},  # probabilities
+        {"A": 0.0, "B": 0.0, "C": 0.0},
+        {"A": -0.1, "B": -0.1},
+        {"A": math.nan, "B": -1.0},
+        {"A": math.inf},
+    ],
+)
+def test_what_cannot_be_log_probabilities_is_refused_and_the_verdict_stays(likely) -> None:
+    top = [{"token": token, "logprob": logprob} for token, logprob in likely.items()]
+    at = {"token": "A", "logprob": likely["A"], "top_logprobs": top}
+    logprobs = {"content": [{"token": '"verdict": "', "logprob": 0}, at]}
+    verdict = PAIR.from_json('{"reason": "x", "verdict": "A"}', logprobs=logprobs)
+    assert (verdict.choice, verdict.probabilities) == ("first", None)
+    assert not PAIR.likely(logprobs)
+
+
+def test_a_label_that_is_as_good_as_impossible_has_no_probability() -> None:
+    likely = [{"token": "A", "logprob": 0.0}, {"token": "B", "logprob": -9999.0}]
+    at = {"token": "A", "logprob": 0.0, "top_logprobs": likely}
     logprobs = {"content": [{"token": '"verdict": "', "logprob": 0}, at]}
     verdict = PAIR.from_json('{"reason": "x", "verdict": "A"}', logprobs=logprobs)
     assert verdict.probabilities == near(1, 0, 0)

@@ -38,6 +38,43 @@ def test_the_last_verdict_counts(reply: str, choice: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "choice"),
+    [
+        ("Answer B starts with a raw <think> tag and never answers.\n[[A]]", "first"),
+        ("[[A]] since answer B leaks a </think> tag.", "first"),
+        ("Answer B ends with `</think>`. [[A]] it is", "first"),
+        ("Answer B:\n<think> I wonder\nis no answer. [[A]]", "first"),
+        ("<think>\nhm [[B]]\n</think>\n\n[[A]], as B shows a raw <think> tag", "first"),
+        ("<think>so [[B]]</think>[[A]], as B leaks </think> tags", "first"),
+        ("so [[B]].\n</think>\n\n[[A]], as B leaks a </think> tag", "first"),
+    ],
+)
+def test_a_judge_may_speak_of_the_tags_of_reasoning(reply: str, choice: str) -> None:
+    assert PAIR.from_text(reply).choice == choice
+    as_json = json.dumps({"reason": reply, "verdict": "B"})
+    assert PAIR.from_json(as_json).choice == "second"
+    assert PAIR.from_json(f"<think>\n{{hm}}\n</think>\n{as_json}").choice == "second"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "<think>[[A]]",
+        "<thinking>[[A]]</thinking>",
+        "◁think▷[[A]]◁/think▷ Both are good.",
+        "On reflection [[A]].\n</think>\nBoth are good.",
+        "On reflection [[A]].</think>",
+    ],
+)
+def test_no_verdict_is_taken_from_reasoning(reply: str) -> None:
+    assert PAIR.from_text(reply).choice == "failed"
+
+
+def test_a_long_line_of_tags_is_read_at_once() -> None:
+    assert PAIR.from_text("</think> <think> x" * 50_000 + "[[A]]").choice == "first"
+
+
+@pytest.mark.parametrize(
     ("reply", "why"),
     [
         ("", "empty"),
@@ -167,6 +204,21 @@ def test_an_object_of_reason_and_verdict_decides() -> None:
 @pytest.mark.parametrize(
     "reply",
     [
+        '{"verdict": "A"}',
+        '{"reason": 1, "verdict": "A"}',
+        '{"reason": "x", "verdict": "A", "confidence": 0.9}',
+        '```json\n{"reason": "x", "verdict": "A"}\n```',
+    ],
+)
+def test_what_stands_beside_a_verdict_does_not_take_it_away(reply: str) -> None:
+    assert PAIR.from_json(reply).choice == "first"
+    assert not PAIR.follows_schema(reply)
+    assert PAIR.follows_schema('{"reason": "x", "verdict": "A"}')
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
         "",
         "[[A]]",
         "A",
@@ -174,19 +226,15 @@ def test_an_object_of_reason_and_verdict_decides() -> None:
         "null",
         "[]",
         '[{"reason": "x", "verdict": "A"}]',
-        '{"verdict": "A"}',
         '{"reason": "x"}',
         '{"reason": "x", "verdict": "D"}',
         '{"reason": "x", "verdict": "a"}',
         '{"reason": "x", "verdict": null}',
         '{"reason": "x", "verdict": 1}',
-        '{"reason": 1, "verdict": "A"}',
         '{"reason": "x", "verdict": ["A"]}',
-        '{"reason": "x", "verdict": "A", "more": 1}',
         '{"reason": "x", "verdict": "A", "verdict": "B"}',
         '{"reason": "x", "verdict": "A"} [[B]]',
         '{"reason": "x", "verdict": "A"',
-        '```json\n{"reason": "x", "verdict": "A"}\n```',
         "[" * 100_000,
     ],
 )

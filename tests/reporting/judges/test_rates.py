@@ -3,9 +3,12 @@
 from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from adakd.reporting import formatting
+from adakd.reporting.judges.agreement import agreement
+from adakd.reporting.judges.ranking import ranking
 from adakd.reporting.judges.rates import rates, rates_line, verdict_lines
 from adakd.reporting.judges.vetting import judge_vettings
 from adakd.reporting.sections.base import Context
@@ -141,14 +144,28 @@ def test_a_teacher_meets_students_of_every_seed(ask, mind):
 
 
 def test_the_same_method_again_is_a_band_and_never_a_gain(ask, mind):
-    found = rates_of(ask(mind(), against=("plain", "again")))
+    found = rates_of(ask(mind(), against=("plain", "again"), seeds=(10, 20, 30)))
     assert {row.against for row in found.rows} == {"plain"}
     (band,) = found.bands
-    assert band.pairs == 2 * 25 * 2
-    assert 0 < band.half_width < 0.2
+    assert band.comparisons == 2 * 3 * 25 * 2  # every two of three seeds
+    assert (band.noise.pairs, band.noise.df) == (6, 4)
     for row in found.rows:
-        assert row.band == band.half_width
-        assert row.inside_band == (abs(row.overall.estimate - 0.5) <= band.half_width)
+        assert row.band == band.noise.band(3)
+        is_inside = abs(row.overall.estimate - 0.5) <= row.band
+        assert row.inside_band == (is_inside and row.conclusion == "not separable")
+
+
+def test_a_gain_that_is_separable_is_never_called_chance(ask, mind):
+    row = rates_of(ask(mind(), against=("plain", "again"))).rows[0]
+    wide = replace(row, band=0.5, conclusion="better", stop=None)
+    assert (wide.inside_band, wide.remark) == (False, "")
+    assert replace(wide, conclusion="not separable").remark == "inside the A/A band"
+
+
+def test_a_fixed_opponent_halves_the_variance_of_the_band(ask, mind):
+    found = rates_of(ask(mind(), against=("teacher", "plain", "again")))
+    by_role = {row.opponent.role: row.band for row in found.rows}
+    assert by_role["distilled"] == pytest.approx(2**0.5 * by_role["teacher"])
 
 
 def test_without_two_seeds_there_is_no_band(ask, mind):
@@ -170,25 +187,50 @@ def stop(judge, prompts=50, low=0.55, high=0.61, **changes):
     return StopRecord(**{**given, **changes})
 
 
-def test_a_stop_gives_its_interval_and_its_word(ask, mind):
+def test_a_stop_widens_the_interval_by_the_training_seeds(ask, mind):
     one = mind()
-    rows = rates_of(ask(one, records=[stop(one.key)])).rows
+    plain = rates_of(ask(one)).rows
+    rows = rates_of(ask(one, records=[stop(one.key)], name="stopped")).rows
     (row,) = [row for row in rows if row.stop]
+    (before,) = [other for other in plain if other.method == row.method]
     assert str(row.method) == "reverse_kl + adakd"
-    assert (row.overall.low, row.overall.high, row.overall.n) == (0.55, 0.61, 50)
-    assert (row.conclusion, row.adjusted_p) == ("better", None)
-    assert all(other.adjusted_p is not None for other in rows if other is not row)
+    assert row.overall.low < min(0.55, before.overall.low)
+    assert row.overall.high > max(0.61, before.overall.high)
+    assert (row.overall.estimate, row.overall.n) == (
+        before.overall.estimate,
+        before.overall.n,
+    )
 
 
-@pytest.mark.parametrize(
-    ("low", "high", "word"), [(0.4, 0.6, "not separable"), (0.3, 0.4, "worse")]
-)
-def test_the_word_of_a_stop_is_by_its_interval(ask, mind, low, high, word):
+def test_with_one_seed_a_stop_has_at_least_the_interval_of_its_sequence(ask, mind):
     one = mind()
-    middle = (low + high) / 2
-    record = stop(one.key, low=low, high=high, estimate=middle)
-    rows = rates_of(ask(one, records=[record])).rows
-    assert [row.conclusion for row in rows if row.stop] == [word]
+    before = rates_of(ask(one, seeds=(10,))).rows[1].overall
+    narrow, wide = (
+        rates_of(
+            ask(one, seeds=(10,), records=[stop(one.key, low=low, high=high)], name=f"stop{low}")
+        ).rows[1]
+        for low, high in ((0.55, 0.61), (0.05, 0.95))
+    )
+    assert (narrow.overall.low, narrow.overall.high) == (
+        min(0.55, before.low),
+        max(0.61, before.high),
+    )
+    assert (wide.overall.low, wide.overall.high) == (0.05, 0.95)
+    assert (wide.p_value, wide.conclusion) == (1, "not separable")
+
+
+def test_a_stop_is_in_its_family(ask, mind):
+    one = mind()
+    store = changed(ask(one), lambda r: r.model_copy(update={"verdict": "candidate"}))
+    free = {str(row.method): row for row in rates_of(store).rows}
+    store.add(stop(one.key, low=0.9, high=1.0, estimate=1.0))
+    rows = {str(row.method): row for row in rates_of(Store(store.folder)).rows}
+    assert rows["reverse_kl + adakd"].conclusion == "better"
+    for method, row in rows.items():
+        assert row.adjusted_p == free[method].adjusted_p
+    store.add(stop(one.key, low=0.4, high=1.0, estimate=0.7))
+    (row,) = [row for row in rates_of(Store(store.folder)).rows if row.stop]
+    assert (row.adjusted_p, row.conclusion) == (1, "not separable")
 
 
 def test_a_stop_that_was_judged_past_does_not_count(ask, mind):
@@ -243,6 +285,26 @@ def test_rows_against_all_are_a_family_of_their_own(ask, mind):
     )
 
 
+def test_a_further_judge_changes_no_verdict_of_the_first(ask, mind):
+    one, other = mind(), mind(name="other", skill=0.4)
+    alone = rates_of(ask(one)).rows
+    beside = rates_of(ask(one, other, name="both")).rows
+    of_first = [row for row in beside if row.judge == one.key]
+    assert [(row.adjusted_p, row.overall) for row in of_first] == [
+        (row.adjusted_p, row.overall) for row in alone
+    ]
+
+
+def test_the_order_in_which_verdicts_arrive_changes_no_number(ask, mind):
+    store = ask(mind(), mind(name="other", skill=0.4), against=("plain", "all"), limit=12)
+    context = Context.of(store)
+    before = rates(context), ranking(context), agreement(context)
+    verdicts = store.of(VerdictRecord)
+    turned = iter([verdicts[n] for n in np.random.default_rng(1).permutation(len(verdicts))])
+    context = Context.of(changed(store, lambda _: next(turned)))
+    assert (rates(context), ranking(context), agreement(context)) == before
+
+
 def test_of_many_rows_those_that_are_not_separable_are_counted(ask, mind, monkeypatch):
     store = ask(mind())
     found = rates_of(store)
@@ -271,8 +333,8 @@ def test_the_same_method_again_is_no_row(ask, mind, page_of):
 @pytest.mark.parametrize(
     ("reached", "said"),
     [
-        (True, "stopped at 50 of 400 prompts: ±0.03 reached"),
-        (False, "not separable after 50 prompts: ±0.03 not reached"),
+        (True, "stopped at 50 of 400 prompts: ±0.03 over prompts reached"),
+        (False, "all 50 prompts: ±0.03 over prompts not reached"),
     ],
 )
 def test_a_row_that_stopped_by_itself_says_so(ask, mind, page_of, reached, said):
@@ -284,4 +346,3 @@ def test_a_row_that_stopped_by_itself_says_so(ask, mind, page_of, reached, said)
     )  # fmt: skip
     page = page_of(ask(one, records=[stop])).text
     assert said in page
-    assert "56.0–61.0 %" in page

@@ -4,6 +4,7 @@ import pytest
 
 from adakd.config.judge import Vetting
 from adakd.reporting import vetting_warnings, win_rate_table
+from adakd.store.records import VerdictRecord
 
 
 def test_a_judge_below_its_bar_opens_the_section_with_a_warning(ask, mind, page_of):
@@ -68,3 +69,17 @@ def test_a_bar_of_its_own_is_held_against_a_judge(ask, mind, page_of):
     record = one.record.model_copy(update={"vetting": Vetting(accuracy=1.0, items=10)})
     page = page_of(ask(one, records=[record])).text
     assert "(bar 100 %)" in page
+
+
+def test_a_server_that_cuts_prompts_is_told_on_the_page_and_in_the_terminal(ask, mind, page_of):
+    one = mind()
+    store = ask(one)
+    assert "Prompts were cut." not in page_of(store).text
+    verdicts = [record for record in store.of(VerdictRecord) if record.judge == one.key]
+    store.add(*(record.model_copy(update={"prompt_cut": True}) for record in verdicts[:3]))
+    page = page_of(store).text
+    assert "Prompts were cut." in page
+    assert "the server of fair cut 3 of " in page
+    (warning,) = vetting_warnings(store, [one.key])
+    assert warning.startswith("the server of fair cut 3 of ")
+    assert not vetting_warnings(store, ["another"])

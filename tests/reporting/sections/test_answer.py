@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from adakd.reporting.paired import arm_differences
+from adakd.reporting.families import arm_differences
 from adakd.reporting.sections.answer import answer, by_unit, difference_axis, own_constants
 from adakd.store.records import PartRecord, RunRecord
 
@@ -36,7 +36,7 @@ def test_rows_of_tasks_keep_the_order_of_the_suite(mini):
 def test_one_endless_interval_does_not_flatten_the_others(mini):
     row = arm_differences(mini).overall[1]
     wide = replace(row, difference=replace(row.difference, low=-900.0, high=900.0))
-    axis = difference_axis([row, wide], None)
+    axis = difference_axis([row, wide])
     assert -50 < axis.low < 0 < axis.high < 50
 
 

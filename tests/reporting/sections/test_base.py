@@ -45,7 +45,7 @@ def test_every_module_and_template_is_of_a_section(package: str, folder: str) ->
     own = {one.id for one in everything(SECTIONS) if one.template.startswith("judges/")}
     ids = own if package == "judges" else {one.id for one in everything(SECTIONS)} - own
     assert stems(REPORTING / package, "*.py") - NO_SECTION == ids
-    assert stems(TEMPLATES / folder, "*.html.j2") - {"report"} == ids
+    assert stems(TEMPLATES / folder, "*.html.j2") - {"report", "passage", "calibration"} == ids
     tests = {stem.removeprefix("test_") for stem in stems(TESTS / package, "test_*.py")}
     assert tests - NO_SECTION == ids
 

@@ -1,13 +1,15 @@
 """Quality at equal time: scores by training seconds, and the plain steps of the overhead."""
 
 from dataclasses import replace
+from math import nan
 
 import pytest
 
 from adakd.reporting import render
-from adakd.reporting.paired import arm_differences
+from adakd.reporting.families import arm_differences
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.equal_time import EqualTime, conclusion, equal_times, sentence
+from adakd.stats import Ratio
 from adakd.store import Store
 from adakd.store.records import RunRecord, TimedStep, TimingRecord
 
@@ -23,7 +25,7 @@ def with_step(store: Store, plain: float, adaptive: float, optimizer: float = 0.
             TimedStep(arm=arm, seconds={"loss": seconds, "optimizer": optimizer}, peak_bytes=None)
             for arm, seconds in (("plain", plain), (record.arm, adaptive))
         )
-        store.add(record.model_copy(update={"pairs": (pair,) * 4}))
+        store.add(record.model_copy(update={"pairs": (pair,) * 6}))
     return store
 
 
@@ -58,7 +60,7 @@ def test_without_the_control_the_page_says_what_is_not_known_and_how_to_find_out
     assert row.longer is row.comparison is None
     assert sentence(row) == (
         "reverse_kl: AdaKD's overhead of 8.4 % (95 % 8.4 to 8.4) would have bought 5 more plain "
-        "steps in addition to the 60; to see their effect, run the same command "
+        "steps (at most 5) in addition to the 60; to see their effect, run the same command "
         "with --set controls.longer=0.09."
     )
     page = render(store)
@@ -90,7 +92,9 @@ def test_the_longer_arm_is_compared_with_the_adaptive_one(made_store):
     assert row.comparison.difference.estimate == pytest.approx(gain)
     assert row.comparison.difference.low > 0
     said = sentence(row)
-    assert "would have bought 6 more plain steps. Plain with 6 more steps reaches" in said
+    assert (
+        "would have bought 6 more plain steps (at most 6). Plain with 6 more steps reaches" in said
+    )
     assert said.endswith("better at equal time.")
     assert said in render(store).replace("&#39;", "'")
 
@@ -150,3 +154,24 @@ def test_the_longer_arm_is_in_no_pair(made_store, mini):
     context = Context.of(made_store(longer=0.1))
     assert {method.longer for pair in context.index.pairs() for method in pair} == {0.0}
     assert arm_differences(context) == arm_differences(mini)
+
+
+def test_what_an_uncertain_overhead_would_have_bought(made_store):
+    store = with_step(made_store(steps=60, longer=0.1, failed=None), plain=1.0, adaptive=1.1)
+    row = replace(rows_of(store)["reverse_kl"], overhead=Ratio(1.03, 0.98, 1.12, 10))
+    row = replace(row, bought=2, bought_at_most=7)
+    assert sentence(row).startswith(
+        "reverse_kl: AdaKD's overhead of 3.0 % (95 % −2.0 to 12.0) is within noise; it would have "
+        "bought 2 more plain steps, at most 7. Plain with 6 more steps reaches"
+    )
+    slower = replace(row, longer=replace(row.longer, seconds=70.0))
+    assert conclusion(slower) == "better, though plain had 6.1 % more time, within noise"
+    few = replace(row, overhead=Ratio(1.03, nan, nan, 4), bought_at_most=None)
+    assert "3.0 % (no interval: it takes 6 pairs) would have bought 2 more plain steps." in (
+        sentence(few)
+    )
+
+
+def test_seconds_of_the_arms_have_the_ratio_of_the_pairs(made_store):
+    row = rows_of(made_store(longer=0.1, failed=None))["reverse_kl"]
+    assert row.adaptive.seconds / row.plain.seconds == pytest.approx(row.overhead.estimate)

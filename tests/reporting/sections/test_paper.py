@@ -1,13 +1,15 @@
 """Ours beside the paper's figures: by hand-made numbers, and absent where no suite asks for it."""
 
+from dataclasses import replace
 from html import unescape
 
 import pytest
 
 from adakd.reporting import render
-from adakd.reporting.index import index
 from adakd.reporting.report import Report
+from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.paper import means, paper_tables, ranking, signs, spreads, swap
+from adakd.stats import order_agreement
 from adakd.store import Store
 from adakd.store.records import RunRecord, ScoreRecord
 
@@ -60,7 +62,7 @@ def with_value(score, ours):
 
 
 def table_of(store):
-    (table,) = paper_tables(index(store))
+    (table,) = paper_tables(Context.of(store))
     return table
 
 
@@ -105,7 +107,10 @@ def test_signs_of_gains_by_hand(beside):
 def test_a_gain_that_turns_or_vanishes(beside, value, agreement):
     table = table_of(beside(ours={**OURS, "reverse_kl + adakd": value}))
     assert table.rows[-1].gain.agreement == agreement
-    said = {"other sign": "in 1 of 2 rows", "no sign": "; 1 row without a sign."}
+    said = {
+        "other sign": "; of the 1 with the other sign, 0 are separable.",
+        "no sign": "; 1 row without a sign.",
+    }
     assert said[agreement] in signs(table)
 
 
@@ -118,14 +123,18 @@ def test_the_order_of_the_students_by_hand(beside):
     assert (str(only.better), str(only.worse)) == ("reverse_kl", "forward_kl")
     assert only.paper == pytest.approx(27.22 - 22.925)
     assert only.ours == pytest.approx(-1)
-    assert table.tau == pytest.approx((9 - 1) / 10)
-    assert "0.80: 9 of 10 pairs" in ranking(table)
+    assert table.order.tau == pytest.approx((9 - 1) / 10)
+    assert "0.80 (p = 0.083): 9 of 10 pairs" in ranking(table)
+    few = replace(table, order=order_agreement([1, 2, 3], [3, 2, 1]), ranked=3)
+    assert "−1.00 (p = 0.333, and never below 0.333 with so few): " in ranking(few)
+    many = replace(table, order=order_agreement(range(9), range(9)))
+    assert "1.00 (p < 0.001): " in ranking(many)
     assert swap(only) == "reverse_kl against forward_kl: +4.30 in the paper, −1.00 here"
 
 
 def test_the_teacher_is_shown_and_not_ranked(beside):
     store = beside(ours={**OURS, "teacher": 0.01})
-    assert table_of(store).tau == table_of(beside("other")).tau
+    assert table_of(store).order == table_of(beside("other")).order
     assert str(table_of(store).rows[0].method) == "teacher"
 
 
@@ -181,7 +190,7 @@ def test_the_page_has_the_section_where_a_suite_names_tables(beside, made_store)
     assert "table1_main, qwen2-7b->1.5b" in page
     assert "The gain has the paper's sign in 2 of 2 rows" in page
     assert "reverse_kl against forward_kl: +4.30 in the paper, −1.00 here" in page
-    assert report.figures["paper"]["tables"][0]["tau"] == pytest.approx(0.8)
+    assert report.figures["paper"]["tables"][0]["order"]["tau"] == pytest.approx(0.8)
     without = unescape(render(made_store("without")))
     assert "paper's numbers" not in without
     assert 'id="paper"' not in without

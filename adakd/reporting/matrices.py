@@ -1,0 +1,78 @@
+"""Scores of methods as matrices of items x training seeds, aligned over all methods of a run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adakd.reporting.index import Index, Method
+from adakd.reporting.sections.base import Context
+from adakd.stats import Array
+from adakd.store.records import TaskRecord
+
+
+class Matrices:
+    """The matrices of one run, each made once: ``context.once(Matrices)``."""
+
+    def __init__(self, context: Context) -> None:
+        self._index = context.index
+        self._layouts: dict[tuple[str, str], _Layout] = {}
+        self._cubes: dict[tuple[Method, tuple[str, str]], Array] = {}
+
+    def triple(self, on: Method, off: Method, task: TaskRecord) -> tuple[Array, Array, Array]:
+        """Return items x seeds of both methods and items x 1 of the teacher.
+
+        Items are in the order of the data. Sampling seeds are averaged; one counts for an item if
+        both methods have a score of it.
+        """
+        index, teacher = self._index, Method("teacher")
+        a, b = (self._cube(method, task, index.seeds) for method in (on, off))
+        unpaired = np.isnan(a + b)
+        a, b = (np.where(unpaired, np.nan, one) for one in (a, b))
+        its_seeds = [seed for method, seed in index.expected if method == teacher][:1]
+        c = self._cube(teacher, task, its_seeds or [0])
+        return mean_of_layers(a), mean_of_layers(b), mean_of_layers(c)
+
+    def _layout(self, task: TaskRecord) -> "_Layout":
+        if task.key not in self._layouts:
+            self._layouts[task.key] = _Layout(self._index, task)
+        return self._layouts[task.key]
+
+    def _cube(self, method: Method, task: TaskRecord, seeds: Sequence[int]) -> Array:
+        """Return items x training seeds x sampling seeds, NaN where there is no score."""
+        if (method, task.key) in self._cubes:
+            return self._cubes[method, task.key]
+        layout = self._layout(task)
+        cube = np.full((len(layout.items), len(seeds), max(len(layout.samplings), 1)), np.nan)
+        for column, seed in enumerate(seeds):
+            for record in self._index.scores.get((method, seed, task.key), ()):
+                layer = layout.samplings[record.sampling_seed]
+                for item in record.items:
+                    if item.value is not None:
+                        cube[layout.items[item.id], column, layer] = item.value * task.scale
+        self._cubes[method, task.key] = cube
+        return cube
+
+
+class _Layout:
+    """The position of every item and sampling seed of a task."""
+
+    def __init__(self, index: Index, task: TaskRecord) -> None:
+        records = [r for (_, _, key), of in index.scores.items() if key == task.key for r in of]
+        ids = dict.fromkeys(item.id for record in records for item in record.items)
+        samplings = dict.fromkeys(record.sampling_seed for record in records)
+        self.items = {item: position for position, item in enumerate(ids)}
+        self.samplings = {seed: position for position, seed in enumerate(samplings)}
+
+
+def mean_of_layers(cube: Array) -> Array:
+    """Average the last axis; NaN where nothing has a score."""
+    scored = np.isfinite(cube)
+    counts = scored.sum(2)
+    sums = np.where(scored, cube, 0).sum(2)
+    means: Array = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return means
+
+
+def mean_of_columns(matrix: Array) -> Array:
+    """Average the items of each seed; NaN where none has a score."""
+    return mean_of_layers(matrix.T[:, None, :])[:, 0]

@@ -1,0 +1,79 @@
+"""The page of a calibration, and its sentence on the page of a run."""
+
+import pytest
+
+from adakd.errors import AdakdError
+from adakd.reporting import write_calibration
+from adakd.reporting.estimates import cited, points, share
+from adakd.store import Store
+from adakd.store.records import CalibrationRecord, Estimate, JudgeRecord
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J"
+
+
+def estimate(value: float, n: int = 100) -> Estimate:
+    return Estimate(value=value, low=value - 0.05, high=value + 0.05, n=n)
+
+
+@pytest.fixture
+def record() -> CalibrationRecord:
+    return CalibrationRecord(
+        key="k",
+        judge="j@1",
+        name="j",
+        model=HOSTILE,
+        mode="text",
+        data="dolly/valid.jsonl",
+        data_digest="0" * 64,
+        pairs=200,
+        failed=estimate(0.05),
+        accuracy=estimate(0.9, 175),
+        by_case={"padded": estimate(0.5)},
+        by_length={"short": estimate(0.7)},
+        flips=estimate(0.1),
+        self_ties=None,
+        position=Estimate(value=0.02, low=-0.03, high=0.07, n=175),
+        length=Estimate(value=-0.1, low=-0.2, high=0.0, n=44),
+    )
+
+
+def test_the_page_shows_every_measure_with_its_interval(record, tmp_path, page_reader) -> None:
+    store = Store(tmp_path)
+    store.add(record)
+    store.add(
+        JudgeRecord(
+            key="j@1",
+            name="j",
+            description="",
+            backend="x",
+            mode="text",
+            settings={"model": HOSTILE},
+        )
+    )
+    page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
+    for text in (
+        "Of 200 pairs with a known answer it decides 90 % (85–95 %, n = 175) rightly",
+        "10 % (5–15 %, n = 100)",
+        "+2 points (−3 to +7)",
+        "−10 points (−20 to 0)",
+        "with another item's reference behind it",
+        "Right on short references",
+    ):
+        assert text in page.text
+    assert "script" not in page.names
+    assert "\x1b" not in page.written
+    assert page.addresses == []
+
+
+def test_a_calibration_is_cited_in_one_sentence(record) -> None:
+    assert cited(record) == (
+        "calibrated on dolly/valid.jsonl: decided 90 % (85–95 %, n = 175) of known pairs rightly "
+        "in both orders, flips 10 % (5–15 %, n = 100), position pull +2 points (−3 to +7), "
+        "length pull −10 points (−20 to 0)"
+    )
+    assert share(None) == points(None) == "–"
+
+
+def test_a_folder_without_calibration_is_told(tmp_path) -> None:
+    with pytest.raises(AdakdError, match="no calibration here"):
+        write_calibration(tmp_path)
