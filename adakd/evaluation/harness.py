@@ -69,7 +69,7 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     ) -> list[int]:
         """Return the token ids of a text: of a prompt, unless special tokens are asked about."""
         if self._as_trained and add_special_tokens is None:
-            return prompt_ids([string], self.tokenizer)[0]
+            return [*_prompt_tokens(self.tokenizer, string)]
         ids: list[int] = super().tok_encode(string, add_special_tokens, **options)
         return ids
 
@@ -86,7 +86,8 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 strings, padding_side, left_truncate_len, truncation
             )
             return found
-        encoded = [ids[-(left_truncate_len or 0) :] for ids in prompt_ids(strings, self.tokenizer)]
+        prompts = (_prompt_tokens(self.tokenizer, text) for text in strings)
+        encoded = [[*ids[-(left_truncate_len or 0) :]] for ids in prompts]
         longest = max(map(len, encoded))
         missing = [longest - len(ids) for ids in encoded]
         pad = self.tokenizer.pad_token_id
@@ -104,7 +105,7 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             context_ids, continuation_ids = super()._encode_pair(context, continuation)
             return context_ids, continuation_ids
         (response,) = response_ids([continuation], self.tokenizer)
-        return prompt_ids([context], self.tokenizer)[0], response
+        return [*_prompt_tokens(self.tokenizer, context)], response
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
         """Generate without a bar."""
@@ -296,6 +297,12 @@ def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
         return task_name(job.task), "choice", TaskConfig(name=job.task, metric=job.metric)
     asked = next(task for task in suite.evaluation.tasks if task.name == job.task)
     return asked.name, "task", asked
+
+
+@lru_cache(maxsize=1 << 14)
+def _prompt_tokens(tokenizer: Any, prompt: str) -> tuple[int, ...]:
+    """Return the token ids of a prompt, which lm-eval asks for several times with every model."""
+    return tuple(prompt_ids([prompt], tokenizer)[0])
 
 
 @lru_cache(maxsize=1)

@@ -383,11 +383,17 @@ class _Outages:
         while True:
             over = self._over
             try:
-                return await self._ask(question)
+                verdict = await self._ask(question)
             except Outage as error:
                 if not self._patience:
                     raise
                 outage = error
+            else:
+                passes = verdict.choice == "failed" and not verdict.lasts
+                if passes and (self._over != over or self._waiting.locked()):
+                    async with self._waiting:  # it failed in an outage that others wait for
+                        continue
+                return verdict
             async with self._waiting:
                 if self._over == over:
                     verdict = await self._waited_out(question, outage)

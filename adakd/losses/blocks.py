@@ -172,7 +172,7 @@ class RowFunctions:
 
 
 TORCH = RowFunctions(score_rows, loss_rows, scale)
-"""Ordinary PyTorch operations on blocks of rows: the default on every device."""
+"""Ordinary PyTorch operations on blocks of rows: the default on a CPU."""
 
 
 def working_dtype(*logits: torch.dtype) -> torch.dtype:

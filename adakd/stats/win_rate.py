@@ -28,8 +28,8 @@ from adakd.stats.ratios import Ratio, wilson
 
 POINTS: Mapping[Outcome, float] = {"win": 1, "tie": 0.5, "flip": 0.5, "identical": 0.5, "loss": 0}
 """Points of each outcome; a failure has none."""
-_FEW = 20
-"""Replicates on the far side of one half, both sides together, below which they show too little."""
+_FEW = 10
+"""Replicates on the far side of one half below which they show too little."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _ends(resampled: Resampled, prompts: int) -> tuple[float, float]:
 def _p_value(overall: Resampled, table: _Judged, prompts: int) -> float:
     """Return the p-value of one half: of the replicates, or of the law where they are too few."""
     p = p_value(overall.replicates - 0.5)
-    if p < _FEW / REPLICATES:
+    if p < 2 * _FEW / REPLICATES:
         law = error_law([Components.of(table.points, table.prompts, table.seeds)])
         p = min(p, law.p_value(overall.estimate - 0.5))
     return max(p, sign_flip_floor(prompts))

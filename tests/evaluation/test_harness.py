@@ -12,9 +12,10 @@ import pytest
 import torch
 from lm_eval.models.huggingface import HFLM
 
+from adakd.data.token_ids import prompt_ids
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
-from adakd.evaluation.harness import known_tasks
+from adakd.evaluation.harness import Harness, known_tasks
 from adakd.evaluation.tasks import task_name
 from adakd.metrics import metric, rouge_l
 from adakd.models import loading
@@ -39,6 +40,22 @@ def test_a_score_is_the_mean_rouge_of_the_answers_it_stores(bench, tmp_path: Pat
     assert (record.n, record.unscored, record.metric) == (6, 0, "rouge_l")
     assert (record.sort, record.higher_is_better, record.sampling_seed) == ("answers", True, None)
     assert record.key == made.jobs("puzzles")[0].key
+
+
+def test_a_prompt_is_tokenized_once_for_all_models(bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prompt may have a million characters, and there may be a hundred models."""
+    made, seen = bench(), []
+
+    def spied(prompts: list[str], tokenizer: Any) -> list[list[int]]:
+        seen.extend(prompts)
+        return prompt_ids(prompts, tokenizer)
+
+    monkeypatch.setattr("adakd.evaluation.harness.prompt_ids", spied)
+    first = made.score("puzzles")
+    made.harness = Harness(made.model, made.context.tokenizer, made.suite)
+    assert made.score("puzzles").items == first.items
+    assert seen
+    assert len(seen) == len(set(seen))
 
 
 def test_one_generation_serves_all_metrics(bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,19 +59,37 @@ def test_tables(tmp_path: Path) -> None:
     from tables import tables
 
     what = {"tokens": 4096, "vocabulary": 152_000, "from": "logits", "loss": "reverse_kl"}
-    rows = [
-        {"vocabulary": 152_000, "kernel": "best launch", "entries": 4096, "warps": 16},
-        what
-        | {"side": "triton", "milliseconds": 2.5, "peak_in_logits": 1.0}
-        | {"share_of_bandwidth": 0.8},
+    ours = what | {"side": "triton", "milliseconds": 2.5, "peak_in_logits": 1.0}
+    kernel = {"vocabulary": 152_000, "kernel": "best launch", "entries": 4096, "warps": 16}
+    late = [
+        kernel,
+        ours | {"share_of_bandwidth": 0.8},
         what | {"side": "lean", "error": "OutOfMemoryError: CUDA out of memory."},
         what | {"side": "liger", "error": "not measured: the time was over"},
+        what | {"side": "torch", "error": "not measured: the time was over"},
+    ]
+    early = [
+        ours | {"milliseconds": 9.0},
+        what | {"side": "torch", "milliseconds": 30.0},
+        what | {"side": "lean", "loss": "forward_kl", "milliseconds": 7.0},
     ]
     head = {"card": "a card", "driver": "1.2", "versions": {"torch": "2.11", "triton": None}}
-    (tmp_path / "loss.json").write_text(json.dumps(head | {"rows": rows}))
+    for name, rows, time in (("loss", late, "2"), ("loss-first", early, "1")):
+        run = head | {"datetime": time, "rows": rows}
+        (tmp_path / f"{name}.json").write_text(json.dumps(run))
     made = "\n".join(tables(tmp_path))
-    assert "a card, driver 1.2, torch 2.11\n" in made
-    assert "| | triton | lean | liger |" in made
-    line = "reverse_kl, 4,096 × 152,000, from logits | 2.50 ms, 1.00 | out of memory | not measured"
+    assert made.count("a card, driver 1.2, torch 2.11\n") == 1
+    assert "| | triton | torch | lean |" in made  # and no column for what has no value
+    line = "reverse_kl, 4,096 × 152,000 | 2.50 ms, 1.00, 80% | 30.00 ms | out of memory |"
     assert line in made
-    assert "reverse_kl, 152,000 from logits: 80% of the measured bandwidth of a copy." in made
+    assert "forward_kl, 4,096 × 152,000 | not measured | not measured | 7.00 ms |" in made
+
+
+def test_the_page_has_the_tables_of_what_is_published() -> None:
+    from tables import tables
+
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "performance.md").read_text(encoding="utf-8").splitlines()
+    for line in tables(root / "reports" / "benchmarks" / "h200"):
+        if "|" in line:
+            assert line.strip() in page

@@ -24,6 +24,7 @@ from adakd.judging import (
     Traits,
     Verdict,
     judge_answers,
+    load_judge,
     runner,
 )
 from adakd.judging.runner import JudgingResult, costs
@@ -490,3 +491,28 @@ def test_a_request_that_can_never_succeed_is_not_repeated_for_ever(
         assert judged.summaries[0].outcomes == {"win": 4, "failed": 1, "identical": 1}
         assert judged.failure == "HTTP 400: filtered"
     assert sum("3" in question.first for question in asked(judge)) == 2 * calls
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_server_that_goes_down_for_a_while_is_waited_for(server, judge_file, ask) -> None:
+    down = iter(range(6))
+    server.prefer("good")
+    sound = server.script
+
+    def script(prompt):
+        if len(server.questions) > 4 and next(down, None) is not None:
+            return server.reply("down", 503)
+        return sound(prompt)
+
+    server.script = script
+    server.hello = lambda: (
+        server.reply("down", 503)
+        if len(server.questions) > 4 and next(down, None) is not None
+        else server.says("yes")
+    )
+    judge = load_judge(judge_file(retries=0, vetting={"items": 0}))
+    notes: list[str] = []
+    judged = ask(judge, on_note=notes.append)
+    assert judged.summaries[0].outcomes == {"win": 5, "identical": 1}
+    assert "HTTP 503: down" in notes[0]
+    assert notes[-1].startswith("stub answers again after ")

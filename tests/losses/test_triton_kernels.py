@@ -499,6 +499,7 @@ def test_a_row_that_is_not_finite_says_nothing_about_a_kernel() -> None:
     assert list(dispatch._agreed.values()) == [True]
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="with a GPU the default takes kernels")
 def test_without_a_gpu_triton_is_not_imported() -> None:
     code = """
 import sys, torch, adakd

@@ -256,8 +256,8 @@ def rates(context: Context) -> Rates | None:
 def win_rate_rows(context: Context) -> tuple[WinRateRow, ...]:
     """Summarise the comparisons by judge, opponent and method.
 
-    The rows are one Holm family, and those of every method against every other are another. A row
-    with an early stop is in its family like the others; its interval allows for looking as well.
+    The rows of one judge, kind of opponent and question are a family. A row with an early stop is
+    in it like the others; its interval allows for looking as well.
     """
     comparisons = context.verdicts.comparisons
     groups = {
@@ -345,9 +345,10 @@ def _concluded(
 ) -> list[WinRateRow]:
     """Set the p-value and the conclusion of each row of a family."""
     correlation = _correlation([groups[row.place] for row in rows])
+    adjusted = step_down([row.p_value for row in rows], correlation)
     return [
         replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p))
-        for row, p in zip(rows, step_down([row.p_value for row in rows], correlation), strict=True)
+        for row, p in zip(rows, adjusted, strict=True)
     ]
 
 

@@ -1,4 +1,4 @@
-"""Our win rates against the reference answers and the published ones, by the paper's judge."""
+"""Our win rates against a fixed opponent and the published ones, by the paper's judge."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,8 @@ class PublishedWinRate:
     paper: float
     """In percent."""
     ours: tuple[WinRateRow, ...]
-    """By every judge of that name; none where it was not asked."""
+    """By every judge of that name, against the references and against every fixed model; none
+    where it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def _table(context: Context, section: Published) -> WinRateTable:
     keys = {one.key for one in context.verdicts.judges if one.name == Path(judge).stem}
     found: dict[str, list[WinRateRow]] = {}
     for row in context.once(win_rate_rows):
-        if row.against == REFERENCE and row.judge in keys:
+        is_fixed = row.against == REFERENCE or row.opponent.role == "file"
+        if is_fixed and row.judge in keys:
             found.setdefault(str(row.method), []).append(row)
     rates = published_win_rates(section)
     rows = (

@@ -1,9 +1,10 @@
 """Our win rates beside the published ones: absent, not asked, and asked."""
 
+from adakd.planning import Cell
 from adakd.reporting import render
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.paper_win_rates import paper_win_rates
-from adakd.store.records import RunRecord
+from adakd.store.records import RunRecord, ScoreRecord, VerdictRecord
 from tests.reporting.judges.conftest import Mind, judged
 
 SECTION = {
@@ -49,3 +50,25 @@ def test_ours_is_the_rate_of_that_judge_against_the_reference(made_store):
         ("reverse_kl", "reference"),
         ("reverse_kl + adakd", "reference"),
     ]
+
+
+def test_a_fixed_model_is_an_opponent_as_in_the_paper(made_store):
+    store = made_store(judge=False)
+    judge = Mind()
+    (first, *_) = verdicts = [
+        record
+        for record in judged(store, [judge], against=("reference",), limit=6)
+        if isinstance(record, VerdictRecord)
+    ]
+    fixed = Cell(role="file", seed=0, divergence="gpt-4", key="fixed")
+    score = next(iter(store.of(ScoreRecord)))
+    store.add(
+        judge.record,
+        score.model_copy(update={"key": "of-file", "cell": fixed, "sampling_seed": None}),
+        *(record.model_copy(update={"against": "gpt-4", "opponent": fixed}) for record in verdicts),
+    )
+    assert first.opponent is None
+    with_section(store, {**SECTION, "judge": judge.record.name})
+    (table,) = paper_win_rates(Context.of(store)).tables
+    assert {str(ours.opponent) for row in table.rows for ours in row.ours} == {"gpt-4"}
+    assert "against gpt-4" in render(store)
