@@ -346,6 +346,31 @@ def report(folder: RunFolder) -> None:
 
 
 @app.command(rich_help_panel=BENCHMARK)
+def export(
+    folder: RunFolder,
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="csv: every score of every item, seed and method. latex, markdown: the tables of "
+            "the page. json: the figures behind the page.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file to write; the screen if not given.")
+    ] = None,
+) -> None:
+    """Take the tables and the single scores of a run along.
+
+    Example: `adakd export runs/smoke --format latex --out tables.tex`
+    """
+    from adakd.commands.export import export as exported
+
+    for piece in exported(folder, format, out):
+        print(piece, end="")
+
+
+@app.command(rich_help_panel=BENCHMARK)
 def bench(
     run: Annotated[
         Path | None, typer.Argument(help="The folder of a run: its report then shows the results.")

@@ -3,21 +3,20 @@
 Labels, paths and answers are written by users, models and servers.
 """
 
-import unicodedata
+import re
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-KEPT = "\n\t"
-"""Control characters that are printed."""
-REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that change the direction of the text after them."""
+ACTING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
+"""Control characters but line feed and tab, lone surrogates, and characters that change the
+direction of the text after them."""
 
 
 def printable(text: str) -> str:
     r"""Return a text with its control characters spelled out, such as ``\x1b`` for escape."""
-    return "".join(_spelled(c) if _acts(c) else c for c in text)
+    return ACTING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def shown(text: str, style: str = "") -> Text:
@@ -34,13 +33,3 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:
         """Return a string as rich text, with its control characters spelled out."""
         return super().render_str(printable(text), **options)
-
-
-def _acts(character: str) -> bool:
-    if character in KEPT:
-        return False
-    return unicodedata.category(character) in ("Cc", "Cs") or character in REORDERING
-
-
-def _spelled(character: str) -> str:
-    return ascii(character)[1:-1]

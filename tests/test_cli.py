@@ -261,6 +261,20 @@ def test_bench_of_a_failed_case_keeps_the_others_and_says_so(
     assert (here / "bench.json").is_file()
 
 
+def test_tables_and_values_are_exported_to_the_screen_or_a_file(
+    adakd: Adakd, run_folder: Path, tmp_path: Path
+) -> None:
+    beginnings = {"csv": "task,metric,", "latex": "% Needs", "markdown": "**", "json": "{"}
+    for format, beginning in beginnings.items():
+        done = adakd("export", run_folder, "--format", format)
+        assert (done.code, done.err) == (0, "")
+        assert done.out.startswith(beginning)
+        file = tmp_path / format
+        assert adakd("export", run_folder, "--format", format, "--out", file).out == ""
+        assert file.read_text(encoding="utf-8") == done.out
+    assert done.out == (run_folder / "report.json").read_text()
+
+
 def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
     before = (run_folder / "report.html").read_text()
     (run_folder / "report.html").unlink()
@@ -314,7 +328,7 @@ def test_ls_tasks(adakd: Adakd, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_help_names_every_verb(adakd: Adakd) -> None:
     done = adakd("--help")
-    for verb in ("run", "plan", "judge", "report", "bench", "ls", "new", "check"):
+    for verb in ("run", "plan", "judge", "report", "export", "bench", "ls", "new", "check"):
         assert verb in done.out
         assert adakd(verb, "--help").code == 0
 
@@ -446,6 +460,8 @@ def mistake(done: Any) -> str:
         (["bench", "gone"], ["gone: no run here"]),
         (["bench", "gone", "--out", "x"], ["--out goes without a run"]),
         (["report", "gone"], ["gone"]),
+        (["export", "gone", "--format", "csv"], ["gone"]),
+        (["export", "gone", "--format", "xls"], ["--format", "latex"]),
         (["ls", "divergence"], ["did you mean 'divergences'?"]),
         (["new", "suit", "x"], ["did you mean 'suite'?"]),
         (["new", "suite", "../x"], ["'../x'"]),

@@ -5,6 +5,7 @@ Colours come from the page's CSS variables by class, so light, dark and print ha
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 
 from markupsafe import Markup
@@ -171,8 +172,11 @@ def _tight(values: Sequence[float]) -> Axis:
 
 
 def _roomy(values: Sequence[float]) -> Axis:
-    """Return an axis with a margin, so that no point lies on its ends."""
-    room = (max(values) - min(values) or abs(values[0]) or 1.0) / 8
+    """Return an axis with a margin, so that no point lies on its ends.
+
+    Costs that are almost alike are not drawn as if they were far apart.
+    """
+    room = max((max(values) - min(values)) / 8, abs(max(values)) / 20) or 1.0
     return _tight([min(values) - room, *values, max(values) + room])
 
 
@@ -207,39 +211,63 @@ def _up(axis: Axis, value: float) -> float:
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a chart with its interval."""
+    """A point of a scatter chart with its intervals."""
 
-    css: str
+    series: str
+    """An arm, or ``longer``, which gives the colour."""
     label: str
     x: float
     y: float
-    ends: tuple[float, float] | None = None
-    """The interval of `y`."""
+    y_ends: tuple[float, float] | None = None
+    x_ends: tuple[float, float] | None = None
+    number: int | None = None
+    """Its place on the frontier, which the points with a number are joined to; None off it."""
 
 
-def point_chart(points: Sequence[Point], across: str, label: str) -> Markup:
-    """Draw points with their intervals; the first one also as a horizontal line.
+@dataclass(frozen=True)
+class ScatterChart:
+    """Points over a horizontal axis of their own; charts side by side share the vertical one."""
+
+    points: tuple[Point, ...]
+    """At least one."""
+    vertical: Axis
+    across: str
+    """The label of the horizontal axis."""
+
+
+def scatter_chart(chart: ScatterChart, classes: Mapping[str, str], label: str) -> Markup:
+    """Draw points with their intervals and, as a stepped line, the numbered ones' frontier.
 
     Args:
-        points: at least one.
-        across: the label of the horizontal axis.
+        chart: the points.
+        classes: the CSS class of each series.
         label: the content of the chart, for screen readers.
     """
-    ends = [end for point in points for end in point.ends or ()]
-    horizontal = _roomy([point.x for point in points])
-    vertical = axis_over([*ends, *(point.y for point in points)], ticks=5)
-    level = _up(vertical, points[0].y)
-    parts = [*_grid(horizontal, vertical, across)]
-    parts.append(_tag("line", "level", x1=LEFT, x2=CHART_WIDTH - RIGHT, y1=level, y2=level))
-    for point in points:
+    across = [x for point in chart.points for x in (point.x, *(point.x_ends or ()))]
+    horizontal, vertical = _roomy(across), chart.vertical
+    parts = [*_grid(horizontal, vertical, chart.across)]
+    on_frontier = sorted((p for p in chart.points if p.number), key=lambda p: p.number or 0)
+    places = [(_across(horizontal, p.x), _up(vertical, p.y)) for p in on_frontier]
+    steps = [f"{x},{y}" for x, y in places[:1]]
+    for (_, before), (x, y) in pairwise(places):
+        steps += [f"{x},{before}", f"{x},{y}"]
+    steps += [f"{CHART_WIDTH - RIGHT},{y}" for _, y in places[-1:]]
+    parts.append(Markup('<polyline class="frontier" points="{}"/>').format(" ".join(steps)))
+    for point in chart.points:
+        css = classes[point.series]
         x, y = _across(horizontal, point.x), _up(vertical, point.y)
-        if point.ends:
-            low, high = (_up(vertical, end) for end in point.ends)
-            parts.append(_tag("line", f"whisker {point.css}", x1=x, x2=x, y1=low, y2=high))
+        if point.y_ends:
+            low, high = (_up(vertical, end) for end in point.y_ends)
+            parts.append(_tag("line", f"whisker {css}", x1=x, x2=x, y1=low, y2=high))
+        if point.x_ends:
+            low, high = (_across(horizontal, end) for end in point.x_ends)
+            parts.append(_tag("line", f"whisker {css}", x1=low, x2=high, y1=y, y2=y))
         dot = Markup(
-            '<circle class="series-dot {}" cx="{}" cy="{}" r="5"><title>{}</title></circle>'
+            '<circle class="series-dot {}" cx="{}" cy="{}" r="4.5"><title>{}</title></circle>'
         )
-        parts.append(dot.format(point.css, x, y, point.label))
+        parts.append(dot.format(css, x, y, point.label))
+        if point.number:
+            parts.append(_text(x - 7, y - 6, str(point.number), "end"))
     return _figure(CHART_WIDTH, CHART_HEIGHT, "chart", label, parts)
 
 

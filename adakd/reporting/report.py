@@ -1,8 +1,8 @@
-"""Records -> one HTML file that needs no network, no script and nothing but the records."""
+"""Records -> one HTML file without scripts that needs no network, and its figures as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from math import isfinite
 from pathlib import Path
@@ -42,7 +42,7 @@ FUNCTIONS = (
     charts.forest_row,
     charts.forest_axis,
     charts.line_chart,
-    charts.point_chart,
+    charts.scatter_chart,
     charts.bar_chart,
     charts.stacked_bar,
 )
@@ -52,7 +52,8 @@ FUNCTIONS = (
 def write_report(folder: Path) -> Path:
     """Write ``report.html`` beside the records of a run folder, and return its path.
 
-    The file is replaced in one step: a reader never sees half of it.
+    ``report.json`` beside it has the figures behind the page. Each file is replaced in one step:
+    a reader never sees half of it.
 
     Raises:
         AdakdError: there are no records, or the folder cannot be written.
@@ -60,34 +61,65 @@ def write_report(folder: Path) -> Path:
     store = Store(folder)
     if not store.exists:
         raise AdakdError(f"{store.file}: no such file; run a suite with --out {folder} first")
-    page, target = render(store), folder / "report.html"
-    try:
-        write_atomically(target, page)
-    except OSError as error:
-        raise AdakdError(f"{target}: {error.strerror}") from None
-    return target
+    report = Report.of(store)
+    files = {folder / "report.json": report.json, folder / "report.html": report.page}
+    for target, text in files.items():
+        try:
+            write_atomically(target, text)
+        except OSError as error:
+            raise AdakdError(f"{target}: {error.strerror}") from None
+    return folder / "report.html"
 
 
 def render(store: Store) -> str:
     """Return the report on the records of `store` as one HTML page."""
-    context = Context.of(store)
-    index, found = context.index, shown(SECTIONS, context)
-    title = str((index.run.suite if index.run else {}).get("name", store.folder.name))
-    arms = _arm_classes(index)
-    page = (
-        environment()
-        .get_template("report.html.j2")
-        .render(
-            title=title,
-            index=index,
-            sections=found,
-            arm_classes=arms,
-            has_several_arms=len(arms) > 2,
-            numbers={"title": title, **_numbers(found)},
-            records=store.file.name if store.file.exists() else f"{store.file.name}.gz",
+    return Report.of(store).page
+
+
+@dataclass(frozen=True)
+class Report:
+    """The views of all sections, as a page and as figures."""
+
+    context: Context
+    title: str
+    sections: tuple[Shown, ...]
+
+    @classmethod
+    def of(cls, store: Store) -> "Report":
+        """Build the views from the records of `store`."""
+        context = Context.of(store)
+        suite = context.index.run.suite if context.index.run else {}
+        title = str(suite.get("name", store.folder.name))
+        return cls(context, title, shown(SECTIONS, context))
+
+    @property
+    def page(self) -> str:
+        """One HTML page; what acts on a reader's screen is spelled out, as in a terminal."""
+        index = self.context.index
+        arms = _arm_classes(index)
+        page = (
+            environment()
+            .get_template("report.html.j2")
+            .render(
+                title=self.title,
+                index=index,
+                sections=self.sections,
+                arm_classes=arms,
+                has_several_arms=len(arms) > 2,
+                records=self.context.store.source.name,
+            )
         )
-    )
-    return legible(page)
+        return legible(page)
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The figures of every section and of its parts as plain JSON values, by id."""
+        return {"title": self.title, **_figures(self.sections)}
+
+    @property
+    def json(self) -> str:
+        """The figures as the text of ``report.json``: ASCII, one line."""
+        return json.dumps(self.figures, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 @cache
@@ -103,8 +135,6 @@ def environment() -> Environment:
     made.filters |= {filter.__name__: filter for filter in FILTERS}
     made.globals |= {function.__name__: function for function in FUNCTIONS}
     made.globals["PLAIN"] = PLAIN
-    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    made.policies["json.dumps_function"] = json.dumps
     return made
 
 
@@ -114,12 +144,11 @@ def _arm_classes(index: Index) -> dict[str, str]:
     return {arm: f"s{min(number, 4)}" for number, arm in enumerate(arms)}
 
 
-def _numbers(sections: Sequence[Shown]) -> dict[str, Any]:
-    """Return the views of sections and of their parts as plain JSON values, by id."""
+def _figures(sections: Sequence[Shown]) -> dict[str, Any]:
     return {
-        one.section.id: {**_plain(one.view), **_numbers(one.parts)}
+        one.section.id: {**_plain(one.view), **_figures(one.parts)}
         for one in sections
-        if one.section.in_numbers
+        if one.section.has_figures
     }
 
 

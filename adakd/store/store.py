@@ -49,6 +49,12 @@ class Store:
         return key in self._keys
 
     @property
+    def source(self) -> Path:
+        """The file that the records are in: compressed ones count where there are no others."""
+        is_compressed = not self.file.exists() and self._compressed.exists()
+        return self._compressed if is_compressed else self.file
+
+    @property
     def exists(self) -> bool:
         """Whether the folder has records."""
         return bool(self._records)

@@ -146,7 +146,7 @@ def test_the_report_shows_every_method(finished: Path) -> None:
 
 def test_the_folder_holds_models_records_tasks_and_nothing_half_done(finished: Path) -> None:
     assert {p.name for p in finished.iterdir()} - {".lock"} == {
-        "cells", "report.html", "results.jsonl", "tasks", "teacher"
+        "cells", "report.html", "report.json", "results.jsonl", "tasks", "teacher"
     }  # fmt: skip
     cells = {cell.key for cell in plan(suite_of(finished)).cells if cell.role != "untrained"}
     assert {p.name for p in (finished / "cells").iterdir()} == cells
@@ -560,7 +560,7 @@ def test_a_report_needs_nothing_but_the_records(finished: Path, tmp_path: Path) 
     shutil.copy(finished / "results.jsonl", moved)
     page = adakd.write_report(moved).read_text()
     assert page == (finished / "report.html").read_text()
-    assert {p.name for p in moved.iterdir()} == {"results.jsonl", "report.html"}
+    assert {p.name for p in moved.iterdir()} == {"results.jsonl", "report.html", "report.json"}
 
 
 def test_a_mistyped_folder_is_not_made(tmp_path: Path) -> None:

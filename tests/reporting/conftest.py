@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from adakd.planning import Cell
-from adakd.reporting import render
+from adakd.reporting.report import Report
 from adakd.reporting.sections.base import Context
 from adakd.store import Store
 from adakd.store.records import (
@@ -414,17 +414,17 @@ VOID = {"meta", "br", "input"}
 
 
 class Page(HTMLParser):
-    """The text, tags, addresses and numbers of a page; fails on tags that do not match."""
+    """The text, tags and addresses of a page, and its figures; fails on tags that do not match."""
 
-    def __init__(self, written: str) -> None:
+    def __init__(self, written: str, figures: str = "{}") -> None:
         super().__init__()
         self.written = written
+        self.numbers: dict[str, Any] = json.loads(figures)
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.addresses: list[str] = []
         self.ids: list[str] = []
         self.lines: list[str] = []
-        self.script = ""
         self.feed(written)
         self.close()
         assert self.open == []
@@ -445,9 +445,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "script" in self.open:
-            self.script += data
-        elif not {"style", "svg"} & set(self.open) and data.strip():
+        if not {"style", "svg"} & set(self.open) and data.strip():
             self.lines.append(" ".join(data.split()))
 
     @property
@@ -462,11 +460,6 @@ class Page(HTMLParser):
     def style(self) -> str:
         return self.written[self.written.index("<style>") : self.written.index("</style>")]
 
-    @property
-    def numbers(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.script)
-        return found
-
     def line(self, start: str) -> int:
         """Return the number of the first line that begins so."""
         return next(number for number, line in enumerate(self.lines) if line.startswith(start))
@@ -478,10 +471,16 @@ def page_reader() -> Callable[[str], Page]:
     return Page
 
 
+def page(store: Store) -> Page:
+    """Render the page of a run."""
+    report = Report.of(store)
+    return Page(report.page, report.json)
+
+
 @pytest.fixture(scope="session")
 def page_of() -> Callable[[Store], Page]:
     """Return a function that renders the page of a run."""
-    return lambda store: Page(render(store))
+    return page
 
 
 @pytest.fixture(scope="session")
@@ -495,7 +494,7 @@ def mini_page(mini: Context) -> Page:
     """Return the page of the complete made-up run, with three items of the judge's."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adakd.reporting.judges.items.MOST", 3)
-        return Page(render(mini.store))
+        return page(mini.store)
 
 
 @pytest.fixture(scope="session")
@@ -507,7 +506,13 @@ def stored() -> Context:
 @pytest.fixture(scope="session")
 def stored_page(stored: Context) -> Page:
     """Return the page of the stored run."""
-    return Page(render(stored.store))
+    return page(stored.store)
+
+
+@pytest.fixture(scope="session")
+def filled() -> Callable[..., Store]:
+    """Return a function that makes a run folder; its arguments replace fields of ``Made``."""
+    return lambda folder, **changes: fill(folder, replace(Made(), **changes))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Charts: axes, marks and escaped text."""
 
 import math
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -33,12 +34,14 @@ def test_an_unknown_interval_is_not_drawn_and_a_long_one_has_arrows():
 
 
 def test_points_stand_where_they_belong_with_their_intervals():
-    marks = [
-        charts.Point("s0", "<b>", 10.0, 2.0),
-        charts.Point("s1", "on", 12.0, 3.0, (2.5, 3.5)),
+    marks = (
+        charts.Point("plain", "<b>", 10.0, 2.0, number=1),
+        charts.Point("on", "on", 12.0, 3.0, (2.5, 3.5), number=2),
         charts.Point("longer", "more", 11.0, 1.0),
-    ]
-    drawn = ElementTree.fromstring(charts.point_chart(marks, "seconds", "<i>"))
+    )
+    chart = charts.ScatterChart(marks, charts.axis_over([1.0, 3.5]), "seconds")
+    classes = {"plain": "s0", "on": "s1", "longer": "s5"}
+    drawn = ElementTree.fromstring(charts.scatter_chart(chart, classes, "<i>"))
     dots = [node for node in drawn if node.tag == "circle"]
     assert [dot[0].text for dot in dots] == ["<b>", "on", "more"]
     across, down = ([float(dot.get(axis)) for dot in dots] for axis in ("cx", "cy"))
@@ -46,7 +49,21 @@ def test_points_stand_where_they_belong_with_their_intervals():
     assert down[1] < down[0] < down[2]
     (whisker,) = (node for node in drawn if "whisker" in node.get("class", ""))
     assert float(whisker.get("y2")) < down[1] < float(whisker.get("y1"))
-    assert charts.point_chart(marks[:1], "seconds", "one")
+    (line,) = (node for node in drawn if node.tag == "polyline")
+    corners = [tuple(map(float, corner.split(","))) for corner in line.get("points", "").split()]
+    assert corners[:3] == [(across[0], down[0]), (across[1], down[0]), (across[1], down[1])]
+    alone = replace(chart, points=(replace(marks[1], x_ends=(8.0, 13.0)),))
+    drawn = ElementTree.fromstring(charts.scatter_chart(alone, classes, "one"))
+    upright, level = (node for node in drawn if "whisker" in node.get("class", ""))
+    assert float(level.get("x1")) < float(upright.get("x1")) < float(level.get("x2"))
+
+
+def test_costs_that_are_almost_alike_are_not_drawn_far_apart():
+    marks = tuple(charts.Point("on", "", x, 1.0) for x in (100.0, 100.1))
+    chart = charts.ScatterChart(marks, charts.axis_over([0.0, 1.0]), "seconds")
+    drawn = ElementTree.fromstring(charts.scatter_chart(chart, {"on": "s1"}, "one"))
+    one, other = (float(node.get("cx")) for node in drawn if node.tag == "circle")
+    assert 0 <= other - one < 5
 
 
 def test_charts_are_well_formed_and_escape_their_text():

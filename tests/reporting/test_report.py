@@ -26,14 +26,16 @@ def page(request):
 
 def test_one_file_that_loads_nothing(page):
     assert set(page.names).isdisjoint({"link", "img", "iframe", "object", "embed", "base"})
-    assert page.names.count("script") == 1
-    assert {address[0] for address in page.addresses} == {"#"}
-    assert {address[1:] for address in page.addresses} <= set(page.ids)
+    assert "script" not in page.names
+    inner = {address[1:] for address in page.addresses if address[0] == "#"}
+    assert inner <= set(page.ids)
+    beside = {address for address in page.addresses if address[0] != "#"}
+    assert beside <= {"report.json", "results.jsonl", "results.jsonl.gz"}
     assert "url(" not in page.style
     assert "@import" not in page.style
 
 
-def test_embedded_numbers_are_the_numbers_shown(mini_page):
+def test_the_figures_are_those_shown(mini_page):
     numbers = mini_page.numbers
     best = numbers["answer"]["overall"][1]
     assert best["divergence"] == "reverse_kl"
@@ -43,20 +45,27 @@ def test_embedded_numbers_are_the_numbers_shown(mini_page):
 
 
 def test_the_answer_comes_first(mini_page):
-    headline = mini_page.line("AdaKD is better than plain distillation under 1 of 3")
+    headline = mini_page.line("AdaKD is better than plain distillation under reverse_kl (+")
     assert headline < mini_page.line("Instruction sets, mean ±")
     assert {"better", "worse", "not separable"} <= set(mini_page.lines)
 
 
 def test_hostile_text_stays_text(made_store, page_of):
     page = page_of(made_store(text=HOSTILE))
-    assert page.names.count("script") == 1
-    assert "img" not in page.names
-    assert {address[0] for address in page.addresses} == {"#"}
+    assert {"script", "img"}.isdisjoint(page.names)
+    assert "http://evil.example/x" not in page.addresses
     assert any("{{ 7*7 }}{% raw %}" in line for line in page.lines)
     assert "49" not in [line.strip() for line in page.lines if "alert" in line]
     answers = page.numbers["samples"]["samples"]
     assert answers[0]["question"]["shown"] == HOSTILE
+
+
+def test_texts_of_models_have_a_direction_of_their_own(made_store, page_of):
+    page = page_of(made_store(text="MARKED", timing=False))
+    at = [place for place in range(len(page.written)) if page.written.startswith("MARKED", place)]
+    assert len(at) > 20
+    before = [page.written[:place].rpartition("<")[2] for place in at]
+    assert [tag for tag in before if "dir=" not in tag and not tag.startswith("bdi")] == []
 
 
 def test_failed_and_missing_cells_are_named(made_store, page_of):
@@ -106,7 +115,7 @@ def test_the_report_is_written_beside_the_records(stored, stored_page, tmp_path)
     path = write_report(tmp_path)
     assert path == tmp_path / "report.html"
     assert path.read_text(encoding="utf-8") == stored_page.written
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", name]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["report.html", "report.json", name]
 
 
 def test_a_folder_without_records_is_an_error(tmp_path):
@@ -120,7 +129,7 @@ def test_a_stored_run_has_all_but_the_sections_that_nothing_is_for(stored, store
     assert stored.index.gaps() == ()
     for method in stored.index.methods:
         assert str(method) in stored_page.lines
-    assert "AdaKD is not separable from plain distillation under reverse_kl." in stored_page.text
+    assert "AdaKD is not separable from plain distillation under reverse_kl (" in stored_page.text
 
 
 def test_the_page_reads_as_it_did(mini_page):

@@ -3,20 +3,22 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
-from itertools import chain, zip_longest
+from itertools import accumulate, chain, zip_longest
 from typing import Literal
 from zlib import crc32
 
 from adakd.config.judge import Outcome
 from adakd.judging.comparisons import AGAIN, REFERENCE
-from adakd.reporting.passages import Passage
+from adakd.reporting.passages import LONGEST, Passage
 from adakd.reporting.sections.answer_texts import LONG, is_repetitive
 from adakd.reporting.sections.base import Context
 from adakd.reporting.verdicts import JudgedAnswer, JudgedComparison, Verdicts
 from adakd.store.records import ExampleRecord, TaskRecord, VerdictRecord
 
 MOST = 200
-"""Most items on the page: each is a few kilobytes, and the records hold all of them."""
+"""Most items on the page: the records hold all of them."""
+ROOM = 500_000
+"""Most characters of all their texts together."""
 ALIKE = 0.1
 """Answers whose lengths differ by at most this share count as equally long."""
 _ENDS = frozenset(".!?…:;)]}>\"'`”’»*")
@@ -113,9 +115,9 @@ def items(context: Context) -> Browser | None:
         for comparison in of_judge
         if comparison.id.against != AGAIN and comparison.outcome != "identical"
     ]
-    chosen = sorted(_spread(comparisons)[:MOST], key=_interest)
-    facets = tuple(_facets(chosen, verdicts, metric.title if metric else ""))
     texts = {(record.task, record.item): record for record in store.of(ExampleRecord)}
+    chosen = sorted(_fitting(_spread(comparisons)[:MOST], texts), key=_interest)
+    facets = tuple(_facets(chosen, verdicts, metric.title if metric else ""))
     found = tuple(_item(comparison, facets, texts, verdicts) for comparison in chosen)
     shown = tuple(facet for facet, _ in facets if len(facet.options) > 1)
     return Browser(found, shown, len(comparisons), metric) if found else None
@@ -152,6 +154,21 @@ def _spread(comparisons: Iterable[JudgedComparison]) -> list[JudgedComparison]:
     order = sorted(comparisons, key=lambda one: crc32(repr((one.judge, *astuple(one.id))).encode()))
     of_outcomes = _in_turn(order, lambda one: (*one.row, one.outcome))
     return _in_turn(of_outcomes, lambda one: one.judge)
+
+
+def _fitting(
+    comparisons: Sequence[JudgedComparison], examples: Mapping[tuple[str, str], ExampleRecord]
+) -> Sequence[JudgedComparison]:
+    """Return the first comparisons, as many as the page has room for, and at least one."""
+    characters = accumulate(_characters(one, examples.get(one.id.prompt)) for one in comparisons)
+    return comparisons[: max(sum(so_far <= ROOM for so_far in characters), 1)]
+
+
+def _characters(comparison: JudgedComparison, example: ExampleRecord | None) -> int:
+    texts = [comparison.candidate.text, comparison.opponent.text]
+    texts += [example.question, example.reference] if example else []
+    texts += [verdict.reason for orders in comparison.by_member for verdict in orders]
+    return sum(min(len(text or ""), LONGEST) for text in texts)
 
 
 def _in_turn(

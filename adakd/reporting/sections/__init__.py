@@ -8,6 +8,7 @@ from adakd.reporting.sections.curves import curves
 from adakd.reporting.sections.design import design
 from adakd.reporting.sections.diagnostics import diagnostics
 from adakd.reporting.sections.equal_time import equal_time
+from adakd.reporting.sections.frontier import frontier
 from adakd.reporting.sections.judges import PARTS, judges
 from adakd.reporting.sections.overhead import overhead
 from adakd.reporting.sections.paper import paper
@@ -30,6 +31,7 @@ _TRAININGS = Section("trainings", "Trainings", trainings, "trainings.html.j2")
 SECTIONS = (
     Section("answer", "Answer", answer, "answer.html.j2"),
     Section("scores", "Scores", scores, "scores.html.j2", parts=(_ANSWER_TEXTS,)),
+    Section("frontier", "Quality against cost", frontier, "frontier.html.j2"),
     Section("design", "What this design can find", design, "design.html.j2"),
     Section("paper", "The paper's numbers", paper, "paper.html.j2"),
     _PAPER_WIN_RATES,

@@ -1,28 +1,24 @@
 """The answer to the suite's question: is an adaptive arm better than the plain one?"""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from adakd.reporting.charts import Axis, axis_over
 from adakd.reporting.families import arm_differences
+from adakd.reporting.headline import headlines
+from adakd.reporting.heat import MANY, HeatTable, halves, heat_by_arm, heat_by_task
 from adakd.reporting.index import Gap
 from adakd.reporting.judges.rates import verdict_lines
 from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
-from adakd.reporting.sections.overhead import Overhead, cost_sentence, overheads
+from adakd.reporting.sections.overhead import overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
-from adakd.reporting.wording import arm_name, listed
+from adakd.reporting.wording import listed
 from adakd.stats import SeedNoise, sign_flip_floor
 from adakd.store.records import RunRecord
 
-VERBS = {
-    "better": ("is", "are", "better than plain distillation"),
-    "worse": ("is", "are", "worse than plain distillation"),
-    "not separable": ("is", "are", "not separable from plain distillation"),
-    "failed": ("has", "have", "no result (failed)"),
-    "missing": ("has", "have", "no result yet"),
-}
-"""The conclusions in the order of a headline: verbs for one arm and for several, and the rest."""
+ROOMY = 8
+"""Most rows whose figures all stand on the first screen; of more, the forest plot alone."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +39,11 @@ class UnitGroup:
     def axis(self) -> Axis:
         """The axis of the rows."""
         return difference_axis(self.rows)
+
+    @property
+    def heat(self) -> HeatTable | None:
+        """The rows as a heat table where they are too many for a forest plot."""
+        return heat_by_task(self.rows) if len(self.rows) > MANY else None
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,21 @@ class Answer:
         """The axis of the pooled rows."""
         return difference_axis(self.overall)
 
+    @property
+    def is_dense(self) -> bool:
+        """Whether the rows are too many for a table that shows every figure at once."""
+        return len(self.overall) > ROOMY
+
+    @property
+    def columns(self) -> tuple[tuple[PairedDifference, ...], ...]:
+        """The rows of a dense forest plot in two columns."""
+        return halves(self.overall)
+
+    @property
+    def heat(self) -> HeatTable | None:
+        """The pooled rows as a heat table where they are too many for a forest plot."""
+        return heat_by_arm(self.overall) if len(self.overall) > MANY else None
+
 
 def answer(context: Context) -> Answer:
     """Compare every adaptive arm with its plain arm."""
@@ -92,39 +108,6 @@ def answer(context: Context) -> Answer:
             for unit, by_task in by_unit(found.tasks)
         ),
     )
-
-
-def headlines(rows: Sequence[PairedDifference], costs: Sequence[Overhead]) -> list[str]:
-    """Return one sentence for all arms with the same conclusions, with their overhead."""
-    conclusions: dict[str, dict[str, str]] = {}
-    for row in rows:
-        conclusions.setdefault(row.arm, {})[row.divergence] = row.conclusion
-    alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for arm, by_divergence in conclusions.items():
-        alike.setdefault(tuple(by_divergence.items()), []).append(arm)
-    return [
-        f"{_headline(arms, dict(found))} "
-        f"{cost_sentence([row for row in costs if row.arm in arms])}".strip()
-        for found, arms in alike.items()
-    ]
-
-
-def _headline(arms: Sequence[str], conclusions: Mapping[str, str]) -> str:
-    """Return the sentence about some arms, from their conclusion under each divergence."""
-    start = listed([arm_name(arm) for arm in arms])
-    if len(conclusions) == 1:
-        ((divergence, conclusion),) = conclusions.items()
-        one, several, rest = VERBS[conclusion]
-        return f"{start} {several if len(arms) > 1 else one} {rest} under {divergence}."
-    groups = {kind: [of for of, its in conclusions.items() if its == kind] for kind in VERBS}
-    total, better = len(conclusions), len(groups["better"])
-    lists = [
-        f"{kind.capitalize()}: {', '.join(names) if len(names) < total else 'all'}."
-        for kind, names in groups.items()
-        if names
-    ]
-    start += f" {'are' if len(arms) > 1 else 'is'} better than plain distillation under"
-    return f"{start} {better} of {total} divergences. {' '.join(lists)}"
 
 
 def own_constants(run: RunRecord | None) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Section:
     """A section of the page, or a part of one."""
 
     id: str
-    """Its anchor on the page, its key in the JSON, and the stem of module, template and test."""
+    """Its anchor on the page, its key in ``report.json``; the stem of module, template and test."""
     title: str
     """The name in the navigation and the heading."""
     build: Callable[[Context], object | None]
@@ -52,8 +52,8 @@ class Section:
     """Sections within this one; they are not in the navigation."""
     style: str | None = None
     """The template of CSS rules that depend on the view."""
-    in_numbers: bool = True
-    """Whether the view is part of the page's JSON."""
+    has_figures: bool = True
+    """Whether the view is part of ``report.json``."""
 
 
 @dataclass(frozen=True)

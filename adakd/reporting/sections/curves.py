@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil, isfinite
 from statistics import fmean
 
@@ -13,6 +14,8 @@ from adakd.store.records import Step
 
 POINTS = 100
 """Most points of a line; longer trainings are averaged over equal ranges of steps."""
+DRAWN = 240
+"""Most lines on the page, each of about a kilobyte; ``report.json`` has all of them."""
 TOGETHER = 4
 """Most adaptive arms in one chart; with more, each has its own charts with the plain arm."""
 
@@ -43,6 +46,13 @@ class Curves:
     """The training curves of all students."""
 
     groups: tuple[CurveGroup, ...]
+
+    @property
+    def drawn(self) -> tuple[CurveGroup, ...]:
+        """The first groups, as many as the page has room for, and at least one."""
+        lines = accumulate(sum(len(chart.lines) for chart in of.charts) for of in self.groups)
+        room = sum(so_far <= DRAWN for so_far in lines)
+        return self.groups[: max(room, 1)]
 
 
 def curves(context: Context) -> Curves | None:

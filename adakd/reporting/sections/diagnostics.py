@@ -13,6 +13,8 @@ from adakd.store.records import DiagnosticRecord, GroupGradient, Half, Histogram
 HALVES: tuple[Half, ...] = ("hard", "easy")
 GROUPS: dict[Third, str] = {"hard": "s2", "mid": "s4", "easy": "s1"}
 """Groups of tokens with their colours."""
+DRAWN = 12
+"""Most methods on the page, each of some forty kilobytes; ``report.json`` has all of them."""
 MEASURES = {"share": "share of norm", "whole": "cosine with all", "sft": "cosine with SFT"}
 """Measures of a group's gradient: field and name."""
 
@@ -61,6 +63,11 @@ class Diagnostics:
     """The diagnostics of all methods."""
 
     methods: tuple[MethodDiagnostics, ...]
+
+    @property
+    def drawn(self) -> tuple[MethodDiagnostics, ...]:
+        """The methods that the page has room for: the first of the suite."""
+        return self.methods[:DRAWN]
 
     @property
     def groups(self) -> dict[Third, str]:

@@ -10,9 +10,8 @@ from math import ceil, isfinite
 from statistics import median
 
 from adakd.planning import PLAIN
-from adakd.reporting.charts import Point
 from adakd.reporting.families import arm_differences, compare
-from adakd.reporting.formatting import FEW, counted, duration, interval, number, percent, signed
+from adakd.reporting.formatting import FEW, counted, interval, number, percent, signed
 from adakd.reporting.index import Index, Method
 from adakd.reporting.paired import PairedDifference, paired
 from adakd.reporting.sections.base import Context
@@ -94,20 +93,6 @@ class EqualTime:
         """The cost of the overhead in plain steps, and the comparison at equal time, in words."""
         return sentence(self)
 
-    def points(self, classes: Mapping[str, str]) -> list[Point]:
-        """Return the points of a chart; `classes` gives the CSS class of an arm."""
-        return [
-            Point(
-                "longer" if one.method.longer else classes[one.method.arm],
-                f"{one.method}: {number(one.score)} after {duration(one.seconds)}",
-                one.seconds,
-                one.score,
-                one.ends,
-            )
-            for one in self.scored
-            if one.score is not None
-        ]
-
 
 @dataclass(frozen=True)
 class EqualTimes:
@@ -120,20 +105,10 @@ class EqualTimes:
         """Whether there are too many rows to show at once."""
         return len(self.rows) > FEW
 
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The adaptive arms of the rows."""
-        return tuple(dict.fromkeys(row.adaptive.method.arm for row in self.rows))
-
-    @property
-    def has_longer(self) -> bool:
-        """Whether any plain arm was trained for longer."""
-        return any(row.longer for row in self.rows)
-
 
 def equal_time(context: Context) -> EqualTimes | None:
     """Compare scores at equal time; None where no overhead was measured."""
-    rows = equal_times(context)
+    rows = context.once(equal_times)
     return EqualTimes(rows) if rows else None
 
 

@@ -17,7 +17,7 @@ PARTS = (
         "Warnings",
         warnings,
         "judges/warnings.html.j2",
-        in_numbers=False,  # all of it is in the vetting's
+        has_figures=False,  # all of it is in the vetting's
     ),
     Section("rates", "Win rates", rates, "judges/rates.html.j2"),
     Section("vetting", "Vetting", vetting, "judges/vetting.html.j2"),
@@ -30,7 +30,7 @@ PARTS = (
         items,
         "judges/items.html.j2",
         style="judges/items.css.j2",
-        in_numbers=False,  # texts, several hundred kilobytes
+        has_figures=False,  # texts, several hundred kilobytes
     ),
 )
 

@@ -107,6 +107,16 @@ class Timing:
         return len(self.rows) <= formatting.FEW
 
     @property
+    def has_points(self) -> bool:
+        """Whether there are few enough rows to draw the ratio of every single pair."""
+        return len(self.rows) <= 2 * formatting.FEW
+
+    @property
+    def in_phases(self) -> tuple[Overhead, ...]:
+        """The rows whose phases are on the page."""
+        return self.rows[: 2 * formatting.FEW]
+
+    @property
     def colours(self) -> dict[Phase, str]:
         """The colour of each phase that any of the rows has."""
         found = {part.phase for row in self.rows for part in row.phases}

@@ -1,7 +1,7 @@
 """Sample answers side by side: the items whose text the run recorded, in its order."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from adakd.judging.comparisons import AGAIN
@@ -15,6 +15,8 @@ PER_TASK = 2
 
 LONGEST = 600
 """Most characters of a judge's reason; the full text is in the records."""
+ARMS = 6
+"""Most adaptive arms of a divergence whose answers are on the page."""
 _AnswerId = tuple[str, str, str, int | None]
 """An answer's cell, task, item and sampling seed."""
 VerdictLines = Mapping[_AnswerId, tuple[str, ...]]
@@ -29,6 +31,8 @@ class SampleAnswer:
     text: Passage | None
     """None if no answer was recorded."""
     value: float | None
+    record: str = ""
+    """The key of the record that has the whole text."""
     verdicts: tuple[str, ...] = ()
     """The verdicts of judges, such as ``rule against plain, shown first: tie``."""
 
@@ -43,9 +47,13 @@ class Sample:
     question: Passage | None
     reference: Passage | None
     """None where the item has none."""
+    record: str
+    """The key of the record that has question and reference."""
     controls: tuple[SampleAnswer, ...]
     by_divergence: tuple[tuple[str, tuple[SampleAnswer, ...]], ...]
-    """For each divergence the answers of its arms, plain first."""
+    """For each divergence the answers of its first arms, plain first."""
+    hidden: int
+    """Number of arms whose answers are left out."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +87,24 @@ def _sample(
     index: Index,
     lines: VerdictLines,
 ) -> Sample:
-    answers = [_answer(method, record, task, index, lines) for method in index.methods]
-    grouped: dict[str, list[SampleAnswer]] = defaultdict(list)
-    for answer in answers:
-        if answer.method.divergence:
-            grouped[answer.method.divergence].append(answer)
+    grouped: dict[str, list[Method]] = defaultdict(list)
+    for method in index.methods:
+        grouped[method.divergence or ""].append(method)
+    controls = grouped.pop("", [])
+
+    def answers(methods: Sequence[Method]) -> tuple[SampleAnswer, ...]:
+        return tuple(_answer(method, record, task, index, lines) for method in methods)
+
     return Sample(
         task=task.name,
         unit=task.unit,
         item=record.item,
         question=Passage.of(record.question),
         reference=Passage.of(record.reference or None),
-        controls=tuple(answer for answer in answers if not answer.method.divergence),
-        by_divergence=tuple((name, tuple(group)) for name, group in grouped.items()),
+        record=record.key,
+        controls=answers(controls),
+        by_divergence=tuple((name, answers(of[: ARMS + 1])) for name, of in grouped.items()),
+        hidden=sum(len(of[ARMS + 1 :]) for of in grouped.values()),
     )
 
 
@@ -103,9 +116,8 @@ def _answer(
         return SampleAnswer(method, None, None)
     score, item = found
     value = None if item.value is None else item.value * task.scale
-    return SampleAnswer(
-        method, Passage.of(item.answer), value, lines.get(_answer_id(score, item), ())
-    )
+    verdicts = lines.get(_answer_id(score, item), ())
+    return SampleAnswer(method, Passage.of(item.answer), value, score.key, verdicts)
 
 
 def _items(

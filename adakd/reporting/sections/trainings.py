@@ -32,7 +32,7 @@ class TrainedMethod:
 
 @dataclass(frozen=True)
 class Trainings:
-    """The trainings of all methods."""
+    """The trainings of all methods; a model that no step trained has none."""
 
     rows: tuple[TrainedMethod, ...]
 
@@ -51,7 +51,11 @@ def trainings(context: Context) -> Trainings | None:
         ]
         for method in index.methods
     }
-    rows = tuple(_trained(method, records) for method, records in by_method.items() if records)
+    rows = tuple(
+        _trained(method, records)
+        for method, records in by_method.items()
+        if any(record.steps or record.status == "failed" for record in records)
+    )
     return Trainings(rows) if rows else None
 
 

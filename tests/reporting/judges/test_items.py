@@ -1,5 +1,7 @@
 """Single items: chosen from all judges and outcomes, and filtered by style rules."""
 
+from importlib import import_module
+
 import pytest
 
 from adakd.reporting.judges.items import MOST, agrees_with_metric, items, marks
@@ -95,3 +97,13 @@ def test_very_long_texts_are_cut(ask, mind):
 )
 def test_answers_are_marked_at_first_sight(answer, expected):
     assert marks(answer) == expected
+
+
+def test_long_texts_leave_room_for_fewer_items(ask, mind, monkeypatch):
+    store = ask(mind(name="a"))
+    room = 5000
+    monkeypatch.setattr(import_module("adakd.reporting.judges.items"), "ROOM", room)
+    found = shown(store)
+    assert 1 < len(found.items) < found.total
+    texts = [one.candidate.text.shown + one.opponent.text.shown for one in found.items]
+    assert room / 4 < sum(map(len, texts)) <= room

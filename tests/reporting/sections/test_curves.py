@@ -1,9 +1,10 @@
 """Training curves: lines, thinned, and their charts."""
 
 import math
+from importlib import import_module
 
 from adakd.reporting.index import index
-from adakd.reporting.sections.curves import curve_groups, thinned
+from adakd.reporting.sections.curves import curve_groups, curves, thinned
 from adakd.store.records import Step
 
 
@@ -41,3 +42,12 @@ def test_of_many_arms_each_has_charts_with_the_plain_arm(made_store):
     for group, arm in zip(groups, arms, strict=True):
         assert {line.series for line in group.charts[0].lines} == {"plain", arm}
     assert sft.name == "sft"
+
+
+def test_a_page_draws_as_many_lines_as_it_has_room_for(mini, monkeypatch):
+    view = curves(mini)
+    assert view.drawn == view.groups
+    lines = [sum(len(chart.lines) for chart in group.charts) for group in view.groups]
+    for room, expected in ((0, 1), (sum(lines[:2]), 2), (sum(lines) - 1, len(lines) - 1)):
+        monkeypatch.setattr(import_module("adakd.reporting.sections.curves"), "DRAWN", room)
+        assert view.drawn == view.groups[:expected]

@@ -65,7 +65,7 @@ def test_without_the_control_the_page_says_what_is_not_known_and_how_to_find_out
     )
     page = render(store)
     assert "--set controls.longer=0.09" in page
-    assert "trained for longer" not in page
+    assert "plain, trained for longer" not in page
 
 
 def test_an_arm_without_overhead_leaves_nothing_to_buy(made_store):
@@ -147,7 +147,7 @@ def test_several_arms_each_have_their_own_row(made_store):
         for divergence in ("forward_kl", "reverse_kl", "skew_reverse_kl(lam=0.1)")
         for arm in ("adakd", "other")
     ]
-    assert "forward_kl + other: ROUGE-L × 100" in render(store)
+    assert "forward_kl + other: " in render(store)
 
 
 def test_the_longer_arm_is_in_no_pair(made_store, mini):

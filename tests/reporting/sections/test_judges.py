@@ -14,5 +14,5 @@ def test_a_run_without_a_judge_says_so(made_store, page_of):
 def test_a_judge_has_all_parts(stored, stored_page):
     assert judges(stored).names == ("rule",)
     assert [part.section.id for part in shown(PARTS, stored)] == [part.id for part in PARTS]
-    embedded = {part.id for part in PARTS if part.in_numbers}
+    embedded = {part.id for part in PARTS if part.has_figures}
     assert set(stored_page.numbers["judges"]) == {"names", *embedded}

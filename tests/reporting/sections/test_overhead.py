@@ -6,7 +6,7 @@ from math import nan
 import pytest
 
 from adakd.reporting.sections.base import Context
-from adakd.reporting.sections.overhead import cost_sentence, overheads
+from adakd.reporting.sections.overhead import cost_sentence, overhead, overheads
 from adakd.stats import Ratio
 from adakd.store.records import TimedStep, TimingRecord
 
@@ -41,6 +41,18 @@ def test_overhead_in_one_sentence(mini):
         "(95 % 1.19–1.22, n = 10 interleaved pairs), peak memory 1.20×."
     )
     assert replace(row, peak_plain=None).sentence.endswith("interleaved pairs).")
+
+
+def test_of_many_comparisons_the_first_are_drawn_in_full(made_store, page_of):
+    arms = tuple(f"arm-{number}" for number in range(20))
+    made = {"arms": arms, "effects": (("reverse_kl", 0.01),), "items": 2, "seeds": (10,)}
+    store = made_store(judge=False, examples=False, failed=None, **made)
+    page = page_of(store)
+    view = overhead(Context.of(store))
+    assert not view.has_points
+    assert len(view.rows) == 20
+    assert len(view.in_phases) == page.text.count("phase by phase") * 12
+    assert "The first 12 of 20 comparisons" in page.text
 
 
 def test_a_ratio_that_may_be_1_is_within_noise(mini):

@@ -1,12 +1,12 @@
 """Ours beside the paper's figures: by hand-made numbers, and absent where no suite asks for it."""
 
-import json
 from dataclasses import replace
 from html import unescape
 
 import pytest
 
 from adakd.reporting import render
+from adakd.reporting.report import Report
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.paper import means, paper_tables, ranking, signs, spreads, swap
 from adakd.stats import order_agreement
@@ -184,13 +184,13 @@ def test_failed_and_missing_methods_are_shown_and_not_ranked(beside):
 
 
 def test_the_page_has_the_section_where_a_suite_names_tables(beside, made_store):
-    page = unescape(render(beside()))
+    report = Report.of(beside())
+    page = unescape(report.page)
     assert "The paper's numbers" in page
     assert "table1_main, qwen2-7b->1.5b" in page
     assert "The gain has the paper's sign in 2 of 2 rows" in page
     assert "reverse_kl against forward_kl: +4.30 in the paper, −1.00 here" in page
-    script = page.partition('id="numbers">')[2].partition("</script>")[0]
-    assert json.loads(script)["paper"]["tables"][0]["order"]["tau"] == pytest.approx(0.8)
+    assert report.figures["paper"]["tables"][0]["order"]["tau"] == pytest.approx(0.8)
     without = unescape(render(made_store("without")))
     assert "paper's numbers" not in without
     assert 'id="paper"' not in without
