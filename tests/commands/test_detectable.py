@@ -63,7 +63,8 @@ def test_unusable_input_is_an_error_that_says_what_to_do(make_suite, tmp_path):
         detectable(planned, STORED, "13,0.6")
     with pytest.raises(AdakdError, match="no such file; give the folder"):
         detectable(planned, tmp_path, None)
-    far = plan(make_suite({"evaluation.sets": {"far": {"kind": "hub", "id": "gone/far"}}}))
+    sets = {"far": {"kind": "hub", "id": "gone/far"}}
+    far = plan(make_suite({"evaluation.sets": sets, "evaluation.choices": []}))
     with pytest.raises(AdakdError, match=r"evaluation\.sets\.far: .*set a limit"):
         detectable(far, None, "13,0.6")
     alone = plan(make_suite({"arms": {}}))

@@ -44,6 +44,8 @@ class Design:
         """What the figures are made of."""
         spread, sets = self.spread, counted(len(self.items), "set")
         trainings = "not known from one" if spread.seeds is None else number(spread.seeds)
+        if spread.seeds == 0:
+            trainings = "none beyond that noise"
         return (
             f"Standard deviations of a paired difference, in {self.unit}: between items "
             f"{number(spread.items)}, of an item between trainings {number(spread.noise)}, of the "
