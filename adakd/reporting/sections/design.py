@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 
 from adakd.reporting.families import arm_differences
 from adakd.reporting.formatting import counted, number
@@ -19,7 +19,7 @@ class Findable:
     seeds: int
     alone: float | None
     """Smallest true difference that four of five such runs would find, compared alone; None where
-    the spread of trainings is not known."""
+    the spread of trainings is not known, infinite where the metric has no such difference."""
     in_family: float | None
     """The same among all comparisons of the question."""
     trainings: int
@@ -88,12 +88,15 @@ def design_of(
 ) -> Design:
     """Return what numbers of training seeds find and cost, those that a run has among them."""
     n = effective_items(items)
+    most = 100.0 if unit.endswith("× 100") else inf
+
+    def find(seeds: int, count: int) -> float:
+        size = spread.detectable(n, seeds, count)
+        return size if size <= most else inf
 
     def row(seeds: int) -> Findable:
         known = seeds == 1 or spread.seeds is not None
-        alone, family = (
-            spread.detectable(n, seeds, count) if known else None for count in (1, comparisons)
-        )
+        alone, family = (find(seeds, count) if known else None for count in (1, comparisons))
         seconds = None if cost.seconds is None else seeds * cost.seconds
         return Findable(seeds, alone, family, seeds * cost.trainings, seconds)
 

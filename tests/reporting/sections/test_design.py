@@ -1,11 +1,13 @@
 """What the design can find: figures from the run's own spread, and what seeds cost."""
 
+from math import inf
+
 import pytest
 
 from adakd.reporting.families import arm_differences
 from adakd.reporting.sections.base import Context
-from adakd.reporting.sections.design import design, items_of, run_cost
-from adakd.stats import spread_of
+from adakd.reporting.sections.design import Cost, design, design_of, items_of, run_cost
+from adakd.stats import Spread, spread_of
 from adakd.store import Store
 
 
@@ -39,6 +41,15 @@ def test_a_seed_costs_its_trainings_and_their_scores(made_store):
     assert cost.trainings == 7  # SFT and both arms under three divergences
     scores = 2 * 2 + 2  # two sets at two sampling seeds, one choice and one task
     assert cost.seconds == pytest.approx(7 * (12.5 + scores * 3.0))
+
+
+def test_what_the_metric_does_not_allow_cannot_be_found():
+    def found(unit):
+        spread = Spread(items=0, seeds=30.0, noise=10.0)
+        return design_of(spread, (100,), comparisons=8, cost=Cost(2), unit=unit).rows
+
+    assert [row.in_family for row in found("ROUGE-L × 100")][1] == inf
+    assert 100 < [row.in_family for row in found("perplexity")][1] < inf
 
 
 def test_one_seed_tells_nothing_of_more(made_store):
