@@ -4,22 +4,24 @@
                                      [--device cpu --tiny]
 
 A model of SmolLM2-135M's shape with random weights in bfloat16 answers 500 prompts of mixed length
-greedily. No token ends an answer: each has a length drawn beforehand, of 256 tokens at most, or
-all have 256. A batch goes on until its longest answer is complete; continuous batching replaces an
+greedily. No token ends an answer: each has a length drawn beforehand, up to a limit, or all have
+the limit: 96 tokens, so that a row takes some 8 seconds where a step takes 75 ms, and 256 where
+time is left. A batch goes on until its longest answer is complete; continuous batching replaces an
 answer that is complete by the next prompt.
 """
 
 import json
 import random
 import time
+from pathlib import Path
 from typing import Any
 
 from bench_step import SHAPES, TINY, Shape, model
 from device_timing import Device, Results, arguments, table
 
-PROMPTS, NEW_TOKENS = 500, 256
-BATCHES = {512: 500, 128: 256, 32: 64}
-"""Prompts that are decoded at each batch size: enough for a rate."""
+PROMPTS, NEW_TOKENS = 500, (96, 256)
+BATCHES = {512: 500, 128: 128, 32: 32}
+"""Prompts that are decoded at each batch size: one batch, which is enough for a rate."""
 
 
 class Work:
@@ -27,7 +29,7 @@ class Work:
 
     def __init__(self, options: Any, vocabulary: int) -> None:
         chance = random.Random(0)
-        self.count, self.limit = (6, 4) if options.tiny else (PROMPTS, NEW_TOKENS)
+        self.count, self.limits = (6, (4, 6)) if options.tiny else (PROMPTS, NEW_TOKENS)
         if options.prompts is not None:
             given = json.loads(options.prompts.read_text())
             self.prompts = [given[number % len(given)] for number in range(self.count)]
@@ -38,10 +40,13 @@ class Work:
             if options.tiny:
                 lengths = [1 + length % 8 for length in lengths]
             self.prompts = [[chance.randrange(vocabulary) for _ in range(n)] for n in lengths]
-        drawn = [int(chance.expovariate(1 / (self.limit / 3))) + 1 for _ in self.prompts]
+        drawn = [chance.expovariate(3) for _ in self.prompts]
         self.lengths = {
-            "mixed": [min(self.limit, length) for length in drawn],
-            "all alike": [self.limit] * self.count,
+            (kind, limit): [
+                min(limit, int(share * limit) + 1) if kind == "mixed" else limit for share in drawn
+            ]
+            for kind in ("mixed", "all alike")
+            for limit in self.limits
         }
 
 
@@ -136,19 +141,26 @@ def continuously(
 def main() -> None:
     import torch
 
-    options = arguments(__doc__, seconds=40)
+    options = arguments(
+        __doc__,
+        seconds=75,
+        more={"--prompts": {"type": Path, "help": "a JSON list of prompts as token ids"}},
+    )
     device = Device(options.device)
     results = Results(options.out, device, options.seconds)
     shape: Shape = TINY[1] if options.tiny else SHAPES[1]
     language_model = model(shape, {}, options.device, torch.bfloat16).eval()
     work = Work(options, shape.config["vocab_size"])
     results.head["prompt_tokens"] = sum(map(len, work.prompts))
-    results.head["new_tokens"] = {kind: sum(many) for kind, many in work.lengths.items()}
+    results.head["new_tokens"] = {
+        f"{kind}, up to {limit}": sum(many) for (kind, limit), many in work.lengths.items()
+    }
     batches = {4: 6, 3: 6, 2: 4} if options.tiny else BATCHES
     in_batches(language_model, work.prompts[:2], [2, 2], 2)  # loads what the first call loads
 
-    def batched(kind: str, size: int, count: int) -> dict[str, Any]:
-        limits = work.lengths[kind][:count]
+    def batched(kind: str, most: int, size: int) -> dict[str, Any]:
+        count = batches[size]
+        limits = work.lengths[kind, most][:count]
         found: list[tuple[int, int]] = []
         spent = device.elapsed(
             lambda: found.append(in_batches(language_model, work.prompts[:count], limits, size))
@@ -161,31 +173,42 @@ def main() -> None:
             "answers": count,
         }
 
-    def continuous(kind: str, size: int, attention: str, graphs: bool | None) -> dict[str, Any]:
-        limit = min(20.0, results.left)
+    def continuous(
+        kind: str, most: int, size: int, attention: str, graphs: bool | None
+    ) -> dict[str, Any]:
+        limit = min(8.0 * most / work.limits[0], results.left)
+        limits = work.lengths[kind, most]
         spent, tokens, answers = continuously(
-            language_model, work.prompts, work.lengths[kind], size, attention, limit, graphs
+            language_model, work.prompts, limits, size, attention, limit, graphs
         )
         return {"tokens_per_second": tokens / spent, "seconds": spent, "answers": answers}
 
     large, middle, small = batches
-    rows: list[tuple[str, int, str, bool | None]] = [
-        ("mixed", middle, "batches", None),
-        ("mixed", large, "paged|sdpa", None),
-        ("mixed", large, "batches", None),
-        ("mixed", large, "paged|sdpa", True),
-        ("all alike", middle, "batches", None),
-        ("mixed", middle, "paged|sdpa", None),
-        ("mixed", small, "batches", None),
-        ("all alike", large, "paged|sdpa", None),
-        ("mixed", large, "paged|eager", None),
+    few, many = work.limits
+    rows: list[tuple[str, int, int, str, bool | None]] = [
+        ("mixed", few, large, "batches", None),
+        ("mixed", few, large, "sdpa", True),
+        ("mixed", few, large, "sdpa", None),
+        ("mixed", few, middle, "batches", None),
+        ("mixed", few, middle, "sdpa", True),
+        ("all alike", few, large, "batches", None),
+        ("all alike", few, large, "sdpa", True),
+        ("mixed", few, small, "batches", None),
+        ("mixed", many, large, "batches", None),
+        ("mixed", many, large, "sdpa", True),
+        ("mixed", few, large, "paged|eager", None),
     ]
-    for kind, size, way, graphs in rows:
-        what = {"lengths": kind, "at_once": size, "way": way, "cuda_graphs": graphs}
+    for kind, most, size, way, graphs in rows:
+        what = {"lengths": kind, "up_to": most, "at_once": size, "way": way, "cuda_graphs": graphs}
+        needs = 8.0 * most / few
         if way == "batches":
-            results.add(lambda k=kind, s=size: batched(k, s, batches[s]), **what)
+            results.add(lambda k=kind, m=most, s=size: batched(k, m, s), needs, **what)
         else:
-            results.add(lambda k=kind, s=size, w=way, g=graphs: continuous(k, s, w, g), 8.0, **what)
+            results.add(
+                lambda k=kind, m=most, s=size, w=way, g=graphs: continuous(k, m, s, w, g),
+                needs,
+                **what,
+            )
     table(results.rows, "way", ("tokens_per_second", "seconds"))
 
 

@@ -1,6 +1,7 @@
 """The cost of a loss on a device, forward and backward, beside other ways to compute it.
 
-    python tests/gpu/bench_loss.py OUT.json [--seconds N] [--device cpu --tiny]
+    python tests/gpu/bench_loss.py OUT.json [--seconds N] [--sides NAME ...] [--sources NAME ...]
+                                   [--device cpu --tiny]
 
 Sides: the Triton kernels and the PyTorch blocks of this package; the reference implementations
 restated (``tests/bench/restated.py``); the lean restatement, as it is and under ``torch.compile``;
@@ -359,16 +360,31 @@ def best_launch(bench: Bench, tiny: bool) -> tuple[int, int]:
     return chosen
 
 
-def plan(sizes: Iterable[int]) -> list[tuple[int, str, tuple[str, str | None], str, Make]]:
+NAMES = ("triton", "torch", "groups", "lean", "torch.compile", "liger", "chunked", "reference")
+SOURCES = ("logits", "hidden states")
+CHOICES = {
+    "--sides": {"nargs": "+", "choices": NAMES, "default": NAMES, "help": "what to measure"},
+    "--sources": {"nargs": "+", "choices": ("logits", "hidden"), "default": ("logits", "hidden")},
+}
+Planned = tuple[int, str, tuple[str, str | None], str, Make]
+"""Vocabulary, source, loss, side, and how the side is made."""
+
+
+def wanted(row: Planned, options: Any) -> bool:
+    """Return whether the command line asks for a row; a side's name is that of its last part."""
+    _, source, _, side, _ = row
+    name = side.split(", ")[-1].split()[0]
+    return name in options.sides and source.split()[0] in options.sources
+
+
+def plan(sizes: Iterable[int]) -> list[Planned]:
     """Return what to measure, the most valuable first: the losses at the larger size from logits.
 
     Our own kernels come first at all sizes; then the other sides.
     """
     first = next(iter(sizes))
     ranked = []
-    for number, (vocabulary, source, loss) in enumerate(
-        product(sizes, ("logits", "hidden states"), LOSSES)
-    ):
+    for number, (vocabulary, source, loss) in enumerate(product(sizes, SOURCES, LOSSES)):
         for rank, side, make in sides(source, loss[1]):
             if rank > 0:
                 rank += 2 * (source != "logits") + (vocabulary != first)
@@ -379,11 +395,13 @@ def plan(sizes: Iterable[int]) -> list[tuple[int, str, tuple[str, str | None], s
 
 
 def main() -> None:
-    options = arguments(__doc__, seconds=70)
+    options = arguments(__doc__, seconds=70, more=CHOICES)
     device = Device(options.device)
     results = Results(options.out, device, options.seconds)
     sizes = TINY if options.tiny else SIZES
-    started = Precompiling(max(sizes), device)
+    chosen = [row for row in plan(sizes) if wanted(row, options)]
+    kernels = any("triton" in side for *_, side, _ in chosen)
+    started = Precompiling(max(sizes), device) if kernels else None
     ceilings = device.ceilings(options.tiny)
     results.head["ceilings"] = ceilings
     repeat = 0.02 if options.tiny else 0.3
@@ -401,14 +419,16 @@ def main() -> None:
         )
         for vocabulary in sizes
     }
-    started.wait(20)
-    for vocabulary in sizes:
-        benches[vocabulary].launch = best_launch(benches[vocabulary], options.tiny)
     from adakd.losses import triton_kernels
 
-    for vocabulary, source, (name, adaptive), side, make in plan(sizes):
+    if started is not None:
+        started.wait(20)
+        for vocabulary in sizes:
+            benches[vocabulary].launch = best_launch(benches[vocabulary], options.tiny)
+    for vocabulary, source, (name, adaptive), side, make in chosen:
         bench = benches[vocabulary]
-        triton_kernels.ENTRIES_AT_A_TIME, triton_kernels.WARPS = bench.launch
+        if kernels:
+            triton_kernels.ENTRIES_AT_A_TIME, triton_kernels.WARPS = bench.launch
         bench.row(source, name, adaptive, side, make)
     ratios(results)
     table([row for row in results.rows if "kernel" in row], "warps", ("milliseconds",))

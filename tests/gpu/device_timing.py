@@ -11,11 +11,12 @@ import platform
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from statistics import median, quantiles
+from types import MappingProxyType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,14 +24,17 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
 Step = Callable[[], Any]
 
 
-def arguments(description: str, seconds: float) -> argparse.Namespace:
-    """Parse the command line; on a CPU Triton's interpreter runs the kernels."""
+def arguments(
+    description: str, seconds: float, more: Mapping[str, dict[str, Any]] = MappingProxyType({})
+) -> argparse.Namespace:
+    """Parse the command line, on a CPU let Triton's interpreter run the kernels; add `more`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("out", type=Path, metavar="OUT.json")
     parser.add_argument("--seconds", type=float, default=seconds, help="time for all rows")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--tiny", action="store_true", help="sizes that a CPU computes in seconds")
-    parser.add_argument("--prompts", type=Path, help="a JSON list of prompts as token ids")
+    for name, settings in more.items():
+        parser.add_argument(name, **settings)
     given = parser.parse_args()
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
     if given.device == "cpu":

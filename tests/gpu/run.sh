@@ -5,12 +5,13 @@
 #
 # Stages: unpack, tests, experiment, and NAME for each tests/gpu/bench_NAME.py; all if none is
 # named. Each has a time limit; a stage that fails does not stop the others. The results of all
-# stages so far are in OUT/results.tar.gz, which is written after each, and the last lines are a
-# table of stages, exit codes and seconds.
+# stages so far are in OUT/results.tar.gz, which is written after each, those of the experiment in
+# OUT/experiment, and the last lines are a table of stages, exit codes and seconds.
 #
 #   ADAKD_GPU_PACKED  what pack.py made (default: .gpu)
 #   ADAKD_GPU_HOME  where wheels, data and weights are unpacked (default: /tmp/adakd-gpu)
 #   ADAKD_GPU_TINY  set to 1 for a trial on a CPU, of seconds and of no value as a measurement
+#   ADAKD_GPU_LOSS  options of a stage's script, as "--sides lean torch.compile liger --sources hidden"
 #   PYTHON          the Python to use (default: python3)
 set -uo pipefail
 cd "$(dirname "$0")/../.."
@@ -53,24 +54,26 @@ tests() {  # seconds
 }
 
 experiment() {  # seconds
-  "$python" tests/gpu/experiment.py "$out/experiment" --home "$home" --seconds "$1" "${trial[@]}" \
-    ${ADAKD_GPU_EXPERIMENT:-} 2>&1 | tee "$out/experiment.txt" | tail -c 4000
+  # Its records come back after each cell, whatever ends the rest.
+  "$python" tests/gpu/experiment.py "$back/experiment" --home "$home" --seconds "$1" "${trial[@]}" \
+    ${ADAKD_GPU_EXPERIMENT:-} 2>&1 | tee "$out/experiment.txt"
 }
 
 bench() {  # name, seconds
-  "$python" "tests/gpu/bench_$1.py" "$out/$1.json" --seconds "$2" "${trial[@]}" 2>&1 |
+  local options=ADAKD_GPU_${1^^}
+  "$python" "tests/gpu/bench_$1.py" "$out/$1.json" --seconds "$2" "${trial[@]}" ${!options:-} 2>&1 |
     tee "$out/$1.txt" | tail -c 3000
 }
 
 export -f unpack tests experiment bench
-export out home packed python
+export back out home packed python
 table=""
 for asked in "$@"; do
   stage=${asked%%=*}
   case $stage in
     unpack) limit=90 call=unpack ;;
     tests) limit=150 call=tests ;;
-    experiment) limit=300 call=experiment ;;
+    experiment) limit=500 call=experiment ;;
     *) limit=90 call="bench $stage" ;;
   esac
   [ "$asked" != "$stage" ] && limit=${asked#*=}

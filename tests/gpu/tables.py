@@ -15,7 +15,7 @@ from typing import Any
 Row = dict[str, Any]
 DESCRIBE = (
     *("tokens", "vocabulary", "from", "source", "loss", "side", "kernel", "entries", "warps"),
-    *("student", "kernels", "groups", "lengths", "at_once", "way", "cuda_graphs"),
+    *("student", "kernels", "groups", "lengths", "up_to", "at_once", "way", "cuda_graphs"),
 )
 """Fields that say what a row measures."""
 PACKAGES = ("torch", "cuda", "triton", "transformers", "liger-kernel")
@@ -127,7 +127,11 @@ def decoding(rows: list[Row]) -> Iterator[str]:
     """Yield tokens a second of decoding."""
     yield from pivot(
         rows,
-        lambda row: f"lengths {row['lengths']}, {row['at_once']} at once",
+        lambda row: (
+            f"lengths {row['lengths']}"
+            + (f" up to {row['up_to']}" if "up_to" in row else "")
+            + f", {row['at_once']} at once"
+        ),
         lambda row: row["way"].replace("|", ", ") + (", CUDA graphs" if row["cuda_graphs"] else ""),
         lambda row: f"{row['tokens_per_second']:,.0f} tokens/s",
     )

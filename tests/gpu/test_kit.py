@@ -1,15 +1,21 @@
 """The kit itself, without a GPU: what is packed arrives whole, or the wrong file is named."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from adakd import load_suite
+from adakd.planning import Cell, plan
+from adakd.planning.cells import SEEDED
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[1]
@@ -113,6 +119,75 @@ def test_the_stages_go_on_after_a_failure(tmp_path: Path) -> None:
     ]
     assert "nothing is packed there" in done.stdout
     assert done.stdout.splitlines()[-3:] == table
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(FOLDER))
+        yield import_module("experiment")
+
+
+@pytest.fixture(scope="module")
+def planned(experiment: Any) -> Any:
+    return plan(load_suite(experiment.SUITE))
+
+
+def stored(planned: Any, done: Callable[[Cell], bool]) -> set[str]:
+    """Return the keys of the cells that are done, with those of their scores."""
+    keys = {job.key for job in planned.jobs if done(job.cell)}
+    return keys | {cell.key for cell in planned.cells if done(cell)}
+
+
+def test_pairs_come_before_sft_and_the_third_arm(experiment: Any, planned: Any) -> None:
+    first, students = experiment.ordered(planned)
+    assert [one.cell.role for one in first] == ["teacher", "untrained"]
+    cells = [one.cell for one in students]
+    assert {cell.key for cell in cells} == {
+        cell.key for cell in planned.cells if cell.role in SEEDED
+    }
+    pairs, others = cells[:12], cells[12:]
+    assert {cell.arm for cell in pairs} == {"plain", "adakd"}
+    assert [cell.seed for cell in pairs] == [seed for seed in (1, 2, 3) for _ in range(4)]
+    assert [cell.role for cell in others[:3]] == ["sft"] * 3
+    assert {cell.arm for cell in others[3:]} == {experiment.EXTRA}
+
+
+@pytest.mark.parametrize(
+    ("missing", "kept"),
+    [
+        (lambda cell: cell.role == "teacher", ""),
+        (lambda cell: cell.arm == "adakd", ""),
+        (lambda cell: False, "seeds=[1, 2, 3]"),
+        (lambda cell: cell.role == "sft" and cell.seed == 2, "seeds=[1, 2, 3] controls.sft=false"),
+        (
+            lambda cell: cell.arm == "plain" and cell.divergence and cell.seed == 2,
+            "seeds=[1, 3]",
+        ),
+        (
+            lambda cell: cell.arm != "plain" and cell.divergence == "reverse_kl" and cell.seed > 1,
+            'seeds=[1, 2, 3] divergences=["forward_kl"]',
+        ),
+    ],
+    ids=["teacher", "adakd", "nothing", "sft", "a seed", "a divergence"],
+)
+def test_what_is_done_keeps_the_most_pairs(
+    experiment: Any, planned: Any, missing: Any, kept: str
+) -> None:
+    store = stored(planned, lambda cell: not missing(cell))
+    assert " ".join(experiment.done_suite(planned, store)) == kept
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_is_said_to_be_done_is_done(experiment: Any, planned: Any, number: int) -> None:
+    """The suite that is left asks for nothing that is not in the store."""
+    chance = random.Random(number)
+    lost = {cell.key for cell in planned.cells if cell.role in SEEDED and chance.random() < 0.15}
+    store = stored(planned, lambda cell: cell.key not in lost)
+    changes = experiment.done_suite(planned, store)
+    assert changes
+    left = plan(load_suite(experiment.SUITE, changes))
+    assert {cell.key for cell in left.cells} | {job.key for job in left.jobs} <= store
 
 
 def test_the_selection_names_tests_that_exist() -> None:
