@@ -17,7 +17,7 @@ from adakd.reporting import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 AXE = os.environ.get("ADAKD_AXE")
-WIDTHS = (360, 768, 900, 1280)
+WIDTHS = (360, 768, 900, 1040, 1280)
 PAPER = 718
 """A4 within Chromium's margins, in CSS pixels."""
 LIMIT = 2_000_000
