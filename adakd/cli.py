@@ -126,16 +126,22 @@ def run(
 
     Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
-    from adakd.commands.run import run as run_suite
+    from adakd.execution.inputs import check_inputs
+    from adakd.planning import plan as make_plan
+
+    loaded = load_suite(suite, overrides)
+    if out is None and not loaded.name.strip(". "):
+        raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
+    folder = out or Path("runs", loaded.name.replace("/", "-"))
+    make_plan(loaded)
+    check_inputs(loaded)
+
+    from adakd.commands.run import run as run_suite  # torch: after all that can be told without it
     from adakd.reporting import summary_table
     from adakd.store import Store
     from adakd.training.allocator import keep_freed_memory
 
-    loaded = load_suite(suite, overrides)
     keep_freed_memory()
-    if out is None and not loaded.name.strip(". "):
-        raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
-    folder = out or Path("runs", loaded.name.replace("/", "-"))
     report = run_suite(loaded, folder, Live(console))
     console.print(summary_table(Store(folder)))
     _print_report(report)
@@ -169,14 +175,18 @@ def plan(
 
     Example: `adakd plan smoke --set seeds=[1,2,3] --spread 13,0.6`
     """
-    from adakd.commands.detectable import detectable, detectable_table
-    from adakd.commands.plan import plan_summary
+    from adakd.commands.plan import FINDS, plan_summary
     from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
 
     planned = make_plan(load_suite(suite, overrides))
     check_inputs(planned.suite)
     console.print(plan_summary(planned))
+    if like is None and spread is None:
+        console.print(FINDS)
+        return
+    from adakd.commands.detectable import detectable, detectable_table  # statistics: slow
+
     console.print(detectable_table(detectable(planned, like, spread)))
 
 

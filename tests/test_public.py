@@ -75,7 +75,7 @@ def test_a_package_exports_what_it_says(package: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["load_suite", "plan", "judge", "write_report", "divergence", "metric"]
+    "name", ["load_suite", "plan", "run", "judge", "write_report", "divergence", "metric"]
 )
 def test_what_needs_no_model_waits_for_none(name: str) -> None:
     code = (

@@ -16,14 +16,9 @@ from adakd.reporting.sections.design import Cost, Design, design, design_of
 from adakd.stats import Spread
 from adakd.store import Store
 
-UNKNOWN = (
-    "what it can find: add --like RUN (the folder of a finished run), or --spread NOISE,SEEDS "
-    "(standard deviations of paired differences; 13,0.6 in the published ablation-mini)"
-)
 
-
-def detectable(planned: Plan, like: Path | None, spread: str | None) -> Design | None:
-    """Return what the suite of a plan can find; None where no spread is given.
+def detectable(planned: Plan, like: Path | None, spread: str | None) -> Design:
+    """Return what the suite of a plan can find, by the spread of a run or a stated one.
 
     Args:
         planned: the plan.
@@ -32,18 +27,16 @@ def detectable(planned: Plan, like: Path | None, spread: str | None) -> Design |
             unit of the first metric.
 
     Raises:
-        AdakdError: both are given, the run has no differences, the spread is no list of numbers, or
-            the items of a set are not known.
+        AdakdError: not exactly one of both is given, the run has no differences, the spread is no
+            list of numbers, or the items of a set are not known.
     """
-    if like is not None and spread is not None:
-        raise AdakdError("--like and --spread both say how much differences vary: give one")
-    if spread is not None:
+    if spread is not None and like is None:
         stated, run = stated_spread(spread), None
-    elif like is not None:
+    elif like is not None and spread is None:
         run = _design_of_run(like)
         stated = run.spread
     else:
-        return None
+        raise AdakdError("--like and --spread both say how much differences vary: give one")
     first = metric.display(planned.suite.evaluation.metrics[0].name)
     unit = first.title if first.scale == 1 else f"{first.title} × {first.scale:g}"
     return design_of(
@@ -56,10 +49,8 @@ def detectable(planned: Plan, like: Path | None, spread: str | None) -> Design |
     )
 
 
-def detectable_table(found: Design | None) -> Group | str:
-    """Return what a suite can find as a table for the terminal, or how to learn it."""
-    if found is None:
-        return UNKNOWN
+def detectable_table(found: Design) -> Group:
+    """Return what a suite can find as a table for the terminal."""
     several = found.comparisons > 1
     table = Table(title=f"smallest true difference that four of five runs find, {found.unit}")
     names = ["training seeds", "one comparison"]

@@ -14,6 +14,12 @@ from adakd.metrics import metric
 from adakd.metrics.coverage import unseen_line
 from adakd.planning import Assignment, Plan
 
+FINDS = (
+    "what it can find: add --like RUN (the folder of a finished run), or --spread NOISE,SEEDS "
+    "(standard deviations of paired differences; 13,0.6 in the published ablation-mini)"
+)
+"""How to learn what a suite can find, in a plan that does not tell it."""
+
 
 def plan_summary(planned: Plan) -> Group:
     """Return a plan for the terminal: its suite, its methods, its tasks and its judges."""

@@ -1,12 +1,12 @@
-"""Do all that a suite asks for: for `adakd run`."""
+"""Do all that a suite asks for: for `adakd run`.
+
+What trains and scores is imported once the suite has been checked: a mistake in it is told before.
+"""
 
 from pathlib import Path
 
 from adakd.config import Suite
 from adakd.execution.inputs import check_inputs
-from adakd.execution.serial import run_plan
-from adakd.judging import check
-from adakd.losses.dispatch import row_functions
 from adakd.planning import plan
 from adakd.progress import Progress, Silent
 
@@ -28,8 +28,13 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         AdakdError: bad input, or another process at work in `folder`.
     """
     planned = plan(suite)
-    row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
     panel = check_inputs(suite)
+
+    from adakd.execution.serial import run_plan
+    from adakd.judging.runner import check
+    from adakd.losses.dispatch import row_functions
+
+    row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
     if panel:
         check(panel)  # before hours of training, not after
     return run_plan(planned, folder, panel, progress or Silent())

@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from adakd.config import Suite
 from adakd.data.files import is_local
@@ -83,11 +84,13 @@ def normalized_prompt(row: Row) -> str:
     no difference; signs inside a word or standing alone do (``5-3``, ``5 + 3``).
     """
     text = f"{row.instruction} {_CITATION.sub('', row.input)}".translate(_PLAIN)
-    text = unicodedata.normalize("NFKC", text).casefold()
-    visible = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    return " ".join(_bare(word) for word in visible.split())
+    if not text.isascii():  # ASCII is its own normal form
+        text = unicodedata.normalize("NFKC", text)
+        text = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    return " ".join(map(_bare, text.casefold().split()))
 
 
+@lru_cache(maxsize=1 << 16)  # a plan compares every row, and words come again
 def _bare(word: str) -> str:
     """Return a word without the punctuation at its ends; a word of nothing else stays."""
     start, end = 0, len(word)

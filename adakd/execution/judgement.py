@@ -6,9 +6,10 @@ from pathlib import Path
 
 from adakd.config import Suite
 from adakd.data import Row, read_rows
-from adakd.judging import ItemText, Panel, Subject, judge_answers
+from adakd.judging import ItemText, Panel, Subject
 from adakd.judging.answer_files import read_answers
 from adakd.judging.opponent_files import read_opponent
+from adakd.judging.runner import judge_answers
 from adakd.planning import PLAIN
 from adakd.progress import Progress
 from adakd.reporting import vetting_warnings

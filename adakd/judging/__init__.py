@@ -1,7 +1,7 @@
 """Judging: which of two answers a judge prefers, asked in both orders.
 
 A judge is a file in ``judges/``; its ``kind`` names a backend. Importing this package imports
-neither torch nor an HTTP client.
+neither torch nor an HTTP client nor statistics; :mod:`adakd.judging.runner` asks.
 """
 
 from adakd.judging.backends.in_process import InProcess
@@ -23,7 +23,6 @@ from adakd.judging.base import (
 )
 from adakd.judging.comparisons import AGAIN, ALL, REFERENCE, Items, Subject
 from adakd.judging.judge_files import Panel, load_judge, load_panel
-from adakd.judging.runner import JudgingResult, Summary, check, judge_answers
 
 __all__ = [
     "AGAIN",
@@ -36,7 +35,6 @@ __all__ = [
     "Items",
     "Judge",
     "JudgeError",
-    "JudgingResult",
     "OpenAI",
     "Outage",
     "Panel",
@@ -44,12 +42,9 @@ __all__ = [
     "Rule",
     "Session",
     "Subject",
-    "Summary",
     "Tokens",
     "Traits",
     "Verdict",
-    "check",
-    "judge_answers",
     "judge_backend",
     "load_judge",
     "load_panel",

@@ -15,7 +15,7 @@ the noise of a win rate over n prompts: points of one prompt have the standard d
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from adakd.stats.bootstrap import LEVEL, Array, Indices, numbered
 from adakd.stats.ratios import Ratio
@@ -60,4 +60,4 @@ def _of_seeds(points: Array, prompts: Indices, seeds: Indices) -> float:
     variance = float(((points - of_prompts[prompts]) ** 2).sum()) / df
     noise = np.sqrt(variance * trainings / len(points))
     spread = max(float(of_seeds.std(ddof=1)), float(noise))
-    return float(t.ppf(1 - LEVEL / 2, trainings - 1)) * spread / float(np.sqrt(trainings))
+    return float(stdtrit(trainings - 1, 1 - LEVEL / 2)) * spread / float(np.sqrt(trainings))

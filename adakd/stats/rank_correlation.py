@@ -6,7 +6,6 @@ from itertools import combinations
 from math import factorial, isfinite
 
 import numpy as np
-from scipy.stats import kendalltau
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,8 @@ def order_agreement(ours: Sequence[float], theirs: Sequence[float]) -> OrderAgre
         Kendall, `The treatment of ties in ranking problems
         <https://doi.org/10.1093/biomet/33.3.239>`_, 1945.
     """
+    from scipy.stats import kendalltau  # half a second that a mistake need not wait for
+
     ordered, differing = 0, []
     for one, other in combinations(range(len(ours)), 2):
         alike = np.sign(ours[one] - ours[other]) * np.sign(theirs[one] - theirs[other])

@@ -12,7 +12,7 @@ from itertools import combinations
 from math import sqrt
 
 import numpy as np
-from scipy.stats import chi2, t
+from scipy.special import gammaincinv, stdtrit
 
 from adakd.stats.bootstrap import LEVEL
 
@@ -43,7 +43,7 @@ class SeedNoise:
             sides: 2 for a gain over a method that is trained too; 1 over one that is the same for
                 all seeds, such as the teacher: the variance is half of that.
         """
-        return float(t.ppf(1 - LEVEL / 2, self.df)) * self.distance * sqrt(sides / 2 / trainings)
+        return float(stdtrit(self.df, 1 - LEVEL / 2)) * self.distance * sqrt(sides / 2 / trainings)
 
 
 def seed_noise(methods: Sequence[Distances]) -> SeedNoise | None:
@@ -58,7 +58,8 @@ def seed_noise(methods: Sequence[Distances]) -> SeedNoise | None:
     squares = [float(np.mean(np.square(list(distances.values())))) for distances in methods]
     df = sum(dfs)
     total = float(np.dot(dfs, squares))
-    low, high = (sqrt(total / float(chi2.ppf(p, df))) for p in (1 - LEVEL / 2, LEVEL / 2))
+    of_chi2 = (2 * float(gammaincinv(df / 2, p)) for p in (1 - LEVEL / 2, LEVEL / 2))
+    low, high = (sqrt(total / quantile) for quantile in of_chi2)
     return SeedNoise(sqrt(total / df), low, high, df=df, pairs=sum(map(len, methods)))
 
 

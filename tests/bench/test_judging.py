@@ -12,7 +12,8 @@ import psutil
 import pytest
 from measuring import note, row
 
-from adakd.judging import ItemText, Subject, judge_answers, load_panel
+from adakd.judging import ItemText, Subject, load_panel
+from adakd.judging.runner import judge_answers
 from adakd.planning import Cell
 from adakd.store import Store
 from adakd.store.records import Item, ScoreRecord

@@ -33,7 +33,6 @@ def test_what_is_no_spread_is_an_error(spread):
 def test_what_a_suite_can_find_by_a_stated_spread(make_suite):
     suite = make_suite({"seeds": [1, 2, 3, 4], "divergences": ["reverse_kl", "forward_kl"]})
     found = detectable(plan(suite), None, "13,0.6")
-    assert found is not None
     assert [row.seeds for row in found.rows] == [1, 2, 3, 4, 5, 10]
     assert (found.items, found.comparisons) == ((6,), 2)
     for row in found.rows:
@@ -45,16 +44,9 @@ def test_what_a_suite_can_find_by_a_stated_spread(make_suite):
 
 def test_what_a_suite_can_find_like_a_stored_run(make_suite):
     found = detectable(plan(make_suite()), STORED, None)
-    assert found is not None
     assert found.unit == "ROUGE-L × 100"
     assert all(row.seconds > 0 for row in found.rows)
     assert found.rows[1].seconds == pytest.approx(2 * found.rows[0].seconds)
-
-
-def test_without_a_spread_the_plan_says_how_to_give_one(make_suite):
-    planned = plan(make_suite())
-    assert detectable(planned, None, None) is None
-    assert "--like RUN" in text(None)
 
 
 def test_unusable_input_is_an_error_that_says_what_to_do(make_suite, tmp_path):

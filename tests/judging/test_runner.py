@@ -23,11 +23,10 @@ from adakd.judging import (
     Subject,
     Traits,
     Verdict,
-    judge_answers,
     load_judge,
     runner,
 )
-from adakd.judging.runner import JudgingResult, costs
+from adakd.judging.runner import JudgingResult, costs, judge_answers
 from adakd.store import Store
 from adakd.store.records import (
     ExampleRecord,

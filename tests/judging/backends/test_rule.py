@@ -3,7 +3,8 @@ import asyncio
 import pytest
 
 from adakd.errors import AdakdError
-from adakd.judging import ItemText, Question, Rule, Subject, Verdict, judge_answers, load_panel
+from adakd.judging import ItemText, Question, Rule, Subject, Verdict, load_panel
+from adakd.judging.runner import judge_answers
 from adakd.store.records import ScoreRecord
 
 ITEM = ItemText("Count.", "", ("one two three", "1 2 3"))
