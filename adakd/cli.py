@@ -1,10 +1,12 @@
 """The command line: parses arguments and prints. Every verb is a Python function too."""
 
 import errno
+import json
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -410,6 +412,24 @@ def bench(
         _print_report(run / "report.html")
     if measured.failed:
         raise typer.Exit(1)
+
+
+@app.command(rich_help_panel=BENCHMARK)
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Tell what this machine can do, and what each shipped suite takes. Needs some seconds.
+
+    Example: `adakd doctor`
+    """
+    from adakd.commands.doctor import doctor as examine
+    from adakd.commands.doctor import findings_table
+
+    found = examine()
+    if as_json:
+        typer.echo(json.dumps(asdict(found), indent=2))
+    else:
+        console.print(findings_table(found))
 
 
 @app.command("ls", rich_help_panel=EXTEND)
