@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import warnings
+import webbrowser
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -111,7 +112,12 @@ def _quiet() -> None:
 
 
 def _print_report(file: Path) -> None:
-    console.print(f"report: {file}", soft_wrap=True, highlight=False)
+    _print_line(f"report: {file}")
+
+
+def _print_line(text: str) -> None:
+    """Print a line as it is, to be copied whole."""
+    console.print(text, soft_wrap=True, highlight=False)
 
 
 @app.command(rich_help_panel=BENCHMARK)
@@ -120,11 +126,13 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="The run folder. [default: runs/SUITE]", show_default=False)
     ] = None,
+    open_page: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
     overrides: Overrides = [],  # noqa: B006  # Typer reads the default, nobody changes it
 ) -> None:
     """Train, score, time and judge all that a suite asks for, and write the report.
 
-    Interrupt it at any time: the same command goes on where it stopped.
+    Interrupt it at any time: the same command goes on where it stopped. The first line tells what
+    is to be done; the last ones answer the suite's question, and name a command to go on with.
 
     Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
@@ -135,18 +143,29 @@ def run(
     if out is None and not loaded.name.strip(". "):
         raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
     folder = out or Path("runs", loaded.name.replace("/", "-"))
-    make_plan(loaded)
+    planned = make_plan(loaded)
     check_inputs(loaded)
 
-    from adakd.commands.run import run as run_suite  # torch: after all that can be told without it
-    from adakd.reporting import summary_table
+    from adakd.commands.run import next_line
+    from adakd.commands.run import run as run_suite
+    from adakd.execution.outlook import outlook
+    from adakd.reporting import answer_line, summary_table
     from adakd.store import Store
-    from adakd.training.allocator import keep_freed_memory
+
+    _print_line(outlook(planned, Store(folder)))
+
+    from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
 
     keep_freed_memory()
     report = run_suite(loaded, folder, Live(console))
-    console.print(summary_table(Store(folder)))
+    store = Store(folder)
+    console.print(summary_table(store))
+    if answer := answer_line(store):
+        _print_line(answer)
     _print_report(report)
+    _print_line(next_line(["run", suite, *(["--out", str(out)] if out else [])], overrides, loaded))
+    if open_page and not webbrowser.open(report.resolve().as_uri()):
+        _print_line("--open: no browser found; open the report yourself")
 
 
 @app.command(rich_help_panel=BENCHMARK)

@@ -1,9 +1,11 @@
 """The command line: every verb works, and a mistake is one line that names the fix."""
 
 import json
+import shlex
 import shutil
 import subprocess
 import sys
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 
 from adakd.commands.ls import listing
+from adakd.commands.run import next_line
 from adakd.execution.judgement import item_texts
 from adakd.judging import load_judge
 from adakd.reporting import write_report
@@ -73,6 +76,35 @@ def test_run(adakd: Adakd, suite_file, here: Path) -> None:
     assert again.code == 0
     assert "\ntrain" in done.out
     assert "train " not in again.out
+
+
+def test_a_run_tells_what_it_will_do_and_answers_at_the_end(
+    adakd: Adakd, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda page: opened.append(page) or len(opened) == 1)
+    file = run_folder / "again.yaml"
+    file.write_text(json.dumps(Store(run_folder).suite().model_dump(mode="json")))
+    command = ("run", file, "--out", run_folder, "--set", "judges=[]")
+    seeds = ",".join(map(str, Store(run_folder).suite().seeds))
+    done = adakd(*command, "--set", f"seeds=[{seeds}]", "--open")
+    assert (done.code, done.err) == (0, "")
+    first, *_, answer, report, following = done.out.splitlines()
+    assert first == "micro: all is trained and scored; the report is written again"
+    assert answer.startswith("AdaKD is ")
+    assert report == f"report: {run_folder / 'report.html'}"
+    assert opened == [(run_folder / "report.html").as_uri()]
+    asked = shlex.split(following.removeprefix("next, to find smaller differences: "))
+    assert asked == ["adakd", *map(str, command), "--set", "seeds=[1,2,3,4,5]"]
+    assert "--open: no browser found" in adakd(*command, "--open").out
+
+
+def test_a_run_with_many_seeds_is_told_of_other_suites(make_suite) -> None:
+    suite = make_suite({"seeds": [3, 1, 7]})
+    line = next_line(["run", "a file.yaml"], ["seeds=[3]", "judges=[]"], suite)
+    assert line.endswith("adakd run 'a file.yaml' --set 'judges=[]' --set 'seeds=[3,1,7,2,4]'")
+    suite = make_suite({"seeds": [1, 2, 3, 4, 5]})
+    assert next_line(["run", "micro"], [], suite).endswith("adakd ls suites")
 
 
 def test_plan_runs_nothing(adakd: Adakd, suite_file, here: Path) -> None:

@@ -6,10 +6,13 @@ from rich.table import Table
 
 from adakd.console import shown
 from adakd.reporting import formatting
+from adakd.reporting.families import arm_differences
+from adakd.reporting.headline import headlines
 from adakd.reporting.judges import warnings
 from adakd.reporting.judges.rates import win_rate_rows
 from adakd.reporting.judges.vetting import judge_vettings
 from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.overhead import overheads
 from adakd.store import Store
 
 
@@ -37,6 +40,13 @@ def win_rate_table(store: Store) -> Table:
             f"{sum(counts.values()):,}{failed}",
         )
     return table
+
+
+def answer_line(store: Store) -> str:
+    """Return the first sentence of the page; empty where no arm is compared with the plain one."""
+    context = Context.of(store)
+    rows, costs = context.once(arm_differences).overall, context.once(overheads)
+    return next(iter(headlines(rows, costs)), "")
 
 
 def vetting_warnings(store: Store, judges: Sequence[str]) -> list[str]:

@@ -1,0 +1,79 @@
+"""What a start of a run has to do, and how long that takes here. Imports no torch."""
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
+
+from adakd.config import Suite
+from adakd.data.files import rows_of
+from adakd.planning import Plan
+from adakd.reporting.formatting import counted, duration
+from adakd.store import Store
+from adakd.store.records import ScoreRecord, TrainingRecord
+
+
+def outlook(planned: Plan, store: Store) -> str:
+    """Return one line: the models to train and the items to score, and the time if it is known.
+
+    The time is that of finished trainings and scores in the same folder: seconds a step by role,
+    and seconds a model by task. Timing and judging come on top.
+    """
+    trainings = [one for one in planned.assignments if one.training is not None]
+    open_trainings = [one for one in trainings if one.cell.key not in store]
+    scores = {job.answers: job.task for job in planned.jobs}
+    open_scores = {job.answers: job.task for job in planned.jobs if job.key not in store}
+    name = planned.suite.name
+    if not open_trainings and not open_scores:
+        return f"{name}: all is trained and scored; the report is written again"
+    lengths = [(one.cell.role, planned.length(one)[0]) for one in open_trainings]
+    numbers = [steps for _, steps in lengths if steps is not None]
+    of_steps = f" in {counted(sum(numbers), 'step')}" if len(numbers) == len(lengths) else ""
+    told = [f"trains {counted(len(open_trainings), 'model')}{of_steps}"] if lengths else []
+    if open_scores:
+        told.append(f"scores {_items(planned.suite, open_scores.values())}")
+    line = f"{name}: {' and '.join(told)}"
+    if len(open_scores) < len(scores) or len(open_trainings) < len(trainings):
+        line += "; the rest is done"
+    seconds = _seconds(lengths, open_scores.values(), store)
+    return line if seconds is None else f"{line}; about {duration(seconds)} at the speed so far"
+
+
+def _items(suite: Suite, tasks: Iterable[str]) -> str:
+    """Return the number of items that models answer, as far as it is known before loading."""
+    sets = suite.evaluation.sets
+    sizes = {name: rows_of(source, suite) for name, source in sets.items()}
+    for choice in suite.evaluation.choices:
+        rows = sizes[choice.set]
+        limits = [number for number in (rows, choice.limit) if number is not None]
+        sizes[choice.name] = min(limits, default=None)
+    models = Counter(tasks)
+    if any(sizes.get(task) is None for task in models):
+        return f"{counted(len(models), 'set')} of items"
+    return counted(sum((sizes[task] or 0) * count for task, count in models.items()), "item")
+
+
+def _seconds(
+    lengths: Iterable[tuple[str, int | None]], tasks: Iterable[str], store: Store
+) -> float | None:
+    """Return the time of some trainings and scores; None where the speed of one is not known."""
+    done = [one for one in store.of(TrainingRecord) if one.steps]
+    a_step = _rates((one.cell.role, one.seconds, len(one.steps)) for one in done)
+    answered = {one.answers: one for one in store.of(ScoreRecord)}.values()
+    a_score = _rates((one.task, one.seconds, 1) for one in answered)
+    total = 0.0
+    for role, steps in lengths:
+        if steps is None or role not in a_step:
+            return None
+        total += steps * a_step[role]
+    for task in tasks:
+        if task not in a_score:
+            return None
+        total += a_score[task]
+    return total
+
+
+def _rates(measured: Iterable[tuple[Hashable, float, int]]) -> Mapping[Hashable, float]:
+    """Return the seconds of one part, by what was measured."""
+    sums: dict[Hashable, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+    for of, seconds, parts in measured:
+        sums[of] = (sums[of][0] + seconds, sums[of][1] + parts)
+    return {of: seconds / parts for of, (seconds, parts) in sums.items()}
