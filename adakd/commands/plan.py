@@ -33,11 +33,25 @@ def plan_summary(planned: Plan) -> Group:
         shown(suite.name, "bold").append_text(shown(f": {suite.description}", "not bold")),
         plan_table(planned),
         f"{len(students)} students, {len(planned.jobs)} scores in all",
+        *map(shown, check_lines(suite)),
         shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
         shown(f"answers scored by: {', '.join(titles)}"),
         shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
         *map(shown, data_lines(suite)),
     )
+
+
+def check_lines(suite: Suite) -> list[str]:
+    """Return what ``controls.check`` adds to a plan; nothing where it is off."""
+    if suite.checked is None:
+        return []
+    plain, seed = suite.checked, suite.seeds[0]
+    again = ", plain against plain at other seeds" if len(suite.seeds) > 1 else ""
+    sft = "" if suite.controls.sft else "sft and "
+    return [
+        f"controls.check adds {sft}{plain}, neutral adakd (seed {seed}); it compares {plain} with "
+        f"sft, the neutral arm with {plain}{again}"
+    ]
 
 
 def data_lines(suite: Suite) -> list[str]:

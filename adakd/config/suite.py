@@ -40,6 +40,11 @@ class Controls(Config):
     longer: Share = 0.0
     """Share of additional steps, such as 0.1, of a further plain student under every divergence:
     the result of spending an adaptive arm's extra time on plain training. 0 trains none."""
+    check: bool = False
+    """Whether the report proves that the run can see: it looks for a known difference, plain
+    distillation over SFT (which is then trained even with ``sft: false``), and for none between
+    plain trainings and a further student, an ``adakd`` arm whose settings change nothing. Of the
+    first forward KL, else of the first divergence."""
 
 
 TAKEN = ("teacher", "untrained", "sft", "file", "plain", "reference", "all", "again")
@@ -128,6 +133,14 @@ class Suite(Config):
     ours: tuple[str, ...] = ()
     """Fields of a suite that follows a paper, such as ``training.epochs``, whose values no source
     gives: the report names them."""
+
+    @property
+    def checked(self) -> Baseline | None:
+        """The row that ``controls.check`` is about; None where it is off."""
+        if not self.controls.check:
+            return None
+        named = (one for one in self.divergences if one.divergence.name == "forward_kl")
+        return next(named, self.divergences[0])
 
     def arms_of(self, baseline: Baseline) -> dict[str, Spec]:
         """Return the arms of a baseline by name, without the plain one."""

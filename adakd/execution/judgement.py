@@ -40,7 +40,8 @@ def subject_of(folder: Path, against: str = PLAIN, files: Files | None = None) -
         return read_answers(files.candidate, files.opponent, files.questions).subject
     store = Store(folder)
     suite = store.suite()  # a mistyped folder must not be made by its lock
-    scores, items = tuple(store.scores()), item_texts(suite)
+    items = item_texts(suite)
+    scores = tuple(score for score in store.scores() if score.cell.role != "neutral")
     if Path(against).suffix not in ANSWER_FILES:
         return Subject(scores, items, against)
     fixed, missing = read_opponent(Path(against), items, {score.cell.method for score in scores})

@@ -9,6 +9,8 @@ from adakd.registry import Spec
 
 OFFLINE = Spec(name="offline")
 """The data policy of cells that are not distilled."""
+NEUTRAL = Spec(name="adakd", focus="fixed", temperature="fixed")
+"""The adaptive method that changes nothing: all tokens selected, at temperature 1."""
 
 
 class Assignment(Config):
@@ -70,7 +72,7 @@ def assignment_of(cell: Cell, recipe: str, suite: Suite) -> Assignment:
         cell=cell,
         recipe=recipe,
         baseline=baseline,
-        adaptive=suite.arms.get(cell.arm),
+        adaptive=NEUTRAL if cell.role == "neutral" else suite.arms.get(cell.arm),
         training=_training(cell, suite),
         policy=spec,
         generates=made.fresh,

@@ -5,8 +5,10 @@ from typing import Literal
 from adakd.config import Config
 from adakd.config.numbers import Share
 
-Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "file"]
-"""``file``: answers generated elsewhere; `divergence` is then the name of their method."""
+Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "neutral", "file"]
+"""``neutral``: a plain student trained by an adaptive method whose settings change nothing, at one
+seed; it shows that the method's code alone has no effect. ``file``: answers generated elsewhere;
+`divergence` is then the name of their method."""
 
 
 SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")
@@ -41,7 +43,7 @@ class Cell(Config):
     @property
     def has_teacher(self) -> bool:
         """Whether it is trained on the teacher's outputs."""
-        return self.role in ("distilled", "longer")
+        return self.role in ("distilled", "longer", "neutral")
 
     def __str__(self) -> str:
         """Return the method and, for a trained student, its seed."""
@@ -52,6 +54,8 @@ def method_name(role: str, divergence: str | None, arm: str, longer: float) -> s
     """Return the name of a method, such as ``reverse_kl, 10 % longer``."""
     if divergence is None:
         return role
+    if role == "neutral":
+        return f"{divergence}, neutral adakd"
     if longer:
         return f"{divergence}, {100 * longer:g} % longer"
     return divergence if arm == PLAIN else f"{divergence} + {arm}"

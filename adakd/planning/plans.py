@@ -16,7 +16,7 @@ from adakd.divergences import divergence
 from adakd.errors import AdakdError, did_you_mean
 from adakd.metrics import metric
 from adakd.metrics.lm_eval import CHOICE
-from adakd.planning.assignments import Assignment, assignment_of
+from adakd.planning.assignments import NEUTRAL, Assignment, assignment_of
 from adakd.planning.cells import PLAIN, Cell, Job, Role
 from adakd.planning.keys import (
     data_digest,
@@ -158,7 +158,7 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
     student = {**untrained, "training": deciding(suite.training)}
     learned = {**student, **inherited, "cache": suite.teacher.cache}
     cells = [teacher, _cell("untrained", suite.teacher.seed, untrained)]
-    if suite.controls.sft:
+    if suite.controls.sft or suite.controls.check:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
     plugins = plugin_digests(suite.plugins, of_metrics=False)
     wrappers = {
@@ -180,6 +180,12 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             if longer := suite.controls.longer:
                 parts = {**taught, "longer": longer}
                 cells.append(_cell("longer", seed, parts, str(baseline), longer=longer))
+        if baseline == suite.checked:
+            wrapper = {
+                NEUTRAL.name: _resolved(adaptive, NEUTRAL, f"{suite.name!r}, controls.check")
+            }
+            parts = {**taught, "adaptive": wrapper}
+            cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
     return tuple(cells)
 
 

@@ -134,12 +134,17 @@ class Index:
 
 
 def index(store: Store) -> Index:
-    """Return the records of a store by method, seed and task."""
+    """Return the records of a store by method, seed and task.
+
+    The neutral student is no method of the tables: the section on controls reads it by itself.
+    """
     run = next(reversed(store.of(RunRecord)), None)
     suite = _suite(run)
-    trainings, scores = store.current(TrainingRecord), store.scores()
+    trained, scored = store.current(TrainingRecord), store.scores()
+    trainings = [training for training in trained if training.cell.role != "neutral"]
+    scores = [score for score in scored if score.cell.role != "neutral"]
     cells = [*(score.cell for score in scores), *(training.cell for training in trainings)]
-    asked = run.cells if run else ()
+    asked = [cell for cell in run.cells if cell.role != "neutral"] if run else []
     expected = list(dict.fromkeys((Method.of(cell), cell.seed) for cell in (*asked, *cells)))
     return Index(
         run=run,
@@ -151,7 +156,10 @@ def index(store: Store) -> Index:
         trainings={(Method.of(t.cell), t.cell.seed): t for t in trainings},
         scores=_by_column(scores),
         cells=frozenset(cell.key for cell in cells),
-        superseded=len(store.of(TrainingRecord)) + len(store.of(ScoreRecord)) - len(cells),
+        superseded=len(store.of(TrainingRecord))
+        + len(store.of(ScoreRecord))
+        - len(trained)
+        - len(scored),
     )
 
 

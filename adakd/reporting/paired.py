@@ -90,11 +90,9 @@ def paired(
         return Paired(on, off, _absent(index, row, on, off, task))
     pairs = [(a, b) for _, (a, b, _) in scored]
     try:
-        difference = pooled_difference(pairs)
+        difference = pooled(pairs, tasks)
     except ValueError:
         return Paired(on, off, replace(row, note="the sets have no training seed in common"))
-    most = 100.0 if all(task.scale == 100 for task in tasks) else float("inf")
-    difference = _within(allow_for_unseen(difference, most), most)
     lacking = [t.name for t, (a, b, _) in triples if not np.isfinite(a - b).any()]
     by_seed = np.mean([mean_of_columns(a - b) for a, b in pairs], axis=0)
     has_teacher = all(np.isfinite(sum(three)).any() for _, three in scored)
@@ -108,6 +106,16 @@ def paired(
     )
     pulls = zip(scored, item_pulls(pairs), strict=True)
     return Paired(on, off, found, {t.key: of_items for (t, _), of_items in pulls})
+
+
+def pooled(pairs: Sequence[tuple[Array, Array]], tasks: Sequence[TaskRecord]) -> Difference:
+    """Return the mean difference over tasks, its interval within the range of the metric.
+
+    Raises:
+        ValueError: no item is scored on both sides for the same seed.
+    """
+    most = 100.0 if all(task.scale == 100 for task in tasks) else float("inf")
+    return _within(allow_for_unseen(pooled_difference(pairs), most), most)
 
 
 def _within(difference: Difference, most: float) -> Difference:

@@ -124,7 +124,11 @@ def test_a_folder_without_records_is_an_error(tmp_path):
 
 
 def test_a_stored_run_has_all_but_the_sections_that_nothing_is_for(stored, stored_page):
-    there = {section.id for section in SECTIONS} - {"paper", "paper_win_rates"}  # none is named
+    there = {section.id for section in SECTIONS} - {
+        "paper",
+        "paper_win_rates",
+        "controls",
+    }  # none is asked for
     assert set(stored_page.numbers) == {"title", *there}
     assert stored.index.gaps() == ()
     for method in stored.index.methods:

@@ -4,6 +4,7 @@ from adakd.reporting.sections.answer import answer
 from adakd.reporting.sections.answer_texts import answer_texts
 from adakd.reporting.sections.base import Section
 from adakd.reporting.sections.benchmarks import benchmarks
+from adakd.reporting.sections.controls import controls
 from adakd.reporting.sections.curves import curves
 from adakd.reporting.sections.design import design
 from adakd.reporting.sections.diagnostics import diagnostics
@@ -33,6 +34,7 @@ SECTIONS = (
     Section("scores", "Scores", scores, "scores.html.j2", parts=(_ANSWER_TEXTS,)),
     Section("frontier", "Quality against cost", frontier, "frontier.html.j2"),
     Section("design", "What this design can find", design, "design.html.j2"),
+    Section("controls", "Controls", controls, "controls.html.j2"),
     Section("paper", "The paper's numbers", paper, "paper.html.j2"),
     _PAPER_WIN_RATES,
     Section("judges", "Win rates", judges, "judges.html.j2", parts=PARTS),

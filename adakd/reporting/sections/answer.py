@@ -11,6 +11,7 @@ from adakd.reporting.index import Gap
 from adakd.reporting.judges.rates import verdict_lines
 from adakd.reporting.paired import PairedDifference
 from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.controls import controls
 from adakd.reporting.sections.overhead import overheads
 from adakd.reporting.sections.scores import instruction_sets, other_tasks
 from adakd.reporting.wording import listed
@@ -51,6 +52,8 @@ class Answer:
     """The pooled differences, those of single tasks, and the sentences that sum them up."""
 
     headlines: tuple[str, ...]
+    controls: str
+    """The sentence on the run's controls; empty where it has none."""
     verdict_lines: tuple[tuple[str, bool], ...]
     """One line for each judge's win rates, and whether the judge can be trusted."""
     gaps: tuple[Gap, ...]
@@ -92,8 +95,10 @@ def answer(context: Context) -> Answer:
     """Compare every adaptive arm with its plain arm."""
     found, index = context.once(arm_differences), context.index
     sets, others = context.once(instruction_sets), context.once(other_tasks)
+    checked = context.once(controls)
     return Answer(
         headlines=tuple(headlines(found.overall, context.once(overheads))),
+        controls=checked.sentence if checked else "",
         verdict_lines=tuple(verdict_lines(context)),
         gaps=index.gaps(),
         overall=found.overall,
