@@ -172,6 +172,14 @@ def make_suite(suite_file: WriteSuite) -> MakeSuite:
     return make
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep converted models and hashes out of the user's cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 REGISTRIES = (divergence, policy, adaptive, focus, indicator, temperature, metric, judge_backend)
 SHIPPED_PARTS = [dict(registry._parts) for registry in REGISTRIES]
 

@@ -13,6 +13,7 @@ from adakd.data.overlap import TrainingRows, described, local_overlap, unread_li
 from adakd.metrics import metric
 from adakd.metrics.coverage import unseen_line
 from adakd.planning import Assignment, Plan
+from adakd.planning.precision import precision_line
 
 FINDS = (
     "what it can find: add --like RUN (the folder of a finished run), or --spread NOISE,SEEDS "
@@ -36,6 +37,7 @@ def plan_summary(planned: Plan) -> Group:
         *map(shown, check_lines(suite)),
         shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
         shown(f"answers scored by: {', '.join(titles)}"),
+        shown(precision_line(suite)),
         shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
         *map(shown, data_lines(suite)),
     )

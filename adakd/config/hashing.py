@@ -71,10 +71,15 @@ def _state(found: os.stat_result) -> list[int]:
     return [found.st_size, found.st_mtime_ns, found.st_ino, found.st_ctime_ns]
 
 
+def user_cache(kind: str) -> Path:
+    """Return the folder for files of a kind in the user's cache folder; it may not exist yet."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(cache) / "adakd" / kind
+
+
 def _memory(file: Path) -> Path:
     """Return the file in which the hash of `file` is remembered."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(cache) / "adakd" / "digests" / hashlib.sha256(os.fsencode(file)).hexdigest()
+    return user_cache("digests") / hashlib.sha256(os.fsencode(file)).hexdigest()
 
 
 def _remembered(file: Path, state: list[int]) -> str | None:

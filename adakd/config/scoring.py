@@ -1,12 +1,13 @@
 """Settings of the evaluation: sets, tasks, metrics, and how answers are generated."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
 from adakd.config.base import Config, FileName, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.sources import Selection, Source
+from adakd.config.students import Precision
 from adakd.errors import did_you_mean
 from adakd.registry import PartSpec, Spec, named
 
@@ -73,7 +74,8 @@ class Evaluation(Config):
     """Run lm-eval tasks that execute the code that a model writes, on this machine."""
     sampling: Sampling = Sampling()
     batch_size: PositiveInt = 16
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    precision: Precision = "float32"
+    """As that of a training, ``auto`` included."""
 
     @model_validator(mode="after")
     def _distinct_names(self) -> "Evaluation":

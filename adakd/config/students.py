@@ -8,6 +8,7 @@ from adakd.config.base import Config, ModelName
 from adakd.config.numbers import Share
 
 Kernels = Literal["auto", "torch", "triton"]
+Precision = Literal["auto", "float32", "bf16", "fp16"]
 
 
 class Pretrained(Config):
@@ -63,7 +64,9 @@ class Training(Config):
     """Share of the steps in which the learning rate increases."""
     weight_decay: float = Field(default=0.01, ge=0)
     max_grad_norm: PositiveFloat = 1.0
-    precision: Literal["float32", "bf16", "fp16"] = "float32"
+    precision: Precision = "float32"
+    """``auto`` takes what this device computes fastest in: ``bf16`` on a GPU or a processor that
+    multiplies in it, else ``float32``. Keys and records have what it took."""
     gradient_checkpointing: bool = False
     kernels: Kernels = "auto"
     """Backend of the distillation loss: ``auto`` takes Triton kernels on a GPU that can run them,

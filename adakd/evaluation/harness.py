@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +27,16 @@ from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
 from adakd.evaluation.requests import check_requests
+from adakd.evaluation.shared_prompts import Pair, batches_of_prompts, groups, probe
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
+from adakd.models.continuations import Prompt, shared_logits
 from adakd.models.forward import response_logits
 from adakd.models.loading import DTYPES, context_length, use_plain_generation
 from adakd.planning import Job
 from adakd.store.records import Item, ScoreRecord, Sort
 
+_log = logging.getLogger(__name__)
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""
 
@@ -57,6 +62,7 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         )
         self.on_share: OnShare = lambda _: None
         self._requests = self._done = 0
+        self._shares: bool | None = None
         self._trained_length, self._as_trained = suite.data.max_tokens, True
 
     def read(self, sort: Sort) -> None:
@@ -139,18 +145,59 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
                 f"a continuation to score has {longest} tokens, more than {limit} "
                 f"({self.max_length}): leave out its task, or raise that limit"
             )
-        lengths = [len(context) + len(continuation) for _, context, continuation in requests]
-        order = sorted(range(len(requests)), key=lengths.__getitem__, reverse=True)
+        pairs = [(tuple(context), tuple(continuation)) for _, context, continuation in requests]
         answers: dict[int, tuple[float, bool]] = {}
         size = override_bs or self.batch_size
-        for start in range(0, len(order), size):
-            batch = order[start : start + size]
-            answers |= zip(batch, self._likelihoods([requests[i][1:] for i in batch]), strict=True)
+        prompts, alone = groups(pairs, self.max_length)
+        if prompts and not self._shares_prompts([pairs[i] for i in probe(prompts)]):
+            prompts, alone = [], [*range(len(pairs))]
+        read = [(batch, self._shared_likelihoods) for batch in batches_of_prompts(prompts, size)]
+        alone.sort(key=lambda i: len(pairs[i][0]) + len(pairs[i][1]), reverse=True)
+        starts = range(0, len(alone), size)
+        read += [(alone[start : start + size], self._likelihoods) for start in starts]
+        for batch, likelihoods in read:
+            answers |= zip(batch, likelihoods([pairs[i] for i in batch]), strict=True)
             self._count(len(batch))
         return [answers[number] for number in range(len(requests))]
 
+    def _shares_prompts(self, pairs: Sequence[Pair]) -> bool:
+        """Return whether the model gives the same values if continuations share their prompts.
+
+        Asked once, with two options of two of its questions: caches of unusual architectures may
+        not bear padding, or may not be repeated.
+        """
+        if self._shares is None:
+            try:
+                # The second of two options has the cache of a repeated row.
+                ours = self._shared_likelihoods(pairs)[1::2]
+                whole = self._likelihoods(pairs[1::2])
+            except Exception as error:  # a model of any kind refuses in its own way
+                self._shares, why = False, one_line(error)
+            else:
+                tolerance = 1e-4 if self.model.dtype == torch.float32 else 0.05
+                self._shares = all(
+                    abs(one - other) <= tolerance * len(continuation)
+                    for (one, _), (other, _), (_, continuation) in zip(
+                        ours, whole, pairs[1::2], strict=True
+                    )
+                )
+                why = "its cache gives other values"
+            if not self._shares:
+                name = type(self.model).__name__
+                _log.warning("%s reads a prompt anew for each of its options: %s", name, why)
+        return self._shares
+
     @torch.inference_mode()
-    def _likelihoods(self, pairs: list[Any]) -> list[tuple[float, bool]]:
+    def _shared_likelihoods(self, pairs: Sequence[Pair]) -> list[tuple[float, bool]]:
+        """Return what :meth:`_likelihoods` does, for pairs sorted by context, each read once."""
+        prompts = [
+            Prompt(context, [continuation for _, continuation in same])
+            for context, same in groupby(pairs, key=itemgetter(0))
+        ]
+        return _from_logits(shared_logits(self.model, prompts), pairs)
+
+    @torch.inference_mode()
+    def _likelihoods(self, pairs: Sequence[Pair]) -> list[tuple[float, bool]]:
         """Return log-likelihood, and whether it is greedy, of each continuation in its context."""
         rows = [
             (context + continuation)[-(self.max_length + 1) :] for context, continuation in pairs
@@ -163,18 +210,22 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         inputs = inputs.to(self.device)
         seen = torch.ones_like(inputs)  # padding too: it is on the right, unseen by any token
         batch = {"input_ids": inputs, "attention_mask": seen}
-        logits = response_logits(self.model, batch, asked.to(self.device))
-        wanted = torch.tensor([token for _, continuation in pairs for token in continuation])
-        wanted = wanted.to(logits.device)
-        chosen = logits.log_softmax(-1, torch.float32).gather(-1, wanted[:, None]).squeeze(-1)
-        greedy = logits.argmax(-1) == wanted
-        sizes = [len(continuation) for _, continuation in pairs]
-        parts = zip(chosen.split_with_sizes(sizes), greedy.split_with_sizes(sizes), strict=True)
-        return [(float(part.sum()), bool(same.all())) for part, same in parts]
+        return _from_logits(response_logits(self.model, batch, asked.to(self.device)), pairs)
 
     def _count(self, requests: int) -> None:
         self._done += requests
         self.on_share(min(1.0, self._done / max(1, self._requests)))
+
+
+def _from_logits(logits: torch.Tensor, pairs: Sequence[Pair]) -> list[tuple[float, bool]]:
+    """Return log-likelihood, and whether it is greedy, from the logits of all continuations."""
+    wanted = torch.tensor([token for _, continuation in pairs for token in continuation])
+    wanted = wanted.to(logits.device)
+    chosen = logits.log_softmax(-1, torch.float32).gather(-1, wanted[:, None]).squeeze(-1)
+    greedy = logits.argmax(-1) == wanted
+    sizes = [len(continuation) for _, continuation in pairs]
+    parts = zip(chosen.split_with_sizes(sizes), greedy.split_with_sizes(sizes), strict=True)
+    return [(float(part.sum()), bool(same.all())) for part, same in parts]
 
 
 def score(

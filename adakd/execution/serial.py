@@ -51,7 +51,9 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
     with locked(folder):
         store, context = Store(folder), RunContext(plan, folder)
         context.saved |= {record.key: record.files for record in store.of(TrainingRecord)}
-        context.check_lengths()
+        keys = [*(cell.key for cell in plan.cells), *(job.key for job in plan.jobs)]
+        if any(key not in store for key in keys):  # else no model is needed, nor its settings
+            context.check_lengths()
         data = TrainingData(context)
         teacher = TeacherStates(data)
         if any(assignment.cell.key not in store for assignment in plan.assignments):

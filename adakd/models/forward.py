@@ -71,14 +71,21 @@ def response_logits(model: Any, batch: Batch, valid: Tensor) -> Tensor:
     The rows are selected before the output layer, so the logits of prompts and padding are never
     computed; everything that the model does after that layer applies.
     """
+    with selected_positions(model, valid):
+        logits = _run(model, batch)
+    return logits.reshape(-1, logits.shape[-1])
+
+
+@contextmanager
+def selected_positions(model: Any, valid: Tensor) -> Iterator[None]:
+    """Let the LM head of a model see the valid positions alone inside the block."""
     handle = _head(model).register_forward_pre_hook(
         lambda _, inputs: (inputs[0][valid], *inputs[1:])
     )
     try:
-        logits = _run(model, batch)
+        yield
     finally:
         handle.remove()
-    return logits.reshape(-1, logits.shape[-1])
 
 
 def _run(model: Any, batch: Batch) -> Tensor:

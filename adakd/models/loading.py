@@ -28,6 +28,7 @@ from transformers.utils.peft_utils import find_adapter_config_file
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
 from adakd.errors import AdakdError, one_line
+from adakd.models.converted import converted
 from adakd.store.disk import share_tree, sync, sync_tree, writing
 
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -57,7 +58,7 @@ def load_tokenizer(base: Pretrained | Path) -> Any:
         AdakdError: it cannot be loaded, or has no end token.
     """
     where, options = location(base)
-    tokenizer = loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
+    tokenizer = _loaded_tokenizer(where, options)
     if tokenizer.eos_token_id is None:
         raise AdakdError(
             f"model {where!r}: its tokenizer has no end token, so no response could end: set "
@@ -66,6 +67,10 @@ def load_tokenizer(base: Pretrained | Path) -> Any:
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def _loaded_tokenizer(where: str, options: Mapping[str, Any]) -> Any:
+    return loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
 
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -110,7 +115,10 @@ def load_model(base: Pretrained | Path) -> PreTrainedModel:
     Raises:
         AdakdError: it cannot be loaded.
     """
-    where, options = location(base)
+    return _loaded_model(*location(base))
+
+
+def _loaded_model(where: str, options: Mapping[str, Any]) -> PreTrainedModel:
     if "gguf_file" not in options and _is_adapter(where, options):
         merged: PreTrainedModel = loaded(lambda: _merged_adapter(where, options), where)
         return merged
@@ -379,6 +387,8 @@ def _layers(model: Any, field: str) -> tuple[str, torch.nn.ModuleList]:
 def location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
     """Return the folder or hub id of a model, and the options to load it with.
 
+    A GGUF file and adapters on another model are converted first, once a machine.
+
     Raises:
         AdakdError: there is no such folder.
     """
@@ -387,7 +397,14 @@ def location(base: Pretrained | Path) -> tuple[str, dict[str, Any]]:
     if base.model.startswith((".", "/", "~")) and not Path(base.model).is_dir():
         raise AdakdError(f"model {base.model!r}: no such folder")
     options = {"revision": base.revision, "gguf_file": base.gguf_file}
-    return base.model, {key: value for key, value in options.items() if value is not None}
+    source = base.model, {key: value for key, value in options.items() if value is not None}
+    folder = converted(base, lambda: _from_source(*source))
+    return source if folder is None else (str(folder), {})
+
+
+def _from_source(where: str, options: Mapping[str, Any]) -> tuple[PreTrainedModel, Any]:
+    tokenizer = _loaded_tokenizer(where, options)  # first: it may be missing, and is quick
+    return _loaded_model(where, options), tokenizer
 
 
 def loaded(load: Callable[[], Any], where: str) -> Any:

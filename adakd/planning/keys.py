@@ -94,7 +94,7 @@ def _folder_digest(folder: Path, gguf_file: str | None, inside: tuple[Path, ...]
         files = {file for file in files if file.suffix not in _WEIGHTS}
         files |= {file for file in (folder / gguf_file,) if file.is_file()}
     found = files_digest(files, folder)
-    base = _adapted(folder)
+    base = adapted(folder)
     if base is None or base.resolve() in inside:
         return found
     return found, _folder_digest(base, None, (*inside, folder.resolve()))
@@ -104,7 +104,7 @@ def _beside(file: Path) -> bool:
     return file.name.startswith((".", *_BESIDE)) or file.suffix in _TEXTS
 
 
-def _adapted(folder: Path) -> Path | None:
+def adapted(folder: Path) -> Path | None:
     """Return the folder of the model that the adapters of a folder were trained on, if any."""
     try:
         settings = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ from adakd.planning.keys import (
     source_digest,
     timing_key,
 )
+from adakd.planning.precision import with_precision
 from adakd.planning.published import published_rows, published_win_rates
 from adakd.policies import policy
 from adakd.registry import Registry, Spec, load_plugins
@@ -88,10 +89,13 @@ class Plan(Config):
 def plan(suite: Suite) -> Plan:
     """Return what `suite` asks for; pure but for reading the data files, and without torch.
 
+    A precision of ``auto`` is resolved for this machine.
+
     Raises:
         AdakdError: an unknown part, a setting that a part does not take, a missing data file.
     """
     load_plugins(suite.plugins)
+    suite = with_precision(suite)
     planned = _cells(suite)
     cells = tuple(cell for cell, _ in planned)
     by_key: dict[str, Cell] = {}

@@ -98,13 +98,10 @@ class TeacherStates:
             AdakdError: they will not.
         """
         context, timing = self.context, self.context.suite.timing
-        keys = [one.cell.key for one in self.data.distilled]
+        distilled = [one for one in context.plan.assignments if one.cell.has_teacher]
+        keys = [one.cell.key for one in distilled]
         if timing.pairs:
-            keys += [
-                timing_key(one.recipe, timing)
-                for one in self.data.distilled
-                if one.cell.arm != PLAIN
-            ]
+            keys += [timing_key(one.recipe, timing) for one in distilled if one.cell.arm != PLAIN]
         mode = context.suite.teacher.cache
         if mode == "off" or world_size() > 1 or all(key in store for key in keys):
             return
