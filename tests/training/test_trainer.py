@@ -230,7 +230,7 @@ def test_a_full_disk_is_named(make_suite, trainings, monkeypatch: pytest.MonkeyP
     def full(*_: Any, **__: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    run = trainings(make_suite())
+    run = trainings(make_suite({"teacher.sft.save_every": 1}))
     with monkeypatch.context() as patched:
         patched.setattr("transformers.Trainer._save_checkpoint", full)
         with pytest.raises(AdakdError, match=r"checkpoints: No space left on device.*same command"):
