@@ -111,8 +111,8 @@ def compare(
 def question_arms(index: Index) -> tuple[str, ...]:
     """Return the arms that the suite asks about: its first one and every method as it is.
 
-    An arm is a method as it is if it changes none of its settings, or bears its name. All others
-    are ablations: variants of a method, whatever their number.
+    An arm is a method as it is if it changes none of its settings, or is called by its name. All
+    others are ablations: variants of a method, whatever their number.
     """
     arms = list(dict.fromkeys(on.arm for on, _ in index.pairs()))
     written = index.run.suite.get("arms", {}) if index.run else {}

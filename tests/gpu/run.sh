@@ -9,7 +9,7 @@
 # OUT/experiment, and the last lines are a table of stages, exit codes and seconds.
 #
 #   ADAKD_GPU_PACKED  what pack.py made (default: .gpu)
-#   ADAKD_GPU_HOME  where wheels, data and weights are unpacked (default: /tmp/adakd-gpu)
+#   ADAKD_GPU_HOME  where wheels, data and weights are unpacked (default: adakd-gpu in the temporary folder)
 #   ADAKD_GPU_TINY  set to 1 for a trial on a CPU, of seconds and of no value as a measurement
 #   ADAKD_GPU_LOSS  options of a stage's script, as "--sides lean torch.compile liger --sources hidden"
 #   PYTHON          the Python to use (default: python3)
@@ -17,7 +17,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 back=$(mkdir -p "${1:?usage: run.sh OUT [STAGE[=SECONDS] ...]}" && cd "$1" && pwd) || exit 2
 shift
-home=${ADAKD_GPU_HOME:-/tmp/adakd-gpu}
+home=${ADAKD_GPU_HOME:-${TMPDIR:-/tmp}/adakd-gpu}
 out=$home/out
 rm -rf "$out" && mkdir -p "$out" || exit 2
 packed=${ADAKD_GPU_PACKED:-.gpu}
