@@ -7,7 +7,7 @@ from adakd.config.base import Config
 from adakd.config.scoring import ChoiceTask, Evaluation, Sampling, Task
 from adakd.config.sources import Columns, Data, Generated, Hub, Jsonl, Selection, Source
 from adakd.config.students import Lora, Pretrained, Pruned, Scratch, Student, Teacher, Training
-from adakd.config.suite import Baseline, Controls, Diagnostics, Published, Suite, Timing
+from adakd.config.suite import Baseline, Controls, Diagnostics, LossTerms, Published, Suite, Timing
 
 __all__ = [
     "Baseline",
@@ -22,6 +22,7 @@ __all__ = [
     "Hub",
     "Jsonl",
     "Lora",
+    "LossTerms",
     "Pretrained",
     "Pruned",
     "Published",

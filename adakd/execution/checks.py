@@ -19,14 +19,16 @@ def check_models(plan: Plan, context: RunContext) -> None:
     suite = plan.suite
     sft, training = suite.teacher.sft, suite.training
     check_loggers("training", training)
+    if context.crossing is not None:
+        context.crossing.check(context.encoded.examples)
     if sft is not None:
         check_loggers("teacher.sft", sft)
-    teacher = outline(suite.teacher.base, context.tokenizer)
+    teacher = outline(suite.teacher.base, context.teacher_tokenizer)
     base = suite.student
     if isinstance(base, Pruned):
         student = pruned_outline(teacher, base)
     else:
-        if isinstance(base, Pretrained):
+        if isinstance(base, Pretrained) and suite.bridge is None:
             loading.check_same_tokenizer(loading.load_tokenizer(base), context.tokenizer)
         student = outline(base, context.tokenizer)
     if sft is not None and sft.lora is not None and teacher is not None:

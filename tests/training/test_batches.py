@@ -110,7 +110,7 @@ def test_replay_whose_loss_never_rises_is_offline_on_its_rows(run, monkeypatch) 
     offline = run("reverse_kl", "offline", **{"teacher.cache": "off"})
     kept = replay.data.training_set(replay.assignment(replay.find())).examples
     assert len(kept) == 33
-    offline.context.encoded = Encoded(kept, 0)
+    offline.context.encoded = Encoded(kept, 0, tuple(range(len(kept))))
     steps = [made.train(made.find()).steps for made in (offline, replay)]
     assert len(losses) == 6
     assert len(set(losses)) == 6  # of the student as it learns
