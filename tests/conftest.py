@@ -181,7 +181,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-REGISTRIES = (divergence, policy, adaptive, focus, indicator, temperature, metric, judge_backend, bridge)
+REGISTRIES = (
+    divergence,
+    policy,
+    adaptive,
+    focus,
+    indicator,
+    temperature,
+    metric,
+    judge_backend,
+    bridge,
+)
 SHIPPED_PARTS = [dict(registry._parts) for registry in REGISTRIES]
 
 

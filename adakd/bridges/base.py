@@ -28,6 +28,8 @@ class Side:
     """The unit of each token, ``(n,)``: ascending, from 0."""
     first: "Tensor"
     """The first token of each unit, ``(M,)``."""
+    last: "Tensor"
+    """The last token of each unit, ``(M,)``."""
 
 
 class Bridge:
@@ -101,6 +103,17 @@ class Bridge:
 bridge: Registry[Callable[..., Bridge]] = Registry("bridge")
 
 
+def unit_sums(values: "Tensor", side: Side) -> "Tensor":
+    """Return the sums over the tokens of each unit, ``(M, ...)``, of values ``(n, ...)``."""
+    shape = len(side.first), *values.shape[1:]
+    return values.new_zeros(shape).index_add(0, side.unit, values)
+
+
+def complement(logarithms: "Tensor") -> "Tensor":
+    r"""Return :math:`\log (1 - e^x)` of values :math:`x` of at most -1e-7."""
+    return (-logarithms.expm1()).log()
+
+
 def common_entries(student: Vocabulary, teacher: Vocabulary) -> tuple[Array, Array]:
     """Return the ids of entries that mean the same in both vocabularies, ``(K,)`` each.
 
@@ -162,7 +175,7 @@ def _without_end(ids: Array, vocabulary: Vocabulary) -> Array:
 
 
 def _starts(ends: Array) -> Array:
-    return np.concatenate([[0], ends[:-1]])
+    return np.concatenate([[0], ends])[:-1]
 
 
 def _alike(student: bytes, teacher: bytes) -> tuple[int, tuple[int, int]]:

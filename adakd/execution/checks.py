@@ -3,6 +3,7 @@
 from typing import Any
 
 from adakd.config import Pretrained, Pruned
+from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.models.outline import outline, pruned_outline
 from adakd.planning import Plan
@@ -39,3 +40,9 @@ def check_models(plan: Plan, context: RunContext) -> None:
     diagnostics = suite.diagnostics
     if diagnostics.every and diagnostics.layer is not None and trained is not None:
         loading.trained_layer(trained, diagnostics.layer)
+        crossing = context.crossing
+        if crossing is not None and not crossing.bridge.direct:
+            raise AdakdError(
+                f"diagnostics.layer: not with the bridge {suite.bridge}, which computes its rows "
+                "from several tokens: leave it out, or choose a direct bridge such as overlap"
+            )

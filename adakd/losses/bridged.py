@@ -90,6 +90,15 @@ def bridged(
     return SourcedRows(_StudentRows(rows), shape), SourcedRows(_TeacherRows(rows), shape)
 
 
+def unit_rows(
+    bridge: Bridge, student: Response, teacher: Response, units: Units
+) -> tuple[Tensor, Tensor]:
+    """Return a bridge's rows of all units at once, ``(M, K)`` each, without a graph."""
+    rows = _UnitRows(bridge, logit_source(student, None), logit_source(teacher, None), units)
+    group = rows.compute(None, graded=False)
+    return group.student, group.teacher
+
+
 def shared_mass(
     bridge: Bridge, student: Response, teacher: Response, units: Units
 ) -> tuple[Tensor, Tensor]:
@@ -171,10 +180,10 @@ class _UnitRows:
         tokens, unit = _tokens(spans[:, 0], spans[:, 1])
         given = self.student.rows(tokens)
         leaf = given.block(slice(None), dtype).detach().requires_grad_(graded)
-        ours = Side(leaf, self.units.student_ids[tokens], unit, _first(unit, len(spans)))
+        ours = Side(leaf, self.units.student_ids[tokens], unit, *_ends(spans[:, 0], spans[:, 1]))
         read, unit = _tokens(spans[:, 2], spans[:, 3])
         logits = self.teacher.rows(read).block(slice(None), dtype).detach()
-        theirs = Side(logits, self.units.teacher_ids[read], unit, _first(unit, len(spans)))
+        theirs = Side(logits, self.units.teacher_ids[read], unit, *_ends(spans[:, 2], spans[:, 3]))
         with torch.set_grad_enabled(graded):
             student, teacher = (rows.clamp_min(FLOOR) for rows in self.bridge.rows(ours, theirs))
         return _Group(student, teacher.detach(), tokens, given, leaf if graded else None)
@@ -280,6 +289,7 @@ def _tokens(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
     return torch.arange(len(unit), device=unit.device) + (starts - before)[unit], unit
 
 
-def _first(unit: Tensor, count: int) -> Tensor:
-    """Return the place of the first token of each unit."""
-    return torch.searchsorted(unit, torch.arange(count, device=unit.device))
+def _ends(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the places of the first and of the last token of each unit among those of a group."""
+    after = (ends - starts).cumsum(0)
+    return after - (ends - starts), after - 1

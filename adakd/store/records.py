@@ -144,6 +144,21 @@ class BridgeUse(Config):
     teacher_mass: float | None = None
     """The same for the teacher's."""
 
+    @property
+    def share(self) -> float | None:
+        """Share of the student's tokens that is compared."""
+        return self.aligned / self.tokens if self.tokens else None
+
+    @property
+    def teacher_share(self) -> float | None:
+        """Share of the teacher's tokens that is compared."""
+        return self.teacher_aligned / self.teacher_tokens if self.teacher_tokens else None
+
+    @property
+    def units_per_sequence(self) -> float:
+        """Mean number of units of a sequence."""
+        return self.units / max(1, self.sequences)
+
 
 class TrainingRecord(Config):
     """A trained cell, or one that failed and why."""

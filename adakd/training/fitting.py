@@ -79,7 +79,13 @@ def train(
     settings, recorder = context.suite.diagnostics, None
     if settings.every and cell.role == "distilled" and isinstance(objective, Objective):
         recorder = DiagnosticsRecorder(
-            settings, assignment, model, objective.divergence, context.tokenizer, keep
+            settings,
+            assignment,
+            model,
+            objective.divergence,
+            context.tokenizer,
+            keep,
+            context.crossing_of(assignment),
         )
     batches = policy_batches(assignment, data)
     use = bridge_use(batches, [*first_rows(batches.examples, assignment, MEASURED)], model, outputs)

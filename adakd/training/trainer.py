@@ -280,7 +280,7 @@ def _summed(one: Loss) -> tuple[int, int, float, float, int]:
     beside = one.supervised
     if beside is None:
         return one.tokens, one.selected, one.temperature, 0.0, 0
-    total = float(beside.loss) * beside.tokens
+    total = float(beside.loss.detach()) * beside.tokens
     return one.tokens, one.selected, one.temperature, total, beside.tokens
 
 

@@ -84,7 +84,7 @@ def _logits(given: Tensor | HiddenStates) -> Tensor:
 
 
 class Chunks(Bridge):
-    """Shared entries from the mean of a unit's log-probabilities: a bridge with units of several."""
+    """Means of a unit's log-probabilities: a bridge with units of several tokens."""
 
     def rows(self, student: Side, teacher: Side) -> tuple[Tensor, Tensor]:
         def mean(side: Side, columns: np.ndarray) -> Tensor:
