@@ -426,6 +426,31 @@ def merge(
     _print_line(f"next, to train and score what the united suite still lacks: {suite}")
 
 
+@app.command(rich_help_panel=SHARE)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another.")],
+    format: Annotated[
+        str, typer.Option("--format", help="table, for the screen; markdown; or json.")
+    ] = "table",
+) -> None:
+    """Hold the same cells of two runs against each other: two machines, versions or seeds.
+
+    Each difference is held against the noise of training seeds; then follows what differs in
+    versions, hardware and settings. The exit code is 0 whatever differs.
+
+    Example: `adakd compare runs/laptop runs/server`
+    """
+    from adakd.commands.compare import compare as hold
+    from adakd.commands.compare import compared
+
+    found = compared(hold(first, second), format)
+    if isinstance(found, str):
+        print(found)
+    else:
+        console.print(found)
+
+
 @app.command(rich_help_panel=BENCHMARK)
 def bench(
     run: Annotated[
