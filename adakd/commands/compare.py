@@ -19,7 +19,7 @@ from adakd.store import Store
 
 FORMATS = ("table", "markdown", "json")
 _MOST = 20
-"""Most lone cells and equal scores that are listed one by one."""
+"""Most cells that are listed one by one, beside the scores."""
 
 
 def compare(first: Path, second: Path) -> TwoRuns:
@@ -76,14 +76,15 @@ def _tables(found: TwoRuns) -> Iterator[Table]:
         figures=3,
     )
     seconds = " and ".join(duration(of) for of in found.seconds)
+    parted = [
+        (cell.label, "same" if cell.same_key else "other", cell.weights, cell.parted)
+        for cell in found.cells
+        if cell.weights == "different" or cell.parted or not cell.same_key
+    ]
     yield from _table(
-        f"trainings of both runs, {seconds} in all",
+        f"trainings that differ; in all they took {seconds}{_further(parted)}",
         ("cell", "key", "weights", "trainings part at"),
-        [
-            (cell.label, "same" if cell.same_key else "other", cell.weights, cell.parted)
-            for cell in found.cells
-            if cell.weights != "equal" or cell.parted or not cell.same_key
-        ],
+        parted[:_MOST],
     )
     yield from _table(
         "what differs in the provenance",
@@ -91,8 +92,11 @@ def _tables(found: TwoRuns) -> Iterator[Table]:
         [(one.field, one.first, one.second) for one in found.provenance],
     )
     lone = [(label, name) for name, of in zip(found.names, found.only, strict=True) for label in of]
-    more = f"; {len(lone) - _MOST} more are not shown" if len(lone) > _MOST else ""
-    yield from _table(f"in one run alone{more}", ("cell", "run"), lone[:_MOST])
+    yield from _table(f"in one run alone{_further(lone)}", ("cell", "run"), lone[:_MOST])
+
+
+def _further(rows: Sequence[object]) -> str:
+    return f"; {len(rows) - _MOST} more are in --format json" if len(rows) > _MOST else ""
 
 
 def _score(row: ScorePair) -> tuple[str, ...]:

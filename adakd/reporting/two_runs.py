@@ -103,10 +103,15 @@ class TwoRuns:
             return
         trained = [cell for cell in self.cells if cell.weights in ("equal", "different")]
         keys = sum(cell.same_key for cell in self.cells)
+        of_weights = (
+            f"the weights of {sum(cell.weights == 'equal' for cell in trained)} of "
+            f"{counted(len(trained), 'trained cell')} are equal, bit for bit"
+            if trained
+            else "hashes of weights are not recorded"
+        )
         yield (
             f"{counted(len(self.cells), 'cell')} in both runs, {keys} of them under the same key; "
-            f"the weights of {sum(cell.weights == 'equal' for cell in trained)} of "
-            f"{counted(len(trained), 'trained cell')} are equal, bit for bit."
+            f"{of_weights}."
         )
         counts = {
             verdict: sum(row.verdict == verdict for row in self.scores)
@@ -126,7 +131,7 @@ class TwoRuns:
                 f"All trained cells together moved on {row.task}: {signed(row.difference)} "
                 f"({row.unit}), where chance takes such a mean {number(row.band)} far."
             )
-        if any(row.noise == "items" for row in self.scores):
+        if any(row.noise == "items" and row.verdict != "equal" for row in self.scores):
             yield (
                 "Where no two training seeds of a run tell how far trainings differ by chance, and "
                 "for models that are not trained by seeds, the noise is that of the items alone: "
