@@ -50,6 +50,11 @@ def test_the_same_tokenizer_is_plain_distillation_bit_for_bit(make_suite, traini
         {"training.gradient_accumulation": 2},
         {"divergences": [{"divergence": "forward_kl", "policy": "sequence_level"}]},
         {"divergences": [{"divergence": "jensen_shannon", "policy": "on_policy"}]},
+        {
+            "divergences": [
+                {"divergence": "reverse_kl", "policy": {"name": "replay", "held_out": 4}}
+            ]
+        },
     ],
     ids=str,
 )
@@ -75,6 +80,19 @@ def test_a_student_with_another_tokenizer_learns(
     assert use.teacher_mass is not None
     assert 0 < use.teacher_mass < 1
     assert run.load(plain).get_input_embeddings().weight.shape[0] == 300
+
+
+@pytest.mark.parametrize("name", ["uld", "gold", "simct", "alm", "x_token"])
+def test_every_bridge_trains_in_both_arms(make_suite, trainings, name: str) -> None:
+    arms = {"neutral": NEUTRAL, "adakd": "adakd"}
+    run = trainings(make_suite({**OTHER, "bridge": name, "arms": arms}))
+    plain, neutral, real = (run.train(run.find(arm=arm)) for arm in ("plain", "neutral", "adakd"))
+    assert losses(plain) == losses(neutral)
+    assert real.steps[-1].temperature != 1
+    assert 0 < min(losses(plain)) <= max(losses(plain)) < 10
+    assert plain.bridge is not None
+    assert plain.bridge.units < plain.bridge.aligned  # units of several tokens
+    assert plain.bridge.share == plain.bridge.teacher_share == 1
 
 
 def test_a_step_split_over_micro_batches_has_one_selection(make_suite, trainings) -> None:
