@@ -39,13 +39,19 @@ class Vocabulary:
         return b"".join([self.pieces[token] for token in ids.tolist()])
 
 
-def vocabulary_of(tokenizer: Any) -> Vocabulary:
-    """Return the vocabulary of a transformers tokenizer: byte-level, SentencePiece or plain."""
-    names = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
+    """Return the vocabulary of a transformers tokenizer: byte-level, SentencePiece or plain.
+
+    Args:
+        tokenizer: of a model.
+        most: entries that the model has; a tokenizer may have more, for inputs other than text.
+    """
+    count = len(tokenizer) if most is None else min(most, len(tokenizer))
+    names = tokenizer.convert_ids_to_tokens(range(count))
     names = [name or "" for name in names]  # ids that a tokenizer leaves out
     added = tokenizer.added_tokens_decoder
-    special = {number for number, token in added.items() if token.special}
-    special |= {number for number in tokenizer.all_special_ids if number < len(names)}
+    special = {number for number, token in added.items() if token.special and number < count}
+    special |= {number for number in tokenizer.all_special_ids if number < count}
     byte_level = _is_byte_level(tokenizer)
     pieces = []
     for number, name in enumerate(names):

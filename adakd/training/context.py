@@ -94,6 +94,7 @@ class RunContext:
             teacher=self.teacher_tokenizer,
             rows=encode_all(kept, self.teacher_tokenizer, suite.data),
             limit=suite.data.max_tokens,
+            entries=(_entries(suite.student), _entries(suite.teacher.base)),
         )
 
     def crossing_of(self, assignment: Assignment) -> Crossing | None:
@@ -163,3 +164,11 @@ class RunContext:
         base = self.suite.student
         assert isinstance(base, Pruned)
         return loading.prune(self.load(self.plan.teacher), base)
+
+
+def _entries(base: Pretrained | Scratch | Pruned) -> int | None:
+    """Return the number of entries of a pretrained model's vocabulary; None where it says none."""
+    if not isinstance(base, Pretrained):
+        return None
+    size = getattr(loading.base_config(base).get_text_config(), "vocab_size", None)
+    return size if isinstance(size, int) else None

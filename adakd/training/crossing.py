@@ -37,13 +37,21 @@ class Crossing:
         teacher: the teacher's.
         rows: the training rows in the teacher's tokens, by their number.
         limit: tokens of a sequence.
+        entries: those that the student's model has, and the teacher's; None for all of the
+            tokenizer's.
     """
 
     def __init__(
-        self, bridge: Bridge, student: Any, teacher: Any, rows: Sequence[Example], limit: int
+        self,
+        bridge: Bridge,
+        student: Any,
+        teacher: Any,
+        rows: Sequence[Example],
+        limit: int,
+        entries: tuple[int | None, int | None] = (None, None),
     ) -> None:
         self.bridge, self.student, self.teacher, self.limit = bridge, student, teacher, limit
-        bridge.connect(vocabulary_of(student), vocabulary_of(teacher))
+        bridge.connect(vocabulary_of(student, entries[0]), vocabulary_of(teacher, entries[1]))
         self._rows, self._count = {row.number: row for row in rows}, len(rows)
         self._units: dict[int, Array] = {}
         self._head = TeacherHead()

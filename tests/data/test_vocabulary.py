@@ -1,5 +1,6 @@
 """The text of every entry of a vocabulary."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -51,3 +52,13 @@ def test_an_added_token_is_its_own_text() -> None:
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=made, eos_token="<end>")
     tokenizer.add_tokens(["\u0120\u00e9"])  # in byte-level letters this would be another text
     assert vocabulary_of(tokenizer).pieces == (b"", b"a", "\u0120\u00e9".encode())
+
+
+def test_entries_that_the_model_lacks_are_left_out(tokenizer: Any) -> None:
+    """Gemma's tokenizer, for one, has a token for images that the text model has not."""
+    tokenizer = copy.deepcopy(tokenizer)
+    whole = vocabulary_of(tokenizer)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    assert len(vocabulary_of(tokenizer)) == len(whole) + 1
+    assert vocabulary_of(tokenizer, most=len(whole)) == whole
+    assert vocabulary_of(tokenizer, most=10**6) == vocabulary_of(tokenizer)

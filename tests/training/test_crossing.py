@@ -1,5 +1,7 @@
 """Trainings across two tokenizers: what they compare, and what both arms share."""
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from adakd.data.example import IGNORED, Example
 from adakd.errors import AdakdError
+from adakd.models import loading
 from adakd.store.records import DiagnosticRecord, TrainingRecord
 from adakd.training.crossing import Crossing
 
@@ -93,6 +96,29 @@ def test_every_bridge_trains_in_both_arms(make_suite, trainings, name: str) -> N
     assert plain.bridge is not None
     assert plain.bridge.units < plain.bridge.aligned  # units of several tokens
     assert plain.bridge.share == plain.bridge.teacher_share == 1
+
+
+def test_a_tokenizer_with_some_tokens_more_is_bridged_whole(
+    make_suite, trainings, tmp_path: Path
+) -> None:
+    """As between Qwen2.5 and Qwen3: every token of the text is a unit, only the mass differs."""
+    base = trainings(make_suite())
+    more = copy.deepcopy(base.context.tokenizer)
+    more.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
+    model = loading.scratch_model(base.suite.student, more, seed=1)
+    loading.save(model, more, tmp_path / "more")
+    student = {"kind": "pretrained", "model": str(tmp_path / "more")}
+    with pytest.raises(AdakdError, match="name a `bridge:` in the suite, such as overlap"):
+        refused = trainings(make_suite({"student": student}), "refused")
+        refused.train(refused.find())
+    run = trainings(make_suite({"student": student, "bridge": "overlap"}), "bridged")
+    record = run.train(run.find(arm="adakd"))
+    use = record.bridge
+    assert use is not None
+    assert use.units == use.tokens == use.teacher_tokens
+    assert use.teacher_mass == pytest.approx(1)
+    assert use.mass is not None
+    assert 0.9 < use.mass < 1
 
 
 def test_a_step_split_over_micro_batches_has_one_selection(make_suite, trainings) -> None:
