@@ -108,8 +108,8 @@ def test_a_tokenizer_with_some_tokens_more_is_bridged_whole(
     model = loading.scratch_model(base.suite.student, more, seed=1)
     loading.save(model, more, tmp_path / "more")
     student = {"kind": "pretrained", "model": str(tmp_path / "more")}
+    refused = trainings(make_suite({"student": student}), "refused")
     with pytest.raises(AdakdError, match="name a `bridge:` in the suite, such as overlap"):
-        refused = trainings(make_suite({"student": student}), "refused")
         refused.train(refused.find())
     run = trainings(make_suite({"student": student, "bridge": "overlap"}), "bridged")
     record = run.train(run.find(arm="adakd"))
