@@ -151,7 +151,7 @@ def run(
     from adakd.commands.run import next_line
     from adakd.commands.run import run as run_suite
     from adakd.execution.outlook import outlook
-    from adakd.reporting import answer_line, summary_table
+    from adakd.reporting import answer_lines, summary_table
     from adakd.store import Store
 
     _print_line(outlook(planned, Store(folder)))
@@ -161,9 +161,9 @@ def run(
     keep_freed_memory()
     report = run_suite(loaded, folder, Live(console))
     store = Store(folder)
+    for line in answer_lines(store):
+        _print_line(line)
     console.print(summary_table(store))
-    if answer := answer_line(store):
-        _print_line(answer)
     _print_report(report)
     _print_line(next_line(["run", suite, *(["--out", str(out)] if out else [])], overrides, loaded))
     if open_page and not webbrowser.open(report.resolve().as_uri()):
