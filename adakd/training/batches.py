@@ -13,8 +13,9 @@ from adakd.data.example import IGNORED, Example
 from adakd.errors import AdakdError
 from adakd.losses.objective import SupervisedObjective, next_token_labels
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
-from adakd.models.generation import ResponseGenerator, generation_mode
+from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
 from adakd.policies import Examples, Policy, PolicyContext
 from adakd.training.profiling import Clock
@@ -67,7 +68,7 @@ class PolicyBatches:
         self.policy, self.generator, self.steps, self.seed = policy, generator, steps, seed
         self.examples = data.examples
         self.rows = {example.number: example for example in data.examples}
-        self.collate = Collator(generator.pad)
+        self.collate = Collator(generator.ends.pad)
         starts = range(0, len(data.held_out), batch_size)
         self.held_out = [data.held_out[start : start + batch_size] for start in starts]
 
