@@ -211,7 +211,8 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             parts = {**taught, "adaptive": wrapper}
             cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
     for one in suite.students:
-        parts = {"tokenizer": base, "model": model_digest(one.base)}
+        reads = base if suite.bridge is None else shared["student"]  # the students' tokenizer
+        parts = {"tokenizer": reads, "model": model_digest(one.base)}
         cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
 
