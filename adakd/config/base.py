@@ -34,7 +34,7 @@ ModelName = Annotated[str, AfterValidator(_named), AfterValidator(_portable)]
 
 def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("expected one line of text, not an empty one")
+        raise ValueError("expected one line of printable text, not an empty one")
     return text
 
 
