@@ -59,11 +59,20 @@ def test_the_page_shows_every_measure_with_its_interval(record, tmp_path, page_r
         "−10 points (−20 to 0)",
         "with another item's reference behind it",
         "Right on short references",
+        "Guessing is right in both orders on 25 % of them.",
     ):
         assert text in page.text
     assert "script" not in page.names
     assert "\x1b" not in page.written
     assert page.addresses == []
+
+
+def test_a_rule_is_not_praised_for_knowing_the_reference(record, tmp_path, page_reader) -> None:
+    store = Store(tmp_path)
+    store.add(record.model_copy(update={"mode": "rule"}))
+    page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
+    assert "its accuracy says no more than that the rule works" in page.text
+    assert "Guessing" not in page.text
 
 
 def test_a_calibration_is_cited_in_one_sentence(record) -> None:
