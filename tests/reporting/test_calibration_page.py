@@ -52,7 +52,8 @@ def test_the_page_shows_every_measure_with_its_interval(record, tmp_path, page_r
     )
     page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
     for text in (
-        "It decides 90 % (85–95 %, n = 175) of pairs with a known answer rightly",
+        "It decides 90 % (85–95 %, n = 175) of pairs with a known answer rightly in both orders, "
+        "and changes 10 % (5–15 %, n = 100) of its verdicts with the order; 5 %",
         "200 pairs, in both orders",
         "10 % (5–15 %, n = 100)",
         "+2 points (−3 to +7)",
