@@ -451,6 +451,50 @@ def compare(
         console.print(found)
 
 
+@app.command(rich_help_panel=SHARE)
+def push(
+    folder: RunFolder,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="USER/NAME",
+            help="The repository of the records; each student gets USER/NAME-METHOD-seedN.",
+            show_default=False,
+        ),
+    ],
+    only: Annotated[
+        list[str],
+        typer.Option(help="Publish the students of this method alone. May be repeated."),
+    ] = [],  # noqa: B006
+    license: Annotated[
+        str, typer.Option(help="The licence, by its name on the hub, such as apache-2.0.")
+    ] = "unknown",
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="HUB-ID", help="The student's base, if the suite names a folder."),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make private repositories.")] = False,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write here what would be published, and stop."),
+    ] = None,
+) -> None:
+    """Publish the students and the records of a run on the Hugging Face hub, with cards.
+
+    Paths, secrets and private servers are taken out first. The token is read from HF_TOKEN.
+
+    Example: `adakd push runs/smoke --to ada/smoke --dry-run public`
+    """
+    from adakd.commands.push import push as publish
+
+    done = publish(folder, to, only, license, base_model, private, dry_run, progress=Live(console))
+    for one in done:
+        where = one.folder if dry_run is not None else f"{one.kind} {one.id}"
+        _print_line(f"{'would publish' if dry_run is not None else 'published'}: {where}")
+    if license == "unknown":
+        _print_line("the cards state no licence; --license NAME does")
+
+
 @app.command(rich_help_panel=BENCHMARK)
 def bench(
     run: Annotated[
