@@ -1,6 +1,6 @@
 """Settings of the evaluation: sets, tasks, metrics, and how answers are generated."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -73,7 +73,14 @@ class Evaluation(Config):
     confirm_run_unsafe_code: bool = False
     """Run lm-eval tasks that execute the code that a model writes, on this machine."""
     sampling: Sampling = Sampling()
+    engine: Literal["continuous", "batches"] = "continuous"
+    """How answers to instruction sets are decoded; both give the same answers, but for rounding.
+
+    ``continuous``: the next request is let in as soon as one is answered (transformers' continuous
+    batching). ``batches``: padded batches, which last as long as their longest answer; for models
+    whose attention cannot read a paged cache."""
     batch_size: PositiveInt = 16
+    """The most requests that are answered at a time."""
     precision: Precision = "float32"
     """As that of a training, ``auto`` included."""
 
