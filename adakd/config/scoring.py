@@ -110,6 +110,16 @@ class Evaluation(Config):
         return next(spec for spec in self.metrics if spec.name == name)
 
     @model_validator(mode="after")
+    def _true_references(self) -> "Evaluation":
+        for name, source in self.sets.items():
+            if source.kind == "generated" and source.noise:
+                raise ValueError(
+                    f"sets.{name}: noise damages answers to learn from, and these are references "
+                    "to score against: remove it"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _choices_of_known_sets(self) -> "Evaluation":
         for choice in self.choices:
             if choice.set not in self.sets:
