@@ -34,6 +34,7 @@ def plan_summary(planned: Plan) -> Group:
         shown(suite.name, "bold").append_text(shown(f": {suite.description}", "not bold")),
         plan_table(planned),
         f"{len(students)} students, {len(planned.jobs)} scores in all",
+        *map(shown, loss_lines(suite)),
         *map(shown, check_lines(suite)),
         shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
         shown(f"answers scored by: {', '.join(titles)}"),
@@ -41,6 +42,16 @@ def plan_summary(planned: Plan) -> Group:
         shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
         *map(shown, data_lines(suite)),
     )
+
+
+def loss_lines(suite: Suite) -> list[str]:
+    """Return what the loss of every distilled student has besides its divergence; often nothing."""
+    lines = []
+    if suite.bridge is not None:
+        lines.append(f"bridge: {suite.bridge}, where student and teacher have different tokenizers")
+    if weight := suite.objective.cross_entropy:
+        lines.append(f"cross-entropy to the labels: weight {weight:g} in every distilled student")
+    return lines
 
 
 def check_lines(suite: Suite) -> list[str]:
@@ -101,7 +112,7 @@ def plan_table(planned: Plan) -> Table:
         steps, tokens = planned.length(assignments[0])
         cells = [assignment.cell for assignment in assignments]
         seeds = " ".join(str(cell.seed) for cell in cells)
-        scores = sum(job.cell == cells[0] for job in planned.jobs)
+        scores = len(planned.jobs_of(cells[0]))
         table.add_row(shown(method), seeds, _count(steps), _count(tokens), str(scores))
     table.caption = "steps, tokens and scores of each seed"
     return table

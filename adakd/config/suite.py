@@ -8,7 +8,7 @@ from adakd.config.base import Config, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.scoring import Evaluation
 from adakd.config.sources import Data
-from adakd.config.students import Student, Teacher, Training
+from adakd.config.students import Elsewhere, Student, Teacher, Training
 from adakd.errors import did_you_mean
 from adakd.registry import PartSpec, Spec
 
@@ -30,6 +30,13 @@ class Diagnostics(Config):
     """Index of a decoder layer of the student (negative from the end) whose gradient is analysed
     too, with respect to its trained parameters. Each time this takes six more backward passes down
     to that layer."""
+
+
+class LossTerms(Config):
+    """What the loss of every distilled student has besides its divergence."""
+
+    cross_entropy: float = Field(default=0.0, ge=0)
+    """Weight of the mean cross-entropy to the labels, which is added to the mean divergence."""
 
 
 class Controls(Config):
@@ -121,6 +128,10 @@ class Suite(Config):
     divergences: tuple[BaselineSpec, ...] = Field(min_length=1)
     arms: dict[str, PartSpec] = Field(default={"adakd": Spec(name="adakd")})
     """Token-adaptive arms by name; the plain arm is always included."""
+    bridge: PartSpec | None = None
+    """Compares a student and a teacher with different tokenizers: ``adakd ls bridges``. None where
+    they share one."""
+    objective: LossTerms = LossTerms()
     training: Training
     evaluation: Evaluation
     controls: Controls = Controls()
@@ -128,6 +139,8 @@ class Suite(Config):
     diagnostics: Diagnostics = Diagnostics()
     judges: tuple[str, ...] = ()
     """Judges of every run, as shipped names or paths."""
+    students: tuple[Elsewhere, ...] = ()
+    """Students trained elsewhere, scored beside those of the run."""
     paper: tuple[Published, ...] = ()
     """Published tables that the report shows beside ours."""
     ours: tuple[str, ...] = ()
@@ -163,6 +176,22 @@ class Suite(Config):
             for arm in set(baseline.arms or ()) - set(self.arms):
                 raise ValueError(
                     f"divergences.{number}.arms: unknown arm {arm!r}{did_you_mean(arm, self.arms)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _students_told_apart(self) -> "Suite":
+        first: dict[tuple[str, int], int] = {}
+        for number, student in enumerate(self.students):
+            if student.name in TAKEN:
+                raise ValueError(
+                    f"students.{number}.name: {student.name!r} is reserved: choose another"
+                )
+            before = first.setdefault((student.name, student.seed), number)
+            if before != number:
+                raise ValueError(
+                    f"students.{number}: {student.name!r} with seed {student.seed} is listed "
+                    "twice: give each training of one method a seed of its own"
                 )
         return self
 

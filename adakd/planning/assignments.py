@@ -27,6 +27,10 @@ class Assignment(Config):
     """None where the cell is not trained."""
     policy: Spec = OFFLINE
     """The data policy."""
+    bridge: Spec | None = None
+    """Between the tokenizers of student and teacher; None where they share one."""
+    cross_entropy: float = 0.0
+    """Weight of the cross-entropy to the labels beside the divergence."""
     generates: bool = False
     """Whether the policy may train on sequences generated during the training."""
     held_out: int = 0
@@ -62,10 +66,8 @@ class ResolvedAssignment(Assignment):
         return 0 if self.training is None else self.steps * self.training.sequences * self.devices
 
 
-def assignment_of(cell: Cell, recipe: str, suite: Suite) -> Assignment:
-    """Return a cell with its part of the suite."""
-    baselines = {str(baseline): baseline for baseline in suite.divergences}
-    baseline = baselines.get(cell.divergence or "")
+def assignment_of(cell: Cell, recipe: str, suite: Suite, baseline: Baseline | None) -> Assignment:
+    """Return a cell with its part of the suite, and its row of the suite's divergences if any."""
     spec = OFFLINE if baseline is None else baseline.policy
     made: Policy = policy.build(spec)
     return Assignment(
@@ -75,6 +77,8 @@ def assignment_of(cell: Cell, recipe: str, suite: Suite) -> Assignment:
         adaptive=NEUTRAL if cell.role == "neutral" else suite.arms.get(cell.arm),
         training=_training(cell, suite),
         policy=spec,
+        bridge=suite.bridge if cell.has_teacher else None,
+        cross_entropy=suite.objective.cross_entropy if cell.has_teacher else 0.0,
         generates=made.fresh,
         held_out=made.held_out,
         rewriting=made.rewriting,
@@ -91,7 +95,7 @@ def total_steps(training: Training, rows: int, devices: int = 1) -> int:
 
 
 def _training(cell: Cell, suite: Suite) -> Training | None:
-    if cell.role == "untrained":
+    if cell.role in ("untrained", "elsewhere"):
         return None
     if cell.role == "teacher":
         return suite.teacher.sft
