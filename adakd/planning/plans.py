@@ -252,7 +252,7 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     """Return every cell x task x sampling seed x metric."""
     evaluation, data = suite.evaluation, suite.data
     common = (data.template, data.max_tokens, evaluation.batch_size, evaluation.precision)
-    sampling = evaluation.sampling.model_dump(exclude={"seeds"})
+    sampling = evaluation.sampling.model_dump(exclude={"seeds"}) | {"engine": evaluation.engine}
     seeds = evaluation.sampling.seeds if evaluation.sampling.do_sample else (None,)
     metrics = _metrics(suite)
     tasks: list[tuple[str, int | None, str, Mapping[str | None, tuple[Any, ...]]]] = []

@@ -20,8 +20,8 @@ from adakd.losses.objective import (
     next_token_labels,
 )
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
-from adakd.models.generation import generation_mode
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
 from adakd.store.records import BridgeUse, DiagnosticRecord, Step, TrainingRecord
