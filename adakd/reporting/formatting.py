@@ -1,13 +1,30 @@
 """Format numbers for the page: digits, signs and units."""
 
+from collections.abc import Sequence
 from math import isfinite
+from typing import TypeVar
 
 from adakd.stats import Ratio
+
+T = TypeVar("T")
 
 NONE = "–"
 MINUS = "−"
 FEW = 6
 """Most rows that a reader takes in at a glance; more are folded, or described in part."""
+ROWS = 120
+"""Most rows of a table on the page, those of the headline first; ``report.json`` has all."""
+
+
+def on_page(rows: Sequence[T]) -> Sequence[T]:
+    """Return the rows of a table that the page has room for: the first ones."""
+    return rows[:ROWS]
+
+
+def beyond_page(rows: Sequence[object]) -> str:
+    """Return how many rows the page has no room for, in a sentence; empty if it shows all."""
+    left = len(rows) - ROWS
+    return f"{counted(left, 'more row')}: see report.json." if left > 0 else ""
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -59,12 +59,12 @@ def records(planned: Plan) -> Iterator[Any]:
     from adakd.store.records import (
         Item,
         ScoreRecord,
-        Step,
         TeacherStatesRecord,
         TimedStep,
         TimingRecord,
         TrainingRecord,
     )
+    from adakd.store.steps import Step, Steps
 
     chance = random.Random(0)
     phases = ("student", "loss", "backward", "optimizer")
@@ -87,7 +87,12 @@ def records(planned: Plan) -> Iterator[Any]:
             for number in range(1, STEPS + 1)
         )
         yield TrainingRecord(
-            key=cell.key, cell=cell, status="done", steps=steps, seconds=60.0, rows=100
+            key=cell.key,
+            cell=cell,
+            status="done",
+            steps=Steps.model_validate(steps),
+            seconds=60.0,
+            rows=100,
         )
     skills = {cell.method: chance.gauss(0.3, 0.02) for cell in planned.cells}
     hardness = [chance.gauss(0, 0.1) for _ in range(ITEMS)]
