@@ -100,6 +100,14 @@ class Store:
         """Return the number of keys with a record of a kind, verdicts left out."""
         return len(self._places[kind])
 
+    def written(self) -> Iterator[Record]:
+        """Yield every record in the order of writing, those that were replaced since too.
+
+        Verdicts come last.
+        """
+        yield from self._read(verdicts=False)
+        yield from self._read(verdicts=True)
+
     def get(self, kind: type[R], key: str) -> R | None:
         """Return the record of a kind with this key."""
         place = self._places[kind].get(key)
