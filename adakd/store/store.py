@@ -105,8 +105,9 @@ class Store:
 
         Verdicts come last.
         """
-        yield from self._read(verdicts=False)
-        yield from self._read(verdicts=True)
+        for of_verdicts in (False, True):
+            lines = (found for found in self._lines() if (_VERDICT in found[1]) is of_verdicts)
+            yield from (self._record(place, line) for place, line in lines)
 
     def get(self, kind: type[R], key: str) -> R | None:
         """Return the record of a kind with this key."""
