@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from adakd.errors import AdakdError
@@ -17,6 +18,7 @@ from adakd.store import Store
 WORTH = 3600.0
 """Seconds on an H100 below which its time is not told: overhead decides it then."""
 HOUR = 3600.0
+_H100 = "one H100"
 Times = tuple[float | None, ...]
 """Seconds of each stage; None where they are not known."""
 
@@ -63,8 +65,8 @@ def takes(
         measured = tuple(known.get(need.stage) for need in found)
         if any(one is not None for one in measured):
             return Takes(found, {"time, as in the run": measured}, price)
-    times = {"on an H100": _times(found, H100), "with an engine": _times(found, H100_ENGINE)}
-    if sum(one or 0.0 for one in times["on an H100"]) < WORTH:
+    times = {_H100: _times(found, H100), "+ engine": _times(found, H100_ENGINE)}
+    if sum(one or 0.0 for one in times[_H100]) < WORTH:
         times = {}
     return Takes(found, times, price)
 
@@ -75,18 +77,17 @@ def _times(found: Sequence[Need], speed: Speed) -> Times:
 
 def takes_table(found: Takes) -> Table:
     """Return what a plan takes as a table for the terminal."""
-    table = Table("stage", title="what this takes, about")
-    for name in ("work", "tokens", "operations", "memory", "disk", *found.times):
+    table = Table("stage", title="what this takes, about", box=box.SIMPLE_HEAD, padding=0)
+    for name in ("work", "tokens", "FLOP", "memory", "disk", *found.times):
         table.add_column(name, justify="right")
     for place, need in enumerate(found.needs):
-        work = NONE if need.work is None else f"{need.work:,.0f} {need.unit}s"
+        work = NONE if need.work is None else f"{_short(need.work)} {need.unit}s"
         sizes = (_short(need.memory, "B"), _short(need.disk, "B"))
         times = (_time(of[place]) for of in found.times.values())
         table.add_row(
-            need.stage, work, _short(need.tokens), _short(need.operations, "FLOP"), *sizes, *times
+            need.stage, work, _short(need.tokens), _short(need.operations), *sizes, *times
         )
     if found.times:
-        table.add_section()
         totals = (_total(of) for of in found.times.values())
         table.add_row("together", "", "", "", "", "", *totals)
         if found.price is not None:
@@ -101,11 +102,11 @@ def _caption(found: Takes) -> str:
         "memory: weights, gradients and Adam's moments; activations come on top. Answers are "
         "counted at their longest: a batch lasts as long as its longest row."
     )
-    if "on an H100" in found.times:
+    if _H100 in found.times:
         told += (
-            f" H100: assumed, {H100.operations / 1e12:g} TFLOP/s and {H100.decoded:g} decoding "
-            f"steps a second; an engine with {H100_ENGINE.decoded:,.0f} tokens a second. "
-            "--speed or --like gives others."
+            f" One H100, assumed: {H100.operations / 1e12:g} TFLOP/s and {H100.decoded:g} decoding "
+            f"steps a second; + engine: a batching engine with {H100_ENGINE.decoded:,.0f} tokens a "
+            "second. --speed or --like gives others."
         )
     elif not found.times:
         told += " Time: run it once, or give --speed or --like."
@@ -127,12 +128,12 @@ def _cost(times: Times, price: float) -> str:
 
 
 def _short(value: float | None, unit: str = "") -> str:
-    """Return a number with two or three digits and a decimal prefix, such as ``1.8 G``."""
+    """Return a number with few digits and a decimal prefix, such as ``1.8 G`` or ``12,516``."""
     if value is None:
         return NONE
     prefixes = ("", "k", "M", "G", "T", "P", "E")
     place = 0
-    while value >= 999.5 and place < len(prefixes) - 1:
+    while value >= (99_999.5 if place == 0 else 999.5) and place < len(prefixes) - 1:
         value, place = value / 1000, place + 1
     digits = 0 if value >= 10 or place == 0 else 1
     return f"{number(value, digits)} {prefixes[place]}{unit}".rstrip()

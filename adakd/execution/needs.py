@@ -21,7 +21,7 @@ from adakd.planning.lengths import (
 )
 
 SFT, STATES, STUDENTS = "teacher SFT", "teacher states", "students"
-ANSWERS, OPTIONS, TIMING = "answers", "options of choices", "timing"
+OWN, ANSWERS, OPTIONS, TIMING = "own responses", "answers", "options", "timing"
 """Names of stages."""
 WEIGHT, MOMENTS = 4, 12
 """Bytes of a weight in float32, and of its gradient with Adam's two moments."""
@@ -243,7 +243,7 @@ def _student_responses(sizes: _Sizes) -> Iterator[Need]:
         most = max(most, (decoding and decoding.max_new_tokens) or _room(sizes))
     if count:
         size = sizes.suite.training.batch_size
-        yield _decoding("students' own responses", sizes, count, most, size, sizes.student)
+        yield _decoding(OWN, sizes, count, most, size, sizes.student)
 
 
 def _answers(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Need]:

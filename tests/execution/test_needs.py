@@ -8,7 +8,7 @@ import pytest
 
 from adakd.config.loading import load_suite
 from adakd.execution.inputs import check_inputs
-from adakd.execution.needs import ANSWERS, OPTIONS, SFT, STATES, STUDENTS, Need, needs
+from adakd.execution.needs import ANSWERS, OPTIONS, OWN, SFT, STATES, STUDENTS, Need, needs
 from adakd.execution.speeds import H100, H100_ENGINE
 from adakd.planning import plan
 from adakd.store import Store
@@ -99,7 +99,7 @@ def test_a_live_teacher_reads_every_batch(make_suite: Callable[..., Any]) -> Non
 def test_a_policy_that_writes_takes_decoding(make_suite: Callable[..., Any]) -> None:
     own = {"divergence": "reverse_kl", "policy": {"name": "on_policy", "lmbda": 0.5}}
     planned = plan(make_suite({"divergences": [own]}))
-    found = by_stage(needs(planned))["students' own responses"]
+    found = by_stage(needs(planned))[OWN]
     writing = [one for one in planned.assignments if one.generates]
     sequences = sum(one.training.steps * one.training.sequences for one in writing if one.training)
     assert found.work == pytest.approx(sequences / 2)
