@@ -26,7 +26,7 @@ from transformers import (
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
-from adakd.data.vocabulary import END, PADDING, trained_tokenizer
+from adakd.data.bpe import END, PADDING, trained_tokenizer
 from adakd.errors import AdakdError, one_line
 from adakd.models.converted import converted
 from adakd.store.disk import share_tree, sync, sync_tree, writing
@@ -148,7 +148,8 @@ def check_same_tokenizer(student: Any, teacher: Any) -> None:
         raise AdakdError(
             f"student and teacher have different tokenizers ({len(ours)} and {len(theirs)} "
             f"tokens, {odd} of the student's differ): distillation compares their distributions "
-            "token by token; choose a student with the teacher's tokenizer"
+            "token by token; name a `bridge:` in the suite, such as overlap (adakd ls bridges), or "
+            "choose a student with the teacher's tokenizer"
         )
 
 

@@ -95,7 +95,7 @@ def tokens_of(suite: Suite, rows: Sequence[Row] | None) -> Tokens:
     texts = [prompt_of(row.instruction, row.input, "plain") + row.references[0] for row in sample]
     base = suite.teacher.base
     if isinstance(base, Scratch):
-        from adakd.data.vocabulary import trained_tokenizer  # late, as below: most need none
+        from adakd.data.bpe import trained_tokenizer  # late, as below: most need none
 
         tokenizer = trained_tokenizer(texts, base.vocabulary)
         vocabulary = tokenizer.get_vocab_size()

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,20 @@ from torch.nn import Module
 from transformers import TrainingArguments
 
 from adakd.config import Training
+from adakd.data.example import IGNORED, Example
 from adakd.errors import NonFiniteLoss, one_line
-from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective
+from adakd.losses.objective import (
+    Objective,
+    SupervisedObjective,
+    TokenObjective,
+    next_token_labels,
+)
 from adakd.models import loading
+from adakd.models.forward import response
+from adakd.models.generation import generation_mode
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
-from adakd.store.records import DiagnosticRecord, TrainingRecord
+from adakd.store.records import BridgeUse, DiagnosticRecord, TrainingRecord
 from adakd.store.steps import Step, Steps
 from adakd.training.batches import PolicyBatches, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
@@ -25,10 +33,12 @@ from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
 from adakd.training.integrity import file_hashes
 from adakd.training.row_order import row_order
-from adakd.training.sequences import TrainingData
+from adakd.training.sequences import TrainingData, first_rows
 from adakd.training.teacher_states import TeacherOutputs, TeacherStates, hidden_width
 from adakd.training.trainer import POLICY, DistillationTrainer, OnStep
 
+MEASURED = 8
+"""Sequences on which the mass that a bridge compares is measured."""
 Keep = Callable[[DiagnosticRecord], None]
 """Takes the diagnostics of a step."""
 Note = Callable[[str], None]
@@ -70,15 +80,23 @@ def train(
     settings, recorder = context.suite.diagnostics, None
     if settings.every and cell.role == "distilled" and isinstance(objective, Objective):
         recorder = DiagnosticsRecorder(
-            settings, assignment, model, objective.divergence, context.tokenizer, keep
+            settings,
+            assignment,
+            model,
+            objective.divergence,
+            context.tokenizer,
+            keep,
+            context.crossing_of(assignment),
         )
     batches = policy_batches(assignment, data)
+    use = bridge_use(batches, [*first_rows(batches.examples, assignment, MEASURED)], model, outputs)
     trainer = DistillationTrainer(
         model=model,
         teacher=outputs,
         objective=objective,
         order=row_order(batches.examples, assignment, cell.seed),
         batches=batches,
+        cross_entropy=assignment.cross_entropy,
         on_step=on_step,
         recorder=recorder,
         args=_arguments(training, assignment.steps, cell.seed, checkpoints),
@@ -87,7 +105,7 @@ def train(
     )
     failure = _fit(trainer, objective, batches, checkpoints, note)
     if failure is None:
-        loading.save(model, context.tokenizer, folder)
+        loading.save(model, context.tokenizer_of(cell), folder)
         context.saved[cell.key] = file_hashes(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
     sync(checkpoints.parent)  # or a power cut brings them back, and nothing removes them again
@@ -103,10 +121,33 @@ def train(
         parameters=_count(model),
         trainable=_count(model, trainable=True),
         rows=assignment.rows,
-        left_out=context.encoded.left_out,
+        left_out=context.encoded_of(cell).left_out,
+        bridge=use,
         files=dict(context.saved[cell.key]) if failure is None else {},
         **_overlap(context),
     )
+
+
+def bridge_use(
+    batches: PolicyBatches, some: Sequence[Example], model: Any, teacher: TeacherOutputs | None
+) -> BridgeUse | None:
+    """Return how much of its data a training compares; None where both share a tokenizer.
+
+    The masses are measured on some of its sequences, with the untrained student.
+    """
+    crossing = batches.collate.crossing
+    if crossing is None or teacher is None:
+        return None
+    use, first = crossing.use(batches.examples), batches.collate(some)
+    if not len(first["units"]):
+        return use
+    here = loading.device()
+    model, batch = loading.place(model), {name: value.to(here) for name, value in first.items()}
+    valid = next_token_labels(batch["labels"]) != IGNORED
+    with generation_mode(model), torch.no_grad():
+        sides = response(model, batch, valid), teacher(*crossing.teacher_batch(batch))
+        mass, teacher_mass = crossing.masses(*sides, batch)
+    return use.model_copy(update={"mass": mass, "teacher_mass": teacher_mass})
 
 
 def _overlap(context: RunContext) -> dict[str, int]:
