@@ -318,6 +318,10 @@ def judge(
     if calibrate is not None:
         if paths or judges or data is None:
             raise AdakdError("--calibrate JUDGE goes with --data FILE, without a run or --judge")
+        of_run = (against != "plain", limit, until, questions)
+        for option, given in zip(("against", "limit", "until", "questions"), of_run, strict=True):
+            if given:
+                raise AdakdError(f"--{option} does not go with --calibrate JUDGE")
         _calibrate(calibrate, data, pairs, out, overrides, plan)
         return
     if data is not None or pairs is not None:
@@ -331,6 +335,8 @@ def judge(
     from adakd.store import Store
 
     folder, files = _judged(paths, out, questions)
+    if files is not None and against != "plain":
+        raise AdakdError("--against goes with a run: of two files, the second is the opponent")
     if plan:
         costs = judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files

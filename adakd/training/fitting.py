@@ -11,7 +11,6 @@ import torch
 from torch.nn import Module
 from transformers import TrainingArguments
 
-from adakd.config import Training
 from adakd.data.example import IGNORED, Example
 from adakd.errors import NonFiniteLoss, one_line
 from adakd.losses.objective import (
@@ -21,8 +20,8 @@ from adakd.losses.objective import (
     next_token_labels,
 )
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
-from adakd.models.generation import generation_mode
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
 from adakd.store.records import BridgeUse, DiagnosticRecord, TrainingRecord
@@ -32,6 +31,7 @@ from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
 from adakd.training.integrity import file_hashes
+from adakd.training.loggers import logged
 from adakd.training.row_order import row_order
 from adakd.training.sequences import TrainingData, first_rows
 from adakd.training.teacher_states import TeacherOutputs, TeacherStates, hidden_width
@@ -90,20 +90,21 @@ def train(
         )
     batches = policy_batches(assignment, data)
     use = bridge_use(batches, [*first_rows(batches.examples, assignment, MEASURED)], model, outputs)
-    trainer = DistillationTrainer(
-        model=model,
-        teacher=outputs,
-        objective=objective,
-        order=row_order(batches.examples, assignment, cell.seed),
-        batches=batches,
-        cross_entropy=assignment.cross_entropy,
-        on_step=on_step,
-        recorder=recorder,
-        args=_arguments(training, assignment.steps, cell.seed, checkpoints),
-        train_dataset=batches.examples,
-        data_collator=batches.collate,
-    )
-    failure = _fit(trainer, objective, batches, checkpoints, note)
+    with logged(training, context.folder, context.suite.name, cell):
+        trainer = DistillationTrainer(
+            model=model,
+            teacher=outputs,
+            objective=objective,
+            order=row_order(batches.examples, assignment, cell.seed),
+            batches=batches,
+            cross_entropy=assignment.cross_entropy,
+            on_step=on_step,
+            recorder=recorder,
+            args=_arguments(assignment, context.suite.name, checkpoints),
+            train_dataset=batches.examples,
+            data_collator=batches.collate,
+        )
+        failure = _fit(trainer, objective, batches, checkpoints, note)
     if failure is None:
         loading.save(model, context.tokenizer_of(cell), folder)
         context.saved[cell.key] = file_hashes(folder)
@@ -218,7 +219,9 @@ def _resumed(
     return None
 
 
-def _arguments(training: Training, steps: int, seed: int, folder: Path) -> TrainingArguments:
+def _arguments(assignment: ResolvedAssignment, suite: str, folder: Path) -> TrainingArguments:
+    training, steps, cell = assignment.training, assignment.steps, assignment.cell
+    assert training is not None
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -234,13 +237,15 @@ def _arguments(training: Training, steps: int, seed: int, folder: Path) -> Train
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
         activation_checkpointing=training.gradient_checkpointing,
-        seed=seed,
-        data_seed=seed,
+        seed=cell.seed,
+        data_seed=cell.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_steps=training.save_every,
         save_total_limit=2,  # the older one, if a crash leaves the newer incomplete
         report_to=list(training.report_to) or "none",
+        run_name=f"{cell.method}, seed {cell.seed}",
+        project=suite,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.accelerator.is_available(),
