@@ -18,7 +18,7 @@ from adakd.store import Store
 WORTH = 3600.0
 """Seconds on an H100 below which its time is not told: overhead decides it then."""
 HOUR = 3600.0
-_H100 = "one H100"
+_H100 = "batches"
 Times = tuple[float | None, ...]
 """Seconds of each stage; None where they are not known."""
 
@@ -65,7 +65,7 @@ def takes(
         measured = tuple(known.get(need.stage) for need in found)
         if any(one is not None for one in measured):
             return Takes(found, {"time, as in the run": measured}, price)
-    times = {_H100: _times(found, H100), "+ engine": _times(found, H100_ENGINE)}
+    times = {_H100: _times(found, H100), "engine": _times(found, H100_ENGINE)}
     if sum(one or 0.0 for one in times[_H100]) < WORTH:
         times = {}
     return Takes(found, times, price)
@@ -104,9 +104,9 @@ def _caption(found: Takes) -> str:
     )
     if _H100 in found.times:
         told += (
-            f" One H100, assumed: {H100.operations / 1e12:g} TFLOP/s and {H100.decoded:g} decoding "
-            f"steps a second; + engine: a batching engine with {H100_ENGINE.decoded:,.0f} tokens a "
-            "second. --speed or --like gives others."
+            f" Times: one H100, assumed, {H100.operations / 1e12:g} TFLOP/s; it decodes padded "
+            f"batches with {H100.decoded:g} steps a second, or by an engine of continuous batching with "
+            f"{H100_ENGINE.decoded:,.0f} tokens a second. --speed or --like gives others."
         )
     elif not found.times:
         told += " Time: run it once, or give --speed or --like."

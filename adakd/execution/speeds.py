@@ -37,8 +37,8 @@ class Speed:
 
 
 H100 = Speed(300 * TERA, 28.0)
-"""An NVIDIA H100 with ``generate``, assumed: 30 % of its bf16 operations, and 28 decoding steps a
-second, which Python's overhead sets whatever the batch."""
+"""An NVIDIA H100 that decodes padded batches, assumed: 30 % of its bf16 operations, and 28 decoding
+steps a second, which Python's overhead sets whatever the batch."""
 H100_ENGINE = Speed(300 * TERA, 15_000.0, in_batches=False)
 """The same with a batching engine, assumed."""
 

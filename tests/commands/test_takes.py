@@ -25,8 +25,8 @@ def test_a_large_suite_is_told_in_hours_with_and_without_an_engine() -> None:
     planned = plan(load_suite("paper/table1-qwen2"))
     text = said(takes(planned, price=2.0))
     assert "713 k answers" in text
-    assert "one H100" in text
-    assert "+ engine" in text
+    assert "one H100, assumed" in text
+    assert "batches engine" in text
     assert "at 2 an hour" in text
     assert "assumed" in text
 
