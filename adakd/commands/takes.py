@@ -105,8 +105,9 @@ def _caption(found: Takes) -> str:
     if _H100 in found.times:
         told += (
             f" Times: one H100, assumed, {H100.operations / 1e12:g} TFLOP/s; it decodes padded "
-            f"batches with {H100.decoded:g} steps a second, or by an engine of continuous batching with "
-            f"{H100_ENGINE.decoded:,.0f} tokens a second. --speed or --like gives others."
+            f"batches with {H100.decoded:g} steps a second, or by an engine of continuous "
+            f"batching with {H100_ENGINE.decoded:,.0f} tokens a second. --speed or --like gives "
+            "others."
         )
     elif not found.times:
         told += " Time: run it once, or give --speed or --like."
