@@ -131,13 +131,13 @@ def _lost(assignment: Assignment, record: TrainingRecord, context: RunContext, s
     if assignment.training is None or record.status == "failed":
         return ""
     plan, suite, cell = context.plan, context.suite, assignment.cell
-    unscored = {job.cell.key for job in plan.jobs if job.key not in store}
-    needed = cell.key in unscored
+    needed = any(job.key not in store for job in plan.jobs_of(cell))
     if cell.role == "teacher":
         recipes = {one.recipe for one in plan.assignments if one.cell.arm != PLAIN}
         untimed = any(timing_key(recipe, suite.timing) not in store for recipe in recipes)
         untrained = any(c.key not in store for c in plan.cells)
-        pruned = isinstance(suite.student, Pruned) and bool(unscored)
+        unscored = any(job.key not in store for job in plan.jobs)
+        pruned = isinstance(suite.student, Pruned) and unscored
         needed = needed or untrained or pruned or (bool(suite.timing.pairs) and untimed)
     return damage(context.model_folder(cell)) if needed else ""
 
@@ -167,7 +167,7 @@ def _write_tasks(context: RunContext, store: Store) -> None:
 
 def _score(assignment: Assignment, context: RunContext, store: Store, progress: Progress) -> None:
     cell, suite = assignment.cell, context.suite
-    jobs = [job for job in context.plan.jobs if job.cell == cell and job.key not in store]
+    jobs = [job for job in context.plan.jobs_of(cell) if job.key not in store]
     record = store.get(TrainingRecord, cell.key)
     if not jobs or record is None or record.status == "failed":
         return
