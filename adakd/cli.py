@@ -127,6 +127,10 @@ def run(
         Path | None, typer.Option(help="The run folder. [default: runs/SUITE]", show_default=False)
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Check all and stop before any work: for `adakd work`."),
+    ] = False,
     overrides: Overrides = [],  # noqa: B006  # Typer reads the default, nobody changes it
 ) -> None:
     """Train, score, time and judge all that a suite asks for, and write the report.
@@ -147,6 +151,7 @@ def run(
     check_inputs(loaded)
 
     from adakd.commands.run import next_line
+    from adakd.commands.run import prepare as prepare_run
     from adakd.commands.run import run as run_suite
     from adakd.execution.outlook import outlook
     from adakd.reporting import answer_line, summary_table
@@ -157,6 +162,10 @@ def run(
     from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
 
     keep_freed_memory()
+    if prepare:
+        prepare_run(loaded, folder, Live(console))
+        _print_line(f"prepared: adakd work {folder}")
+        return
     report = run_suite(loaded, folder, Live(console))
     store = Store(folder)
     console.print(summary_table(store))
@@ -187,6 +196,10 @@ def plan(
             "one training, of the mean between trainings, and between items in all trainings.",
         ),
     ] = None,
+    units: Annotated[
+        bool,
+        typer.Option("--units", help="List the units of work: what each needs before, and takes."),
+    ] = False,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show what a run would train and score, and find. Trains nothing and answers at once.
@@ -202,6 +215,11 @@ def plan(
 
     planned = make_plan(load_suite(suite, overrides))
     check_inputs(planned.suite)
+    if units:
+        from adakd.commands.work import units_table
+
+        console.print(units_table(planned))
+        return
     console.print(plan_summary(planned))
     if like is None and spread is None:
         console.print(FINDS)
@@ -209,6 +227,38 @@ def plan(
     from adakd.commands.detectable import detectable, detectable_table  # statistics: slow
 
     console.print(detectable_table(detectable(planned, like, spread)))
+
+
+@app.command(rich_help_panel=BENCHMARK)
+def work(
+    folder: RunFolder,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="The unit to do; lists those that are left if not given."),
+    ] = None,
+) -> None:
+    """Do one unit of a run, with no engine: a job in an array of Slurm, or in any queue.
+
+    Begin the run with `adakd run SUITE --prepare`. Without `--unit`, each line has the key of a
+    unit, its kind, the keys of those it waits for or `-`, and what it does. Units that wait for
+    nothing may be done at the same time, on all machines that share the folder. At last
+    `adakd run SUITE` takes all in, judges, and writes the report.
+
+    Example: `adakd work runs/smoke --unit 0123abcd`
+    """
+    from adakd.commands.work import unit_lines
+    from adakd.commands.work import work as do_unit
+
+    if unit is None:
+        for line in unit_lines(folder):
+            print(printable(line))
+        return
+
+    from adakd.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    if not do_unit(folder, unit, Live(console)):
+        _print_line(f"{unit}: done before, or it has nothing to do")
 
 
 @app.command(rich_help_panel=JUDGE)

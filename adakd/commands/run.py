@@ -10,7 +10,8 @@ from pathlib import Path
 
 from adakd.config import Suite
 from adakd.execution.inputs import check_inputs
-from adakd.planning import plan
+from adakd.judging import Panel
+from adakd.planning import Plan, plan
 from adakd.progress import Progress, Silent
 
 SEEDS = 5
@@ -51,14 +52,43 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     Raises:
         AdakdError: bad input, or another process at work in `folder`.
     """
+    planned, panel = _checked(suite)
+
+    from adakd.execution.flow import run_plan
+    from adakd.execution.serial import in_this_process
+
+    return run_plan(planned, folder, panel, in_this_process, progress or Silent())
+
+
+def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> None:
+    """Check all that can fail before any work, and record the suite for `adakd work`.
+
+    Takes in what units have left in `folder`, as :func:`run` does at its start, and stops there.
+
+    Args:
+        suite: from :func:`adakd.load_suite`.
+        folder: gets the record of the start and the tasks to score.
+        progress: receives notes; silent by default.
+
+    Raises:
+        AdakdError: bad input, or another process at work in `folder`.
+    """
+    planned, _ = _checked(suite)
+
+    from adakd.execution.flow import prepare_plan
+
+    prepare_plan(planned, folder, progress or Silent())
+
+
+def _checked(suite: Suite) -> tuple[Plan, Panel | None]:
+    """Return the plan and the judges of a suite, checked as far as that needs no model."""
     planned = plan(suite)
     panel = check_inputs(suite)
 
-    from adakd.execution.serial import run_plan
     from adakd.judging.runner import check
     from adakd.losses.dispatch import row_functions
 
     row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
     if panel:
         check(panel)  # before hours of training, not after
-    return run_plan(planned, folder, panel, progress or Silent())
+    return planned, panel

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from adakd.config.allocation import Resources
 from adakd.config.base import Config, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.scoring import Evaluation
@@ -130,6 +131,7 @@ class Suite(Config):
     """Judges of every run, as shipped names or paths."""
     paper: tuple[Published, ...] = ()
     """Published tables that the report shows beside ours."""
+    resources: Resources = Resources()
     ours: tuple[str, ...] = ()
     """Fields of a suite that follows a paper, such as ``training.epochs``, whose values no source
     gives: the report names them."""

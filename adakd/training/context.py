@@ -77,6 +77,10 @@ class RunContext:
         """Return the folder that a cell's trained model is saved in."""
         return self.folder / "cells" / cell.key / "model"
 
+    def checkpoints(self, cell: Cell) -> Path:
+        """Return the folder of the checkpoints of a cell's training, which is gone after it."""
+        return self.folder / "cells" / cell.key / "checkpoints"
+
     def load(self, assignment: Assignment) -> PreTrainedModel:
         """Return a cell's finished model, in float32 on the CPU.
 

@@ -1,0 +1,47 @@
+"""Single units of a run without an engine: what is left, and doing one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from adakd.errors import AdakdError
+from adakd.execution.remaining import check_teacher, is_done, is_void, remaining
+from adakd.execution.workers import Worker, known
+from adakd.planning import Plan
+from adakd.planning.units import Unit, units
+from adakd.progress import Progress
+from adakd.store.unit_files import Joined, claimed, finished, unit_store
+from adakd.training.context import RunContext
+
+
+def left(plan: Plan, folder: Path) -> Iterator[tuple[Unit, list[str]]]:
+    """Yield each unit of a run that is left, and the keys of those that it waits for."""
+    every = units(plan)
+    records = finished(folder, [unit.key for unit in every])
+    found = remaining(every, records, RunContext(plan, folder))
+    still = {unit.key: unit for unit in found}
+    for unit in still.values():
+        waits = [need for need in unit.needs if need in still]
+        if waits or not is_void(unit, records):
+            yield unit, waits
+
+
+def do_alone(plan: Plan, unit: Unit, folder: Path, progress: Progress) -> bool:
+    """Do one unit, its records in its own folder; return whether there was something to do.
+
+    Raises:
+        AdakdError: a unit that it needs is not done, or another process is at it.
+    """
+    with claimed(folder, unit.key, unit.title):
+        own = unit_store(folder, unit.key)
+        records = Joined((own, finished(folder, unit.needs)))
+        check_teacher(plan, records)
+        if missing := [need for need in unit.needs if need not in records]:
+            raise AdakdError(
+                f"{unit.title}: needs {', '.join(missing)}, not done yet: do that first, by "
+                f"`adakd work {folder} --unit {missing[0]}`"
+            )
+        if is_done(unit, records) or is_void(unit, records):
+            return False
+        worker = Worker(RunContext(plan, folder))
+        worker.do(unit, known(unit, plan, records), own.add, progress)
+    return True
