@@ -127,6 +127,15 @@ def run(
         Path | None, typer.Option(help="The run folder. [default: runs/SUITE]", show_default=False)
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ray[:ADDRESS]",
+            help="Work on all cores or GPUs of this machine by Ray, or on the cluster at ADDRESS "
+            "(auto: the one that this machine is part of). [default: in this process]",
+            show_default=False,
+        ),
+    ] = None,
     prepare: Annotated[
         bool,
         typer.Option("--prepare", help="Check all and stop before any work: for `adakd work`."),
@@ -140,9 +149,11 @@ def run(
 
     Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
-    from adakd.execution.inputs import check_inputs
+    from adakd.execution.inputs import check_engine, check_inputs, check_launcher
     from adakd.planning import plan as make_plan
 
+    check_launcher()
+    check_engine(on)
     loaded = load_suite(suite, overrides)
     if out is None and not loaded.name.strip(". "):
         raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
@@ -166,13 +177,19 @@ def run(
         prepare_run(loaded, folder, Live(console))
         _print_line(f"prepared: adakd work {folder}")
         return
-    report = run_suite(loaded, folder, Live(console))
+    report = run_suite(loaded, folder, Live(console), on)
+    given = [
+        word
+        for flag, value in (("--out", out), ("--on", on))
+        if value
+        for word in (flag, str(value))
+    ]
     store = Store(folder)
     console.print(summary_table(store))
     if answer := answer_line(store):
         _print_line(answer)
     _print_report(report)
-    _print_line(next_line(["run", suite, *(["--out", str(out)] if out else [])], overrides, loaded))
+    _print_line(next_line(["run", suite, *given], overrides, loaded))
     if open_page and not webbrowser.open(report.resolve().as_uri()):
         _print_line("--open: no browser found; open the report yourself")
 

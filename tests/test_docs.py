@@ -150,7 +150,11 @@ def commands(code: str) -> Iterator[list[str]]:
 def quick(words: list[str]) -> list[str]:
     """Return a command in the form that takes no minutes, no key and no server."""
     if words[0] == "run":
-        return ["plan", *words[1:]]
+        engine = {words.index("--on"), words.index("--on") + 1} if "--on" in words else set()
+        return [
+            "plan",
+            *(word for place, word in enumerate(words) if place and place not in engine),
+        ]
     judges = {value for name, value in pairwise(words) if name in ASKING}
     shipped = {judge for judge in judges if not judge.endswith(".yaml")}
     if words[0] == "judge" and not shipped <= ASKS_NOBODY and "--plan" not in words:

@@ -7,12 +7,16 @@ import shlex
 from collections.abc import Sequence
 from itertools import count, islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from adakd.config import Suite
-from adakd.execution.inputs import check_inputs
+from adakd.execution.inputs import check_engine, check_inputs, check_launcher
 from adakd.judging import Panel
 from adakd.planning import Plan, plan
 from adakd.progress import Progress, Silent
+
+if TYPE_CHECKING:
+    from adakd.execution.flow import Engine
 
 SEEDS = 5
 """Training seeds up to which a run is told to take more."""
@@ -36,7 +40,9 @@ def next_line(command: Sequence[str], overrides: Sequence[str], suite: Suite) ->
     return f"next, to find smaller differences: {shlex.join(['adakd', *command, *words])}"
 
 
-def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
+def run(
+    suite: Suite, folder: Path, progress: Progress | None = None, on: str | None = None
+) -> Path:
     """Train, score, time, judge and report all that a suite asks for.
 
     What `folder` already holds is not done again: an interrupted run goes on where it stopped.
@@ -45,6 +51,8 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
         suite: from :func:`adakd.load_suite`.
         folder: gets the records, the models and the report.
         progress: receives every stage; silent by default.
+        on: who does the work: this process, ``ray`` for all of this machine, or ``ray:ADDRESS``
+            for a cluster.
 
     Returns:
         The path of ``report.html``.
@@ -52,12 +60,12 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     Raises:
         AdakdError: bad input, or another process at work in `folder`.
     """
+    check_engine(on)
     planned, panel = _checked(suite)
 
     from adakd.execution.flow import run_plan
-    from adakd.execution.serial import in_this_process
 
-    return run_plan(planned, folder, panel, in_this_process, progress or Silent())
+    return run_plan(planned, folder, panel, _engine(on), progress or Silent())
 
 
 def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> None:
@@ -77,11 +85,23 @@ def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> Non
 
     from adakd.execution.flow import prepare_plan
 
-    prepare_plan(planned, folder, progress or Silent())
+    prepare_plan(planned, folder, _engine(None).threads, progress or Silent())
+
+
+def _engine(on: str | None) -> "Engine":
+    if on is None:
+        from adakd.execution.serial import InThisProcess
+
+        return InThisProcess()
+
+    from adakd.execution.ray import OnRay
+
+    return OnRay(on.partition(":")[2] or None)
 
 
 def _checked(suite: Suite) -> tuple[Plan, Panel | None]:
     """Return the plan and the judges of a suite, checked as far as that needs no model."""
+    check_launcher()
     planned = plan(suite)
     panel = check_inputs(suite)
 

@@ -47,7 +47,7 @@ def unit_lines(folder: Path) -> Iterator[str]:
     """
     planned = plan(Store(folder).suite())
 
-    from adakd.execution.alone import left
+    from adakd.execution.remaining import left
 
     for unit, waits in left(planned, folder):
         yield f"{unit.key} {unit.kind:8} {','.join(waits) or '-'} {unit.title}"

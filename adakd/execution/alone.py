@@ -1,28 +1,15 @@
-"""Single units of a run without an engine: what is left, and doing one."""
+"""A single unit of a run, without an engine."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from adakd.errors import AdakdError
-from adakd.execution.remaining import check_teacher, is_done, is_void, remaining
+from adakd.execution.remaining import check_teacher, is_done, is_void
 from adakd.execution.workers import Worker, known
 from adakd.planning import Plan
-from adakd.planning.units import Unit, units
+from adakd.planning.units import Unit
 from adakd.progress import Progress
 from adakd.store.unit_files import Joined, claimed, finished, unit_store
 from adakd.training.context import RunContext
-
-
-def left(plan: Plan, folder: Path) -> Iterator[tuple[Unit, list[str]]]:
-    """Yield each unit of a run that is left, and the keys of those that it waits for."""
-    every = units(plan)
-    records = finished(folder, [unit.key for unit in every])
-    found = remaining(every, records, RunContext(plan, folder))
-    still = {unit.key: unit for unit in found}
-    for unit in still.values():
-        waits = [need for need in unit.needs if need in still]
-        if waits or not is_void(unit, records):
-            yield unit, waits
 
 
 def do_alone(plan: Plan, unit: Unit, folder: Path, progress: Progress) -> bool:

@@ -1,7 +1,9 @@
 """The whole flow on one screen: plan -> units -> judge -> report."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
+
+import torch
 
 from adakd.config import Suite
 from adakd.data.overlap import described, unread_lines
@@ -19,7 +21,7 @@ from adakd.progress import Progress
 from adakd.reporting import write_report
 from adakd.store import Store, locked
 from adakd.store.provenance import run_record
-from adakd.store.records import TrainingRecord
+from adakd.store.records import RunRecord, TrainingRecord
 from adakd.store.unit_files import sweep
 from adakd.training.context import RunContext
 from adakd.training.sequences import TrainingData
@@ -27,8 +29,19 @@ from adakd.training.teacher_states import TeacherStates
 
 EXAMPLES = 2
 """Items of each instruction set whose text and answers the report shows."""
-Engine = Callable[[Owner, Progress], None]
-"""Does all units that are left."""
+
+
+class Engine(Protocol):
+    """Does all units of a run that are left."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of PyTorch in a unit whose ``cpus`` the suite leaves open."""
+        ...
+
+    def __call__(self, owner: Owner, progress: Progress) -> None:
+        """Do the units that `owner` hands out."""
+        ...
 
 
 def run_plan(
@@ -48,7 +61,7 @@ def run_plan(
     """
     with locked(folder):
         store, context = Store(folder), RunContext(plan, folder)
-        begin(store, context, progress)
+        begin(store, context, engine.threads, progress)
         engine(Owner(plan, store, context, progress), progress)
         _keep_examples(plan.suite, store)
         report = write_report(folder)
@@ -58,7 +71,7 @@ def run_plan(
         return report
 
 
-def prepare_plan(plan: Plan, folder: Path, progress: Progress) -> None:
+def prepare_plan(plan: Plan, folder: Path, threads: int, progress: Progress) -> None:
     """Check a plan and record its start, for processes that do its units one by one.
 
     Raises:
@@ -66,10 +79,10 @@ def prepare_plan(plan: Plan, folder: Path, progress: Progress) -> None:
     """
     with locked(folder):
         store, context = Store(folder), RunContext(plan, folder)
-        begin(store, context, progress)
+        begin(store, context, threads, progress)
 
 
-def begin(store: Store, context: RunContext, progress: Progress) -> None:
+def begin(store: Store, context: RunContext, threads: int, progress: Progress) -> None:
     """Take in what units left, check all that can fail before any work, and record the start.
 
     Raises:
@@ -86,7 +99,8 @@ def begin(store: Store, context: RunContext, progress: Progress) -> None:
     _write_tasks(context, store)
     TeacherStates(TrainingData(context)).check_room(store)
     _note_data(context, store, progress)
-    store.add(run_record(plan))
+    _note_threads(plan, store, threads, progress)
+    store.add(run_record(plan, threads))
 
 
 def _note_data(context: RunContext, store: Store, progress: Progress) -> None:
@@ -103,6 +117,24 @@ def _note_data(context: RunContext, store: Store, progress: Progress) -> None:
     by_set = described(context.rows.by_set)
     text = f"{count:,} training rows equal an evaluation item ({by_set}) and are {fate}"
     progress.note(text, "red" if kept else "")
+
+
+def _note_threads(plan: Plan, store: Store, threads: int, progress: Progress) -> None:
+    """Say that earlier results were computed with another number of threads.
+
+    Where the suite gives ``cpus``, they are the same whatever the engine; on a GPU they decide
+    nothing.
+    """
+    runs, takes = store.of(RunRecord), plan.suite.resources
+    before = runs[-1].hardware.get("threads", str(threads)) if runs else str(threads)
+    is_open = any(needs.cpus is None for needs in (takes.teacher, takes.student, takes.score))
+    done = all(key in store for key in plan.keys)
+    if is_open and before != str(threads) and not done and not torch.accelerator.is_available():
+        progress.note(
+            f"{threads} threads of PyTorch a unit, and {before} at the last start: the last digits "
+            "of results may depend on that; set resources.*.cpus to have it the same",
+            "yellow",
+        )
 
 
 def _write_tasks(context: RunContext, store: Store) -> None:

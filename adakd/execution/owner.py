@@ -28,10 +28,10 @@ class Owner:
 
     def __init__(self, plan: Plan, store: Store, context: RunContext, progress: Progress) -> None:
         self.plan, self.store, self.context = plan, store, context
-        every = units(plan)
-        self._place = {unit.key: place for place, unit in enumerate(every)}
+        self._place = {unit.key: place for place, unit in enumerate(units(plan))}
         check_teacher(plan, store)
-        self.left = {unit.key: unit for unit in remaining(every, store, context, progress.note)}
+        left = remaining(plan, store, store.folder, progress.note)
+        self.left = {unit.key: unit for unit in left}
         """The units that are not done, by their keys."""
         self.ready: list[Unit] = []
         """Those whose needs are done, in the order of the plan; engines take them out."""

@@ -1,45 +1,56 @@
-"""Which units of a run are left, by its records and models."""
+"""Which units of a run are left, by its records and models. Imports no torch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from adakd.config import Pruned
 from adakd.errors import AdakdError
 from adakd.models.saved import damage
 from adakd.planning import PLAIN, Plan, timing_key
-from adakd.planning.units import Unit
+from adakd.planning.units import Unit, units
 from adakd.store.records import TrainingRecord
-from adakd.store.unit_files import Finished
-from adakd.training.context import RunContext
+from adakd.store.unit_files import Finished, finished, model_folder
 
 Note = Callable[[str, str], None]
 """Takes a line for the user, and its style."""
 
 
 def remaining(
-    units: Sequence[Unit],
+    plan: Plan,
     records: Finished,
-    context: RunContext,
+    folder: Path,
     note: Note = lambda text, style: None,
 ) -> Iterator[Unit]:
     """Yield the units of a plan that are not done.
 
     Args:
-        units: all of the plan's.
+        plan: of the run.
         records: those of its finished work.
-        context: tells where the models are.
+        folder: of the run, with the models.
         note: called with a line for each model that is lost.
     """
-    unscored = {unit.cell.key for unit in units if unit.jobs and not is_done(unit, records)}
-    teaching, untaught = context.plan.teacher_states_key, False
-    for unit in units:
+    every = units(plan)
+    unscored = {unit.cell.key for unit in every if unit.jobs and not is_done(unit, records)}
+    teaching, untaught = plan.teacher_states_key, False
+    for unit in every:
         if unit.kind == "teaching":
             continue
-        lost = _is_lost(unit, records, context, unscored, note)
+        lost = _is_lost(unit, plan, records, folder, unscored, note)
         if lost or not is_done(unit, records):
             untaught |= teaching in unit.needs
             yield unit
     if untaught and teaching not in records:
-        yield next(unit for unit in units if unit.kind == "teaching")
+        yield next(unit for unit in every if unit.kind == "teaching")
+
+
+def left(plan: Plan, folder: Path) -> Iterator[tuple[Unit, list[str]]]:
+    """Yield each unit of a run that is left, and the keys of those that it waits for."""
+    records = finished(folder, [unit.key for unit in units(plan)])
+    still = {unit.key: unit for unit in remaining(plan, records, folder)}
+    for unit in still.values():
+        waits = [need for need in unit.needs if need in still]
+        if waits or not is_void(unit, records):
+            yield unit, waits
 
 
 def is_done(unit: Unit, records: Finished) -> bool:
@@ -73,7 +84,7 @@ def _are_trained(keys: Iterable[str], records: Finished) -> bool:
 
 
 def _is_lost(
-    unit: Unit, records: Finished, context: RunContext, unscored: set[str], note: Note
+    unit: Unit, plan: Plan, records: Finished, folder: Path, unscored: set[str], note: Note
 ) -> bool:
     """Return whether the model of a finished training is needed and cannot be read.
 
@@ -86,8 +97,8 @@ def _is_lost(
         return False
     needed = cell.key in unscored
     if cell.role == "teacher":
-        needed = needed or _needs_teacher(context.plan, records, unscored)
-    why = damage(context.model_folder(cell)) if needed else ""
+        needed = needed or _needs_teacher(plan, records, unscored)
+    why = damage(model_folder(folder, cell.key)) if needed else ""
     if why:
         note(f"{cell}: its model cannot be read, {why}; it is trained again", "yellow")
     return bool(why)

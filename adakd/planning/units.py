@@ -70,9 +70,6 @@ def _of_cells(plan: Plan) -> Iterator[Unit]:
     """
     teacher, takes = plan.teacher.cell.key, plan.suite.resources
     taught, is_pruned = False, plan.suite.student.kind == "pruned"
-    jobs: dict[str, list[Job]] = {}
-    for job in plan.jobs:
-        jobs.setdefault(job.cell.key, []).append(job)
     for one in plan.assignments:
         cell, needs = one.cell, list[str]()
         if cell.role != "teacher" and (is_pruned or cell.has_teacher):
@@ -87,7 +84,7 @@ def _of_cells(plan: Plan) -> Iterator[Unit]:
         kind: Kind = "teacher" if is_teacher else "student"
         share = takes.teacher if is_teacher else takes.student
         yield Unit(kind, cell.key, f"train {cell}", tuple(needs), share, one)
-        if cell.key in jobs:
+        if jobs := plan.jobs_of(cell):
             needs = [cell.key, *([teacher] if is_pruned and not is_teacher else [])]
             yield Unit(
                 "score",
@@ -96,7 +93,7 @@ def _of_cells(plan: Plan) -> Iterator[Unit]:
                 tuple(needs),
                 takes.score,
                 one,
-                jobs=tuple(jobs[cell.key]),
+                jobs=jobs,
             )
 
 

@@ -1,4 +1,4 @@
-"""The records of a unit in a folder of its own, until the owner of the run adds them to the others.
+"""The files of units: models, and records until the owner of the run adds them to the others.
 
 ``units/KEY/results.jsonl`` is written by the process that does the unit, and by nobody else;
 ``results.jsonl`` of the run by its owner alone. So any number of processes work in one run folder,
@@ -17,6 +17,8 @@ from adakd.errors import AdakdError
 from adakd.store.records import Record, ScoreRecord
 from adakd.store.store import Store
 
+CELLS = "cells"
+"""Folder of the models of a run."""
 UNITS = "units"
 """Folder of the units' own folders in a run folder."""
 LOCK = ".lock"
@@ -55,6 +57,11 @@ class Joined:
     def answered(self, answers: str) -> ScoreRecord | None:
         """Return a score that holds the texts of some answers, by their key."""
         return next((found for one in self.stores if (found := one.answered(answers))), None)
+
+
+def model_folder(folder: Path, key: str) -> Path:
+    """Return the folder that the model of a cell is saved in."""
+    return folder / CELLS / key / "model"
 
 
 def unit_store(folder: Path, key: str) -> Store:

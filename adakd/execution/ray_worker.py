@@ -1,0 +1,62 @@
+"""A process of a Ray cluster that does units."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from ray.util.queue import Queue
+
+from adakd.errors import AdakdError
+from adakd.execution.relay import Relay
+from adakd.execution.workers import Known, Worker
+from adakd.planning import Plan
+from adakd.planning.units import Unit
+from adakd.registry import load_plugins
+from adakd.store.provenance import versions
+from adakd.store.unit_files import claimed, unit_store
+from adakd.training.allocator import keep_freed_memory
+from adakd.training.context import RunContext
+
+PATIENCE = 60.0
+"""Seconds for which a unit may still be claimed by a worker that is being killed."""
+
+
+class RayWorker:
+    """Does units, one at a time; models are kept from one to the next.
+
+    Args:
+        plan: of the run.
+        folder: of the run, at the same path on every node.
+        working: the directory that the paths of the suite are relative to.
+        threads: of PyTorch, where the suite leaves ``cpus`` open.
+        reports: takes the progress.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, working: str, threads: int, reports: Queue
+    ) -> None:
+        self.folder, self.reports = folder, reports
+        if not folder.is_dir() or not os.path.isdir(working):
+            return  # greet() says so
+        os.chdir(working)
+        torch.set_num_threads(threads)
+        keep_freed_memory()
+        load_plugins(plan.suite.plugins)
+        self.worker = Worker(RunContext(plan, folder))
+
+    def greet(self) -> tuple[dict[str, str], bool]:
+        """Return the versions here, and whether this node sees the run and the suite's files."""
+        return versions(), hasattr(self, "worker") and (self.folder / "results.jsonl").exists()
+
+    def do(self, unit: Unit, known: Known) -> str | None:
+        """Do a unit, its records in its own folder; return an error that the user can fix."""
+        try:
+            with claimed(self.folder, unit.key, unit.title, PATIENCE):
+                own = unit_store(self.folder, unit.key)
+                done = known.done.union(job.key for job in unit.jobs if job.key in own)
+                relay = Relay(unit.key, self.reports.put)
+                self.worker.do(unit, replace(known, done=done), own.add, relay)
+        except AdakdError as error:
+            return str(error)
+        return None
