@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import sys
 import warnings
 import webbrowser
@@ -56,7 +57,8 @@ _NO_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 """Why a terminal or a file that is printed to takes no more."""
 STOPPED = "stopped; finished work is kept, and the same command goes on from there"
 
-BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
+BENCHMARK, JUDGE, SHARE = "Train and compare", "Judge answers", "Take together and share"
+EXTEND = "Find, extend and check"
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite, or the path of a suite file.")]
 Overrides = Annotated[
@@ -466,6 +468,54 @@ def export(
 
     for piece in exported(folder, format, out):
         print(piece, end="")
+
+
+@app.command(rich_help_panel=SHARE)
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN_A RUN_B ...", help="The folders of the runs.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the merged run.", show_default=False)],
+) -> None:
+    """Unite runs of one suite whose cells were made on several machines.
+
+    They may differ in what they compare: seeds, divergences, arms, students, sets, tasks, metrics
+    and judges. The same key with another value is an error that names both machines. The runs are
+    not changed.
+
+    Example: `adakd merge runs/smoke runs/other --out runs/both`
+    """
+    from adakd.commands.merge import merge as unite
+
+    _print_line(str(unite(folders, out)))
+    _print_report(out / "report.html")
+    suite = shlex.join(["adakd", "run", str(out / "suite.yaml"), "--out", str(out)])
+    _print_line(f"next, to train and score what the united suite still lacks: {suite}")
+
+
+@app.command(rich_help_panel=SHARE)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another.")],
+    format: Annotated[
+        str, typer.Option("--format", help="table, for the screen; markdown; or json.")
+    ] = "table",
+) -> None:
+    """Hold the same cells of two runs against each other: two machines, versions or seeds.
+
+    Each difference is held against the noise of training seeds; then follows what differs in
+    versions, hardware and settings. The exit code is 0 whatever differs.
+
+    Example: `adakd compare runs/laptop runs/server`
+    """
+    from adakd.commands.compare import compare as hold
+    from adakd.commands.compare import compared
+
+    found = compared(hold(first, second), format)
+    if isinstance(found, str):
+        print(found)
+    else:
+        console.print(found)
 
 
 @app.command(rich_help_panel=BENCHMARK)

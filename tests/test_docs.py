@@ -68,7 +68,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Path) ->
     """A folder with a finished run, answers, judges, data and a model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    shutil.copytree(finished_run, "runs/smoke")
+    for name in ("smoke", "laptop", "server"):
+        shutil.copytree(finished_run, Path("runs", name))
     shutil.copy(ROOT / "suites" / "smoke.yaml", "smoke.yaml")
     for number, name in enumerate("abc"):
         Path(f"{name}.yaml").write_text(f"kind: rule\ntie_margin: 0.0{number}\n")
@@ -150,11 +151,10 @@ def commands(code: str) -> Iterator[list[str]]:
 def quick(words: list[str]) -> list[str]:
     """Return a command in the form that takes no minutes, no key and no server."""
     if words[0] == "run":
-        engine = {words.index("--on"), words.index("--on") + 1} if "--on" in words else set()
-        return [
-            "plan",
-            *(word for place, word in enumerate(words) if place and place not in engine),
-        ]
+        for option in ("--out", "--on"):
+            place = words.index(option) if option in words else len(words)
+            words = [*words[:place], *words[place + 2 :]]
+        return ["plan", *words[1:]]
     judges = {value for name, value in pairwise(words) if name in ASKING}
     shipped = {judge for judge in judges if not judge.endswith(".yaml")}
     if words[0] == "judge" and not shipped <= ASKS_NOBODY and "--plan" not in words:
