@@ -163,13 +163,14 @@ def run(
     planned = make_plan(loaded)
     check_inputs(loaded)
 
-    from adakd.commands.run import next_line
+    from adakd.commands.run import next_line, take_in_units
     from adakd.commands.run import prepare as prepare_run
     from adakd.commands.run import run as run_suite
     from adakd.execution.outlook import outlook
     from adakd.reporting import answer_line, summary_table
     from adakd.store import Store
 
+    take_in_units(folder)
     _print_line(outlook(planned, Store(folder)))
 
     from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none

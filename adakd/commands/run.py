@@ -14,6 +14,8 @@ from adakd.execution.inputs import check_engine, check_inputs, check_launcher
 from adakd.judging import Panel
 from adakd.planning import Plan, plan
 from adakd.progress import Progress, Silent
+from adakd.store import Store, locked
+from adakd.store.unit_files import UNITS, sweep
 
 if TYPE_CHECKING:
     from adakd.execution.flow import Engine
@@ -66,6 +68,17 @@ def run(
     from adakd.execution.flow import run_plan
 
     return run_plan(planned, folder, panel, _engine(on), progress or Silent())
+
+
+def take_in_units(folder: Path) -> None:
+    """Add to a run what `adakd work` has left in its folder.
+
+    Raises:
+        AdakdError: another process at work in `folder`.
+    """
+    if (folder / UNITS).is_dir():
+        with locked(folder):
+            sweep(Store(folder))
 
 
 def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> None:

@@ -6,10 +6,11 @@ loses at most the steps since its last checkpoint: another goes on from there.
 """
 
 import os
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
@@ -19,6 +20,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from adakd import interrupts
 from adakd.errors import AdakdError, one_line
 from adakd.execution.owner import Owner
+from adakd.execution.places import THREADS, Node, Place, capacity, place_of
 from adakd.execution.ray_worker import RayWorker
 from adakd.execution.relay import EVERY, Screen
 from adakd.execution.remaining import is_done
@@ -28,6 +30,8 @@ from adakd.progress import Progress
 from adakd.store.provenance import versions
 from adakd.store.unit_files import take_in
 
+PATIENCE = 600.0
+"""Seconds that the nodes of a cluster may take to join."""
 RETRIES = 3
 """How often a unit whose worker is lost goes on with another."""
 ENVIRONMENT = (
@@ -38,16 +42,6 @@ ENVIRONMENT = (
 """Variables that the workers of a cluster get from this process."""
 
 
-class Place(NamedTuple):
-    """What a worker has of a node."""
-
-    gpus: float
-    cpus: int
-    memory: float
-    node: str | None = None
-    """None is any node."""
-
-
 class OnRay:
     """The engine of ``--on ray``.
 
@@ -56,7 +50,7 @@ class OnRay:
             on this machine for the time of the run.
     """
 
-    threads = 1
+    threads = THREADS
     """Threads of PyTorch in a unit whose ``cpus`` the suite leaves open."""
 
     def __init__(self, address: str | None = None) -> None:
@@ -70,7 +64,7 @@ class OnRay:
         """
         if owner.left:
             with _started(self.address, progress):
-                _Pool(owner, progress).work()
+                _Pool(owner, progress, 0.0 if self.address is None else PATIENCE).work()
 
 
 @contextmanager
@@ -79,6 +73,7 @@ def _started(address: str | None, progress: Progress) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is None:
         os.environ.setdefault("RAY_worker_niceness", "0")  # else far behind all other processes
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
         options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 1 << 27}
     else:
@@ -104,7 +99,8 @@ def _started(address: str | None, progress: Progress) -> Iterator[None]:
 class _Pool:
     """The workers of a run and what they do."""
 
-    def __init__(self, owner: Owner, progress: Progress) -> None:
+    def __init__(self, owner: Owner, progress: Progress, patience: float) -> None:
+        self.until = time.monotonic() + patience
         self.owner, self.progress = owner, progress
         self.idle: dict[Place, list[Any]] = defaultdict(list)
         self.starting: dict[Any, tuple[Place, Any]] = {}
@@ -118,7 +114,7 @@ class _Pool:
         """Do all units."""
         while self.owner.left:
             self._assign()
-            done, _ = ray.wait([*self.busy, *self.starting], timeout=EVERY / 2)
+            done = self._wait()
             interrupts.check()
             self._show()
             for reference in done:
@@ -127,15 +123,25 @@ class _Pool:
                 else:
                     self._greet(reference)
 
+    def _wait(self) -> list[Any]:
+        """Return the references that have come to something, after a moment at the latest."""
+        if not self.busy and not self.starting:  # no node has room yet
+            time.sleep(EVERY)
+            return []
+        done: list[Any] = ray.wait([*self.busy, *self.starting], timeout=EVERY / 2)[0]
+        return done
+
     def _show(self) -> None:
         self.screen.update(self.reports.get_nowait_batch(self.reports.qsize()))
 
     def _assign(self) -> None:
         """Give units to idle workers, and start or end workers where that helps."""
         waiting: Counter[Place] = Counter()
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = [Node(node["NodeID"], node["Resources"]) for node in ray.nodes() if node["Alive"]]
         for unit in sorted(self.owner.ready, key=lambda unit: KINDS.index(unit.kind)):
-            place = _place(unit, nodes)
+            place = self._place_of(unit, nodes)
+            if place is None:
+                continue
             if self.idle[place]:
                 self.owner.ready.remove(unit)
                 worker = self.idle[place].pop()
@@ -149,9 +155,18 @@ class _Pool:
         at_work = Counter(place for _, place, _ in self.busy.values())
         begun = Counter(place for place, _ in self.starting.values())
         for place, count in waiting.items():
-            room = _capacity(place, nodes) - at_work[place] - begun[place]
+            room = capacity(place, nodes) - at_work[place] - begun[place]
             for _ in range(min(count - begun[place], room)):
                 self._start(place)
+
+    def _place_of(self, unit: Unit, nodes: list[Node]) -> Place | None:
+        """Return what a worker has; None while the nodes of a cluster are still coming."""
+        try:
+            return place_of(unit, nodes)
+        except AdakdError:
+            if self.busy or self.starting or time.monotonic() < self.until:
+                return None
+            raise
 
     def _start(self, place: Place) -> None:
         options: dict[str, Any] = {"num_gpus": place.gpus, "num_cpus": place.cpus}
@@ -221,36 +236,3 @@ class _Pool:
             )
         self.idle[place].append(worker)
         self.owner.finish(unit)
-
-
-def _place(unit: Unit, nodes: list[Any]) -> Place:
-    """Return what a worker for a unit has: for a timing all cores of one node.
-
-    Raises:
-        AdakdError: no node has as much.
-    """
-    takes = unit.takes
-    has_gpu = any(node["Resources"].get("GPU", 0) for node in nodes)
-    gpus = (1.0 if has_gpu else 0.0) if takes.gpus is None else takes.gpus
-    place = Place(gpus, takes.cpus or OnRay.threads, takes.memory or 0.0)
-    fitting = [node for node in nodes if _capacity(place, [node])]
-    if not fitting:
-        raise AdakdError(
-            f"resources.{unit.kind}: no node of the Ray cluster has {place.gpus:g} GPUs, "
-            f"{place.cpus} cores and {place.memory:g} GB: ask for less, or add such a node"
-        )
-    if unit.kind != "timing":
-        return place
-    node = min(fitting, key=lambda node: str(node["NodeID"]))  # the same one for all timings
-    return place._replace(cpus=int(node["Resources"]["CPU"]), node=node["NodeID"])
-
-
-def _capacity(place: Place, nodes: list[Any]) -> int:
-    """Return how many workers of a kind the nodes have room for."""
-    asked = {"CPU": place.cpus, "GPU": place.gpus, "memory": place.memory * 1e9}
-    asked = {name: amount for name, amount in asked.items() if amount}
-    return sum(
-        int(min(node["Resources"].get(name, 0) / amount for name, amount in asked.items()))
-        for node in nodes
-        if place.node in (None, node["NodeID"])
-    )
