@@ -6,6 +6,7 @@ loses at most the steps since its last checkpoint: another goes on from there.
 """
 
 import os
+import re
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError
+from ray.exceptions import RayActorError, RayError
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -64,7 +65,11 @@ class OnRay:
         """
         if owner.left:
             with _started(self.address, progress):
-                _Pool(owner, progress, 0.0 if self.address is None else PATIENCE).work()
+                pool = _Pool(owner, progress, 0.0 if self.address is None else PATIENCE)
+                try:
+                    pool.work()
+                finally:
+                    pool.screen.drop()
 
 
 @contextmanager
@@ -175,22 +180,18 @@ class _Pool:
         if place.node is not None:
             affinity = NodeAffinitySchedulingStrategy(place.node, soft=False)
             options["scheduling_strategy"] = affinity
-        worker = (
-            ray.remote(RayWorker)
-            .options(**options)
-            .remote(self.plan, self.folder, os.getcwd(), place.cpus, self.reports)
-        )
-        self.starting[worker.greet.remote()] = place, worker
+        worker = ray.remote(RayWorker).options(**options).remote(place.cpus, self.reports)
+        self.starting[worker.greet.remote(self.folder, os.getcwd())] = place, worker
 
     def _greet(self, reference: Any) -> None:
         """Admit a worker that has started."""
         place, worker = self.starting.pop(reference)
         try:
             theirs, sees_run = ray.get(reference)
-        except RayActorError as error:
+        except RayError as error:
             self.lost["start"] += 1
             if self.lost["start"] > RETRIES:
-                raise AdakdError(f"--on ray: workers do not start: {one_line(error)}") from None
+                raise AdakdError(f"--on ray: workers do not start: {_why(error)}") from None
             return
         if not sees_run:
             raise AdakdError(
@@ -204,6 +205,7 @@ class _Pool:
                     f"--on ray: a node has {name} {theirs.get(name)}, this process "
                     f"{ours[name]}: install the same version on all nodes"
                 )
+        worker.open.remote(self.plan, self.folder)
         self.idle[place].append(worker)
 
     def _take(self, reference: Any) -> None:
@@ -212,11 +214,12 @@ class _Pool:
         try:
             failure = ray.get(reference)
         except RayActorError as error:
-            self.screen.close(unit.key)
+            ray.kill(worker)  # it may be cut off, and still at work
+            self.screen.drop(unit.key)
             self.lost[unit.key] += 1
             if self.lost[unit.key] > RETRIES:
                 raise AdakdError(
-                    f"{unit.title}: its worker was lost {RETRIES + 1} times: {one_line(error)}; "
+                    f"{unit.title}: its worker was lost {RETRIES + 1} times: {_why(error)}; "
                     "if memory is short, raise resources.*.cpus or .memory, so that fewer units "
                     "share a node"
                 ) from None
@@ -236,3 +239,8 @@ class _Pool:
             )
         self.idle[place].append(worker)
         self.owner.finish(unit)
+
+
+def _why(error: RayError) -> str:
+    """Return the last line of an error, which names the cause, without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()[-1]

@@ -26,28 +26,31 @@ class RayWorker:
     """Does units, one at a time; models are kept from one to the next.
 
     Args:
-        plan: of the run.
-        folder: of the run, at the same path on every node.
-        working: the directory that the paths of the suite are relative to.
         threads: of PyTorch, where the suite leaves ``cpus`` open.
         reports: takes the progress.
     """
 
-    def __init__(
-        self, plan: Plan, folder: Path, working: str, threads: int, reports: Queue
-    ) -> None:
-        self.folder, self.reports = folder, reports
-        if not folder.is_dir() or not os.path.isdir(working):
-            return  # greet() says so
-        os.chdir(working)
+    def __init__(self, threads: int, reports: Queue) -> None:
         torch.set_num_threads(threads)
         keep_freed_memory()
-        load_plugins(plan.suite.plugins)
-        self.worker = Worker(RunContext(plan, folder))
+        self.reports = reports
 
-    def greet(self) -> tuple[dict[str, str], bool]:
-        """Return the versions here, and whether this node sees the run and the suite's files."""
-        return versions(), hasattr(self, "worker") and (self.folder / "results.jsonl").exists()
+    def greet(self, folder: Path, working: str) -> tuple[dict[str, str], bool]:
+        """Return the versions here, and whether this node sees the run and the suite's files.
+
+        Args:
+            folder: of the run, at the same path on every node.
+            working: the directory that the paths of a suite are relative to.
+        """
+        sees = (folder / "results.jsonl").exists() and os.path.isdir(working)
+        if sees:
+            os.chdir(working)
+        return versions(), sees
+
+    def open(self, plan: Plan, folder: Path) -> None:
+        """Get ready for the units of a plan."""
+        load_plugins(plan.suite.plugins)
+        self.folder, self.worker = folder, Worker(RunContext(plan, folder))
 
     def do(self, unit: Unit, known: Known) -> str | None:
         """Do a unit, its records in its own folder; return an error that the user can fix."""

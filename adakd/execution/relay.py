@@ -68,7 +68,9 @@ class Screen:
         if key in self._stages:
             self._stages.pop(key)[0].__exit__(None, None, None)
 
-    def close_all(self) -> None:
-        """End all stages: nothing is at work any more."""
-        for key in [*self._stages]:
-            self.close(key)
+    def drop(self, *keys: str) -> None:
+        """Leave stages that will not be finished; those of all units if none is named."""
+        for key in keys or [*self._stages]:
+            if key in self._stages:
+                lost = InterruptedError()
+                self._stages.pop(key)[0].__exit__(type(lost), lost, None)

@@ -19,8 +19,11 @@ class Shown:
     @contextmanager
     def stage(self, title: str, total: int):
         self.open.add(title)
-        yield lambda done, total=total: self.log.append((title, done, total))
-        self.open.remove(title)
+        try:
+            yield lambda done, total=total: self.log.append((title, done, total))
+            self.log.append((title, "done"))
+        finally:
+            self.open.remove(title)
 
     def note(self, text: str, style: str = "") -> None:
         self.log.append((text, style))
@@ -48,12 +51,14 @@ def test_what_is_sent_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     stages[0].__exit__(None, None, None)
     update()
     assert shown.open == {"train b"}
-    screen.close("2")  # its process is gone
+    assert shown.log[3:] == [("train a", "done")]
+    screen.drop("2")  # its process is gone
     assert shown.open == set()
-    screen.close("2")
+    screen.drop("2")
+    screen.drop()
     sent.append(("2", "show", 4, 9))  # it was on the way
     update()
-    assert len(shown.log) == 3
+    assert len(shown.log) == 4
 
 
 def test_a_stage_reports_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
