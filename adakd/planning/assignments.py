@@ -89,7 +89,7 @@ def total_steps(training: Training, rows: int, devices: int = 1) -> int:
 
 
 def _training(cell: Cell, suite: Suite) -> Training | None:
-    if cell.role == "untrained":
+    if cell.role in ("untrained", "elsewhere"):
         return None
     if cell.role == "teacher":
         return suite.teacher.sft

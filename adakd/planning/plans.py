@@ -139,7 +139,7 @@ def _check_names(suite: Suite, cells: tuple[Cell, ...]) -> None:
         if first.setdefault(cell.method, parts) != parts:
             raise AdakdError(
                 f"suite {suite.name!r}: two methods would be called {cell.method!r}: "
-                "rename a label or an arm"
+                "rename a label, an arm or a student"
             )
 
 
@@ -168,7 +168,7 @@ def _check_paper(suite: Suite, methods: set[str]) -> None:
 
 
 def _cells(suite: Suite) -> tuple[Planned, ...]:
-    """Return the controls, then the arms of every divergence and seed."""
+    """Return the controls, the arms of every divergence and seed, and students made elsewhere."""
     base, rows = model_digest(suite.teacher.base), data_digest(suite)
     sft = suite.teacher.sft and deciding(suite.teacher.sft)
     teacher = _cell("teacher", suite.teacher.seed, {"base": base, "sft": sft, "data": rows})
@@ -207,6 +207,9 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             }
             parts = {**taught, "adaptive": wrapper}
             cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
+    for one in suite.students:
+        parts = {"tokenizer": base, "model": model_digest(one.base)}
+        cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
 
 

@@ -68,11 +68,14 @@ def _of_cells(plan: Plan) -> Iterator[Unit]:
 
     A pruned student is made from the trained teacher, whatever it learns from.
     """
-    teacher, takes = plan.teacher.cell.key, plan.suite.resources
-    taught, is_pruned = False, plan.suite.student.kind == "pruned"
+    teacher, takes, taught = plan.teacher.cell.key, plan.suite.resources, False
     for one in plan.assignments:
         cell, needs = one.cell, list[str]()
-        if cell.role != "teacher" and (is_pruned or cell.has_teacher):
+        is_pruned = plan.suite.student.kind == "pruned" and cell.role not in (
+            "teacher",
+            "elsewhere",
+        )
+        if is_pruned or cell.has_teacher:
             needs.append(teacher)
         if learns_from_stored(one):
             if not taught:
@@ -85,7 +88,7 @@ def _of_cells(plan: Plan) -> Iterator[Unit]:
         share = takes.teacher if is_teacher else takes.student
         yield Unit(kind, cell.key, f"train {cell}", tuple(needs), share, one)
         if jobs := plan.jobs_of(cell):
-            needs = [cell.key, *([teacher] if is_pruned and not is_teacher else [])]
+            needs = [cell.key, *([teacher] if is_pruned else [])]
             yield Unit(
                 "score",
                 score_key(cell),
