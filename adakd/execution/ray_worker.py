@@ -9,6 +9,7 @@ from ray.util.queue import Queue
 
 from adakd.errors import AdakdError
 from adakd.execution.relay import Relay
+from adakd.execution.remaining import is_done
 from adakd.execution.workers import Known, Worker
 from adakd.planning import Plan
 from adakd.planning.units import Unit
@@ -57,6 +58,8 @@ class RayWorker:
         try:
             with claimed(self.folder, unit.key, unit.title, PATIENCE):
                 own = unit_store(self.folder, unit.key)
+                if is_done(unit, own):  # and the worker was lost before it could say so
+                    return None
                 done = known.done.union(job.key for job in unit.jobs if job.key in own)
                 relay = Relay(unit.key, self.reports.put)
                 self.worker.do(unit, replace(known, done=done), own.add, relay)

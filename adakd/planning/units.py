@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from adakd.config import Needs
 from adakd.config.hashing import digest
 from adakd.planning.assignments import Assignment
-from adakd.planning.cells import PLAIN, Cell, Job
+from adakd.planning.cells import PLAIN, Cell, Job, Role
 from adakd.planning.keys import timing_key
 from adakd.planning.plans import Plan
 
@@ -20,6 +20,8 @@ stored ones. ``student``, ``score``: training and scoring a cell; the teacher is
 ``timing``: measuring the overhead of an adaptive arm under a divergence."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which units should start where several could."""
+NOT_OURS: tuple[Role, ...] = ("teacher", "elsewhere")
+"""Roles of models that are not made from the suite's student."""
 Twins = tuple[Assignment, Assignment]
 """A plain arm and its adaptive twin."""
 
@@ -71,10 +73,7 @@ def _of_cells(plan: Plan) -> Iterator[Unit]:
     teacher, takes, taught = plan.teacher.cell.key, plan.suite.resources, False
     for one in plan.assignments:
         cell, needs = one.cell, list[str]()
-        is_pruned = plan.suite.student.kind == "pruned" and cell.role not in (
-            "teacher",
-            "elsewhere",
-        )
+        is_pruned = plan.suite.student.kind == "pruned" and cell.role not in NOT_OURS
         if is_pruned or cell.has_teacher:
             needs.append(teacher)
         if learns_from_stored(one):
