@@ -180,7 +180,7 @@ class _Pool:
         if place.node is not None:
             affinity = NodeAffinitySchedulingStrategy(place.node, soft=False)
             options["scheduling_strategy"] = affinity
-        worker = ray.remote(RayWorker).options(**options).remote(place.cpus, self.reports)
+        worker = ray.remote(RayWorker).options(**options).remote(place, self.reports)
         self.starting[worker.greet.remote(self.folder, os.getcwd())] = place, worker
 
     def _greet(self, reference: Any) -> None:

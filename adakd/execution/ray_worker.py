@@ -8,6 +8,7 @@ import torch
 from ray.util.queue import Queue
 
 from adakd.errors import AdakdError
+from adakd.execution.places import Place
 from adakd.execution.relay import Relay
 from adakd.execution.remaining import is_done
 from adakd.execution.workers import Known, Worker
@@ -27,12 +28,14 @@ class RayWorker:
     """Does units, one at a time; models are kept from one to the next.
 
     Args:
-        threads: of PyTorch, where the suite leaves ``cpus`` open.
+        place: what it has of its node.
         reports: takes the progress.
     """
 
-    def __init__(self, threads: int, reports: Queue) -> None:
-        torch.set_num_threads(threads)
+    def __init__(self, place: Place, reports: Queue) -> None:
+        if not place.gpus:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # Ray may leave all in sight
+        torch.set_num_threads(place.cpus)
         keep_freed_memory()
         self.reports = reports
 

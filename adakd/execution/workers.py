@@ -79,7 +79,7 @@ class Worker:
                 user can fix.
         """
         self.context.saved |= known.saved
-        with _threads(unit.takes.cpus):
+        with threads_of(unit.takes.cpus):
             if unit.kind == "teaching":
                 self._teach(unit, known, keep, progress)
             elif unit.kind == "score":
@@ -149,12 +149,12 @@ def _show_share(show: Show, before: int, share: float) -> None:
 
 
 @contextmanager
-def _threads(count: int | None) -> Iterator[None]:
+def threads_of(count: int | None) -> Iterator[None]:
     """Let PyTorch use so many threads in the block; as many as before if None."""
-    before = torch.get_num_threads()
+    before = torch.get_numthreads_of()
     if count is not None:
-        torch.set_num_threads(count)
+        torch.set_numthreads_of(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_numthreads_of(before)

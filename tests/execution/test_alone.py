@@ -6,15 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import adakd
 from adakd.commands.run import prepare
 from adakd.commands.work import unit_lines, work
 from adakd.errors import AdakdError
+from adakd.execution.workers import threads_of
 from adakd.planning import plan
 from adakd.planning.units import units
+from adakd.progress import Silent
 from adakd.store import Store
-from adakd.store.records import TrainingRecord
+from adakd.store.records import RunRecord, TrainingRecord
 from adakd.store.unit_files import claimed, sweep, take_in, unit_store
 
 CHANGING = {"seconds", "peak_bytes"}
@@ -131,3 +134,66 @@ def test_a_folder_without_a_run_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(AdakdError, match="no run here"):
         work(tmp_path / "gone", "0123")
     assert not (tmp_path / "gone").exists()
+
+
+# --- threads --------------------------------------------------------------------------------
+
+
+def test_the_cores_of_a_unit_are_its_threads() -> None:
+    before = torch.get_num_threads()
+    with threads_of(before + 1):
+        assert torch.get_num_threads() == before + 1
+    with threads_of(None):
+        assert torch.get_num_threads() == before
+    assert torch.get_num_threads() == before
+
+
+def test_another_number_of_threads_is_told(
+    make_suite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the suite says how many; sums of floating-point numbers depend on it."""
+    told = list[str]()
+
+    class Told(Silent):
+        def note(self, text: str, style: str = "") -> None:
+            told.append(text)
+
+    cores = {"resources": {kind: {"cpus": 1} for kind in ("teacher", "student", "score")}}
+    prepare(make_suite(), tmp_path / "run", Told())
+    prepare(make_suite(), tmp_path / "run", Told())
+    assert not told
+    before = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: before + 3)
+    prepare(make_suite(cores), tmp_path / "run", Told())
+    assert not told
+    monkeypatch.setattr(torch, "get_num_threads", lambda: before + 5)
+    prepare(make_suite(), tmp_path / "run", Told())
+    (note,) = told
+    assert note.startswith(f"{before + 5} threads of PyTorch a unit, and {before + 3} at the last")
+    assert Store(tmp_path / "run").of(RunRecord)[-1].hardware["threads"] == str(before + 5)
+
+
+# --- the command line -----------------------------------------------------------------------
+
+
+def test_the_command_line_lists_units_and_does_one(
+    command_line, by_units: Path, suite_file, tmp_path: Path
+) -> None:
+    planned = command_line("plan", suite_file(), "--units")
+    assert (planned.code, planned.err) == (0, "")
+    run = tmp_path / "run"
+    prepared = command_line("run", suite_file({"controls.sft": False}), "--out", run, "--prepare")
+    assert prepared.out.endswith(f"prepared: adakd work {run}\n")
+    listed = command_line("work", run).out.splitlines()
+    every = units(plan(Store(run).suite()))
+    assert {line.split()[0] for line in listed} == {unit.key for unit in every}
+    assert all(unit.key in planned.out for unit in every)
+    untrained = next(unit for unit in every if unit.title == "train untrained")
+    done = command_line("work", run, "--unit", untrained.key)
+    assert (done.code, done.err) == (0, "")
+    again = command_line("work", run, "--unit", untrained.key)
+    assert again.out == f"{untrained.key}: done before, or it has nothing to do\n"
+    waiting = next(line.split()[0] for line in listed if " timing " in line)
+    refused = command_line("work", run, "--unit", waiting)
+    assert refused.code == 2
+    assert "not done yet: do that first, by `adakd work" in refused.err
