@@ -64,7 +64,8 @@ class Live:
 
         def show(done: float, total: float = total) -> None:
             interrupts.check()
-            bars.update(bar, completed=done, total=total)
+            if bar in bars.task_ids:  # else this came late
+                bars.update(bar, completed=done, total=total)
 
         try:
             yield show

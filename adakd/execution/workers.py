@@ -151,10 +151,10 @@ def _show_share(show: Show, before: int, share: float) -> None:
 @contextmanager
 def threads_of(count: int | None) -> Iterator[None]:
     """Let PyTorch use so many threads in the block; as many as before if None."""
-    before = torch.get_numthreads_of()
+    before = torch.get_num_threads()
     if count is not None:
-        torch.set_numthreads_of(count)
+        torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_numthreads_of(before)
+        torch.set_num_threads(before)
