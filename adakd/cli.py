@@ -44,7 +44,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="""Benchmark knowledge distillation of language models, with and without AdaKD.
 
-    Start with `adakd run`: three minutes, nothing to download. Then `adakd ls suites` shows what
+    Start with `adakd run`: a minute, nothing to download. Then `adakd ls suites` shows what
     else there is, and `adakd new suite NAME` starts a comparison of your own.
     """,
     no_args_is_help=True,
@@ -167,7 +167,7 @@ def run(
     from adakd.commands.run import prepare as prepare_run
     from adakd.commands.run import run as run_suite
     from adakd.execution.outlook import outlook
-    from adakd.reporting import answer_line, summary_table
+    from adakd.reporting import answer_lines, summary_table
     from adakd.store import Store
 
     take_in_units(folder)
@@ -188,9 +188,9 @@ def run(
         for word in (flag, str(value))
     ]
     store = Store(folder)
+    for line in answer_lines(store):
+        _print_line(line)
     console.print(summary_table(store))
-    if answer := answer_line(store):
-        _print_line(answer)
     _print_report(report)
     _print_line(next_line(["run", suite, *given], overrides, loaded))
     if open_page and not webbrowser.open(report.resolve().as_uri()):
@@ -517,6 +517,50 @@ def compare(
         print(found)
     else:
         console.print(found)
+
+
+@app.command(rich_help_panel=SHARE)
+def push(
+    folder: RunFolder,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="USER/NAME",
+            help="The repository of the records; each student gets USER/NAME-METHOD-seedN.",
+            show_default=False,
+        ),
+    ],
+    only: Annotated[
+        list[str],
+        typer.Option(help="Publish the students of this method alone. May be repeated."),
+    ] = [],  # noqa: B006
+    license: Annotated[
+        str, typer.Option(help="The licence, by its name on the hub, such as apache-2.0.")
+    ] = "unknown",
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="HUB-ID", help="The student's base, if the suite names a folder."),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make private repositories.")] = False,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write here what would be published, and stop."),
+    ] = None,
+) -> None:
+    """Publish the students and the records of a run on the Hugging Face hub, with cards.
+
+    Paths, secrets and private servers are taken out first. The token is read from HF_TOKEN.
+
+    Example: `adakd push runs/smoke --to ada/smoke --dry-run public`
+    """
+    from adakd.commands.push import push as publish
+
+    done = publish(folder, to, only, license, base_model, private, dry_run, progress=Live(console))
+    for one in done:
+        where = one.folder if dry_run is not None else f"{one.kind} {one.id}"
+        _print_line(f"{'would publish' if dry_run is not None else 'published'}: {where}")
+    if license == "unknown":
+        _print_line("the cards state no licence; --license NAME does")
 
 
 @app.command(rich_help_panel=BENCHMARK)

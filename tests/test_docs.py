@@ -71,6 +71,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Path) ->
     for name in ("smoke", "laptop", "server"):
         shutil.copytree(finished_run, Path("runs", name))
     shutil.copy(ROOT / "suites" / "smoke.yaml", "smoke.yaml")
+    shutil.copytree(ROOT / "suites" / "smoke-teacher", "smoke-teacher")
     for number, name in enumerate("abc"):
         Path(f"{name}.yaml").write_text(f"kind: rule\ntie_margin: 0.0{number}\n")
     long = "with so many words that no set leaves it out for being short"

@@ -16,6 +16,8 @@ class Pretrained(Config):
 
     kind: Literal["pretrained"]
     model: ModelName
+    """``./name`` is a folder beside the suite file, where there is one; other folders are relative
+    to the working directory."""
     revision: str | None = None
     gguf_file: str | None = None
 

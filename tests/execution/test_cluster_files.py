@@ -4,67 +4,60 @@ import os
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from adakd.store import Store
-
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "cluster"
-ADAKD = f"""#!/bin/bash
-exec {sys.executable} -c 'from adakd.cli import main; main()' "$@"
+ADAKD = """#!/bin/bash
+echo "$@" >> "$DONE"
+[ "$*" != "work a run" ] || printf '%s\\n' \\
+  'k1 teacher  - train teacher' 'k2 teaching k1 read with the teacher' \\
+  'k3 student  k1,k2 train reverse_kl, seed 1' 'k4 student  k1,k2 train reverse_kl, seed 2' \\
+  'k5 score    k3 score reverse_kl, seed 1'
 """
 SBATCH = """#!/bin/bash
-# Does the jobs at once, those of an array one after another; prints a number.
+# Does a job at once, the tasks of an array one after another; prints its number.
 tasks=1
 while [ $# -gt 1 ]; do
-  case $1 in --array=*) tasks=$(seq ${1#--array=1-});; esac
+  case $1 in
+    --array=*) tasks=$(seq ${1#--array=1-});;
+    --dependency=*) echo "after ${1#--dependency=afterany:}" >> "$DONE";;
+  esac
   shift
 done
-echo "$1" >> "$JOBS"
 for task in $tasks; do SLURM_ARRAY_TASK_ID=$task sh -c "$1" >&2 || exit 1; done
-echo 7
+wc -l < "$DONE"
 """
 
 
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put `adakd` and a stand-in for Slurm on the path."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    for name, content in (("adakd", ADAKD), ("sbatch", SBATCH)):
-        (folder / name).write_text(content)
-        (folder / name).chmod(stat.S_IRWXU)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-    monkeypatch.setenv("JOBS", str(tmp_path / "jobs"))
-    return folder
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="a script of bash")
-def test_an_array_does_all_units(programs: Path, tmp_path: Path, write_suite) -> None:
-    changes = {
-        "judges": [],
-        "timing.pairs": 0,
-        "controls.sft": False,
-        "divergences": ["reverse_kl"],
-    }
-    changes |= {"evaluation.sampling": {"max_new_tokens": 4}, "training.steps": 1}
-    file, run = write_suite(tmp_path, changes), tmp_path / "run"
-    script = FOLDER / "array.sh"
-    done = subprocess.run(
-        ["bash", str(script), str(file), str(run)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    jobs = (tmp_path / "jobs").read_text()
-    kinds = [line for line in jobs.splitlines() if "exec" in line]
-    assert len(kinds) == 5  # teacher, teaching, student, score; and the report
-    assert "adakd run" in kinds[-1]
-    assert (run / "report.html").exists()
-    assert not (run / "units").exists()
-    assert Store(run).exists
+def test_an_array_does_each_unit_after_those_that_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With stand-ins for adakd and Slurm, and a folder with a blank in its name."""
+    (tmp_path / "bin").mkdir()
+    for name, content in (("adakd", ADAKD), ("sbatch", SBATCH)):
+        (tmp_path / "bin" / name).write_text(content)
+        (tmp_path / "bin" / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    monkeypatch.setenv("DONE", str(tmp_path / "done"))
+    subprocess.run(["bash", str(FOLDER / "array.sh"), "smoke", "a run"], check=True)
+    assert (tmp_path / "done").read_text().splitlines() == [
+        "run smoke --out a run --prepare",
+        "work a run",
+        "work a run --unit k1",
+        "after 3",
+        "work a run --unit k2",
+        "after 5",
+        "work a run --unit k3",
+        "work a run --unit k4",
+        "after 8",
+        "work a run --unit k5",
+        "after 10",
+        "run smoke --out a run",
+    ]
 
 
 @pytest.mark.parametrize("name", ["array.sh", "ray.sbatch"])
