@@ -177,12 +177,12 @@ def test_another_number_of_threads_is_told(
 
 
 def test_the_command_line_lists_units_and_does_one(
-    command_line, by_units: Path, suite_file, tmp_path: Path
+    command_line, suite_file, tmp_path: Path
 ) -> None:
-    planned = command_line("plan", suite_file(), "--units")
+    run, file = tmp_path / "run", suite_file()
+    planned = command_line("plan", file, "--units")
     assert (planned.code, planned.err) == (0, "")
-    run = tmp_path / "run"
-    prepared = command_line("run", suite_file({"controls.sft": False}), "--out", run, "--prepare")
+    prepared = command_line("run", file, "--out", run, "--prepare")
     assert prepared.out.endswith(f"prepared: adakd work {run}\n")
     listed = command_line("work", run).out.splitlines()
     every = units(plan(Store(run).suite()))
