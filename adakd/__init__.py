@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adakd.adaptive import focus, indicator, temperature
+    from adakd.bridges import Bridge, bridge
     from adakd.commands.bench import bench
     from adakd.commands.check import check_divergence
     from adakd.commands.judge import judge
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adakd.adaptive": ("focus", "indicator", "temperature"),
+    "adakd.bridges": ("Bridge", "bridge"),
     "adakd.commands.bench": ("bench",),
     "adakd.commands.check": ("check_divergence",),
     "adakd.config": ("Suite",),
@@ -55,6 +57,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AdakdError",
+    "Bridge",
     "Cell",
     "Loss",
     "Objective",
@@ -65,6 +68,7 @@ __all__ = [
     "Suite",
     "SupervisedObjective",
     "bench",
+    "bridge",
     "check_divergence",
     "divergence",
     "focus",

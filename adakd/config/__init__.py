@@ -17,7 +17,7 @@ from adakd.config.students import (
     Teacher,
     Training,
 )
-from adakd.config.suite import Baseline, Controls, Diagnostics, Published, Suite, Timing
+from adakd.config.suite import Baseline, Controls, Diagnostics, LossTerms, Published, Suite, Timing
 
 __all__ = [
     "Baseline",
@@ -33,6 +33,7 @@ __all__ = [
     "Hub",
     "Jsonl",
     "Lora",
+    "LossTerms",
     "Needs",
     "Pretrained",
     "Pruned",

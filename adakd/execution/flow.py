@@ -12,7 +12,7 @@ from adakd.evaluation.tasks import write_tasks
 from adakd.execution.checks import check_models
 from adakd.execution.judgement import ask_judges, item_texts, subject_of
 from adakd.execution.owner import Owner
-from adakd.execution.workers import TASKS
+from adakd.execution.workers import TASKS, TEACHER_TASKS
 from adakd.judging import Panel
 from adakd.judging.runner import keep_texts
 from adakd.planning import Plan
@@ -142,6 +142,8 @@ def _write_tasks(context: RunContext, store: Store) -> None:
     suite, todo = context.suite, {job.task for job in context.plan.jobs if job.key not in store}
     if todo:
         write_tasks(suite, context.tokenizer, context.folder / TASKS)
+        if context.crossing is not None:
+            write_tasks(suite, context.teacher_tokenizer, context.folder / TEACHER_TASKS)
     for task in suite.evaluation.tasks:
         if task.name in todo:
             check_task(task, suite, context.tokenizer)

@@ -24,6 +24,8 @@ from adakd.training.teacher_states import TeacherStates
 
 TASKS = "tasks"
 """Folder of the lm-eval tasks that are written for a run."""
+TEACHER_TASKS = "teacher-tasks"
+"""The same in the prompts of a teacher with another tokenizer."""
 Keep = Callable[..., None]
 """Records its arguments; on return they are on the disk."""
 
@@ -128,11 +130,14 @@ class Worker:
             keep(*stored_answer_scores(groups.pop(stored.answers), stored, suite))
         if not groups:
             return
-        harness = Harness(place(context.load(unit.assignment)), context.tokenizer, suite)
+        tokenizer = context.tokenizer_of(unit.cell)
+        harness = Harness(place(context.load(unit.assignment)), tokenizer, suite)
+        apart = unit.cell.role == "teacher" and context.crossing is not None
+        tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
         with progress.stage(unit.title, len(groups)) as show:
             for number, group in enumerate(groups.values()):
                 show_share = partial(_show_share, show, number)
-                keep(*score(harness, group, suite, context.folder / TASKS, show_share))
+                keep(*score(harness, group, suite, tasks, show_share))
 
     def _time(self, unit: Unit, known: Known, keep: Keep, progress: Progress) -> None:
         """Measure the overhead on the first pair that has not failed."""

@@ -176,11 +176,12 @@ def do_restart(cells: int, folder: Path) -> None:
     """Start a finished run again, up to its report."""
     from unittest.mock import patch
 
-    from adakd.execution import serial
+    from adakd.execution import flow
+    from adakd.execution.serial import InThisProcess
     from adakd.progress import Silent
 
-    with patch.object(serial, "write_report"):
-        serial.run_plan(plan(suite(cells)), folder, None, Silent())
+    with patch.object(flow, "write_report"):
+        flow.run_plan(plan(suite(cells)), folder, None, InThisProcess(), Silent())
 
 
 def do_report(cells: int, folder: Path) -> None:
@@ -209,6 +210,7 @@ def one_step(step: str, cells: int, folder: Path) -> None:
     import adakd.reporting
 
     if step == "restart":
+        import adakd.execution.flow
         import adakd.execution.serial  # noqa: F401
 
     before, start = most_memory(), time.process_time()
