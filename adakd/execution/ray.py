@@ -80,6 +80,7 @@ def _started(address: str | None, progress: Progress) -> Iterator[None]:
         os.environ.setdefault("RAY_worker_niceness", "0")  # else far behind all other processes
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+        options["address"] = "local"  # not any other cluster that is found here
         options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 1 << 27}
     else:
         passed = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
@@ -112,7 +113,9 @@ class _Pool:
         """Workers by the reference of their first answer."""
         self.busy: dict[Any, tuple[Unit, Place, Any]] = {}
         self.lost: Counter[str] = Counter()
-        self.reports, self.screen = Queue(actor_options={"num_cpus": 0}), Screen(progress)
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        self.reports = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+        self.screen = Screen(progress)
         self.plan, self.folder = ray.put(owner.plan), owner.folder.resolve()
 
     def work(self) -> None:
