@@ -335,7 +335,7 @@ def judge(
             max=0.5,
             help="Stop once the win rate over prompts is known to within plus or minus this share "
             "(0.03 is 3 %, about 2,500 prompts). The interval stays valid however often it is "
-            "looked at; training seeds widen it on the page.",
+            "looked at; training seeds widen it on the page, and one seed alone gets no verdict.",
         ),
     ] = None,
     plan: Annotated[

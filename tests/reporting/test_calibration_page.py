@@ -76,6 +76,15 @@ def test_a_rule_is_not_praised_for_knowing_the_reference(record, tmp_path, page_
     assert "Guessing" not in page.text
 
 
+def test_a_judge_that_rates_knows_no_order(record, tmp_path, page_reader) -> None:
+    store, rated = Store(tmp_path), record.model_copy(update={"flips": None, "position": None})
+    store.add(rated)
+    page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
+    assert "guessing is right on 50 % of them" in page.text
+    assert "order" not in page.text.partition("Ties between")[0]
+    assert "of known pairs rightly, length pull" in cited(rated)
+
+
 def test_a_calibration_is_cited_in_one_sentence(record) -> None:
     assert cited(record) == (
         "calibrated on dolly/valid.jsonl: decided 90 % (85–95 %, n = 175) of known pairs rightly "
