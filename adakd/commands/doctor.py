@@ -27,6 +27,7 @@ EXTRAS = {
     "triton": "training.kernels: triton, on a GPU",
     "vllm": "serve a judge on a GPU",
     "uvicorn": "serve a judge with transformers: pip install '.[serve]'",
+    "ray": "adakd run --on ray, on many GPUs or machines: pip install '.[ray]'",
     "pytest-benchmark": "adakd bench: pip install '.[bench]'",
 }
 """Packages that adakd works without, and their purpose."""
