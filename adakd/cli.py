@@ -148,15 +148,17 @@ def run(
 
     from adakd.commands.run import next_line
     from adakd.commands.run import run as run_suite
+    from adakd.execution.finished import is_finished
     from adakd.execution.outlook import outlook
     from adakd.reporting import answer_line, summary_table
     from adakd.store import Store
 
-    _print_line(outlook(planned, Store(folder)))
+    store = Store(folder)
+    _print_line(outlook(planned, store))
+    if not is_finished(planned, store):
+        from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
 
-    from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
-
-    keep_freed_memory()
+        keep_freed_memory()
     report = run_suite(loaded, folder, Live(console))
     store = Store(folder)
     console.print(summary_table(store))

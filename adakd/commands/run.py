@@ -51,14 +51,21 @@ def run(suite: Suite, folder: Path, progress: Progress | None = None) -> Path:
     Raises:
         AdakdError: bad input, or another process at work in `folder`.
     """
-    planned = plan(suite)
+    planned, progress = plan(suite), progress or Silent()
     panel = check_inputs(suite)
 
-    from adakd.execution.serial import run_plan
+    from adakd.execution.finished import conclude, is_finished
     from adakd.judging.runner import check
+    from adakd.store import Store, locked
+
+    if panel:
+        check(panel)  # before hours of training, not after
+    if is_finished(planned, Store(folder)):  # no model is needed, nor torch
+        with locked(folder):
+            return conclude(planned, Store(folder), panel, progress)
+
+    from adakd.execution.serial import run_plan
     from adakd.losses.dispatch import row_functions
 
     row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
-    if panel:
-        check(panel)  # before hours of training, not after
-    return run_plan(planned, folder, panel, progress or Silent())
+    return run_plan(planned, folder, panel, progress)

@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from adakd.config import Pruned, Suite
+from adakd.config import Pruned
 from adakd.data.overlap import described, unread_lines
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, check_task, score
 from adakd.evaluation.tasks import write_tasks
 from adakd.execution.checks import check_models
-from adakd.execution.judgement import ask_judges, item_texts, subject_of
+from adakd.execution.finished import conclude
 from adakd.judging import Panel
-from adakd.judging.runner import keep_texts
 from adakd.models.loading import place
 from adakd.models.saved import damage
 from adakd.planning import PLAIN, Assignment, Job, Plan, timing_key
 from adakd.progress import Progress, Show
-from adakd.reporting import write_report
 from adakd.store import Store, locked
 from adakd.store.provenance import run_record
 from adakd.store.records import TrainingRecord
@@ -28,8 +26,6 @@ from adakd.training.overhead import measure_overhead
 from adakd.training.sequences import TrainingData
 from adakd.training.teacher_states import TeacherStates
 
-EXAMPLES = 2
-"""Items of each instruction set whose text and answers the report shows."""
 TASKS = "tasks"
 """Folder of the lm-eval tasks that are written for a run."""
 Twins = tuple[Assignment, Assignment]
@@ -66,14 +62,8 @@ def run_plan(plan: Plan, folder: Path, panel: Panel | None, progress: Progress) 
             _train(assignment, data, teacher, store, progress)
             _check_teacher(plan, store)
             _score(assignment, context, store, progress)
-        pairs = _finished_pairs(plan, store)
-        _time(pairs, data, teacher, store, progress)
-        _keep_examples(plan.suite, store)
-        report = write_report(folder)
-        if panel and pairs:
-            ask_judges(panel, subject_of(folder), store, progress)
-            report = write_report(folder)
-        return report
+        _time(_finished_pairs(plan, store), data, teacher, store, progress)
+        return conclude(plan, store, panel, progress)
 
 
 def _note_data(context: RunContext, store: Store, progress: Progress) -> None:
@@ -223,9 +213,3 @@ def _finished_pairs(plan: Plan, store: Store) -> list[Twins]:
                 adaptive.append(assignment)
     twins = [(plain.get((one.cell.divergence, one.cell.seed)), one) for one in adaptive]
     return [(twin, one) for twin, one in twins if twin is not None]
-
-
-def _keep_examples(suite: Suite, store: Store) -> None:
-    """Record the text of the items that the report shows."""
-    items = item_texts(suite)
-    keep_texts(store, items, ((task, item) for task in items for item in [*items[task]][:EXAMPLES]))
