@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shlex
 import sys
 import warnings
 import webbrowser
@@ -43,7 +44,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="""Benchmark knowledge distillation of language models, with and without AdaKD.
 
-    Start with `adakd run`: three minutes, nothing to download. Then `adakd ls suites` shows what
+    Start with `adakd run`: a minute, nothing to download. Then `adakd ls suites` shows what
     else there is, and `adakd new suite NAME` starts a comparison of your own.
     """,
     no_args_is_help=True,
@@ -56,7 +57,8 @@ _NO_OUTPUT = (errno.ENOSPC, errno.EIO, errno.EDQUOT)
 """Why a terminal or a file that is printed to takes no more."""
 STOPPED = "stopped; finished work is kept, and the same command goes on from there"
 
-BENCHMARK, JUDGE, EXTEND = "Train and compare", "Judge answers", "Find, extend and check"
+BENCHMARK, JUDGE, SHARE = "Train and compare", "Judge answers", "Take together and share"
+EXTEND = "Find, extend and check"
 
 SuiteName = Annotated[str, typer.Argument(help="A shipped suite, or the path of a suite file.")]
 Overrides = Annotated[
@@ -150,7 +152,7 @@ def run(
     from adakd.commands.run import run as run_suite
     from adakd.execution.finished import is_finished
     from adakd.execution.outlook import outlook
-    from adakd.reporting import answer_line, summary_table
+    from adakd.reporting import answer_lines, summary_table
     from adakd.store import Store
 
     store = Store(folder)
@@ -161,9 +163,9 @@ def run(
         keep_freed_memory()
     report = run_suite(loaded, folder, Live(console))
     store = Store(folder)
+    for line in answer_lines(store):
+        _print_line(line)
     console.print(summary_table(store))
-    if answer := answer_line(store):
-        _print_line(answer)
     _print_report(report)
     _print_line(next_line(["run", suite, *(["--out", str(out)] if out else [])], overrides, loaded))
     if open_page and not webbrowser.open(report.resolve().as_uri()):
@@ -401,6 +403,98 @@ def export(
 
     for piece in exported(folder, format, out):
         print(piece, end="")
+
+
+@app.command(rich_help_panel=SHARE)
+def merge(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="RUN_A RUN_B ...", help="The folders of the runs.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder of the merged run.", show_default=False)],
+) -> None:
+    """Unite runs of one suite whose cells were made on several machines.
+
+    They may differ in what they compare: seeds, divergences, arms, students, sets, tasks, metrics
+    and judges. The same key with another value is an error that names both machines. The runs are
+    not changed.
+
+    Example: `adakd merge runs/smoke runs/other --out runs/both`
+    """
+    from adakd.commands.merge import merge as unite
+
+    _print_line(str(unite(folders, out)))
+    _print_report(out / "report.html")
+    suite = shlex.join(["adakd", "run", str(out / "suite.yaml"), "--out", str(out)])
+    _print_line(f"next, to train and score what the united suite still lacks: {suite}")
+
+
+@app.command(rich_help_panel=SHARE)
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another.")],
+    format: Annotated[
+        str, typer.Option("--format", help="table, for the screen; markdown; or json.")
+    ] = "table",
+) -> None:
+    """Hold the same cells of two runs against each other: two machines, versions or seeds.
+
+    Each difference is held against the noise of training seeds; then follows what differs in
+    versions, hardware and settings. The exit code is 0 whatever differs.
+
+    Example: `adakd compare runs/laptop runs/server`
+    """
+    from adakd.commands.compare import compare as hold
+    from adakd.commands.compare import compared
+
+    found = compared(hold(first, second), format)
+    if isinstance(found, str):
+        print(found)
+    else:
+        console.print(found)
+
+
+@app.command(rich_help_panel=SHARE)
+def push(
+    folder: RunFolder,
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="USER/NAME",
+            help="The repository of the records; each student gets USER/NAME-METHOD-seedN.",
+            show_default=False,
+        ),
+    ],
+    only: Annotated[
+        list[str],
+        typer.Option(help="Publish the students of this method alone. May be repeated."),
+    ] = [],  # noqa: B006
+    license: Annotated[
+        str, typer.Option(help="The licence, by its name on the hub, such as apache-2.0.")
+    ] = "unknown",
+    base_model: Annotated[
+        str | None,
+        typer.Option(metavar="HUB-ID", help="The student's base, if the suite names a folder."),
+    ] = None,
+    private: Annotated[bool, typer.Option("--private", help="Make private repositories.")] = False,
+    dry_run: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write here what would be published, and stop."),
+    ] = None,
+) -> None:
+    """Publish the students and the records of a run on the Hugging Face hub, with cards.
+
+    Paths, secrets and private servers are taken out first. The token is read from HF_TOKEN.
+
+    Example: `adakd push runs/smoke --to ada/smoke --dry-run public`
+    """
+    from adakd.commands.push import push as publish
+
+    done = publish(folder, to, only, license, base_model, private, dry_run, progress=Live(console))
+    for one in done:
+        where = one.folder if dry_run is not None else f"{one.kind} {one.id}"
+        _print_line(f"{'would publish' if dry_run is not None else 'published'}: {where}")
+    if license == "unknown":
+        _print_line("the cards state no licence; --license NAME does")
 
 
 @app.command(rich_help_panel=BENCHMARK)

@@ -89,7 +89,7 @@ def test_a_run_tells_what_it_will_do_and_answers_at_the_end(
     seeds = ",".join(map(str, Store(run_folder).suite().seeds))
     done = adakd(*command, "--set", f"seeds=[{seeds}]", "--open")
     assert (done.code, done.err) == (0, "")
-    first, *_, answer, report, following = done.out.splitlines()
+    first, answer, *_, report, following = done.out.splitlines()
     assert first == "micro: all is trained and scored; the report is written again"
     assert answer.startswith("AdaKD is ")
     assert report == f"report: {run_folder / 'report.html'}"

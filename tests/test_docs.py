@@ -68,8 +68,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, finished_run: Path) ->
     """A folder with a finished run, answers, judges, data and a model."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "none")
-    shutil.copytree(finished_run, "runs/smoke")
+    for name in ("smoke", "laptop", "server"):
+        shutil.copytree(finished_run, Path("runs", name))
     shutil.copy(ROOT / "suites" / "smoke.yaml", "smoke.yaml")
+    shutil.copytree(ROOT / "suites" / "smoke-teacher", "smoke-teacher")
     for number, name in enumerate("abc"):
         Path(f"{name}.yaml").write_text(f"kind: rule\ntie_margin: 0.0{number}\n")
     long = "with so many words that no set leaves it out for being short"
@@ -150,7 +152,8 @@ def commands(code: str) -> Iterator[list[str]]:
 def quick(words: list[str]) -> list[str]:
     """Return a command in the form that takes no minutes, no key and no server."""
     if words[0] == "run":
-        return ["plan", *words[1:]]
+        place = words.index("--out") if "--out" in words else len(words)
+        return ["plan", *words[1:place], *words[place + 2 :]]
     judges = {value for name, value in pairwise(words) if name in ASKING}
     shipped = {judge for judge in judges if not judge.endswith(".yaml")}
     if words[0] == "judge" and not shipped <= ASKS_NOBODY and "--plan" not in words:

@@ -6,6 +6,10 @@ from zipfile import ZipFile
 
 SHIPPED = (
     "suites/smoke.yaml",
+    "suites/smoke-teacher.yaml",
+    "suites/smoke-teacher/config.json",
+    "suites/smoke-teacher/model.safetensors",
+    "suites/smoke-teacher/tokenizer.json",
     "suites/paper/tables.json",
     "judges/rule.yaml",
     "templates/new/suite.yaml",

@@ -101,7 +101,7 @@ def plan_table(planned: Plan) -> Table:
         steps, tokens = planned.length(assignments[0])
         cells = [assignment.cell for assignment in assignments]
         seeds = " ".join(str(cell.seed) for cell in cells)
-        scores = sum(job.cell == cells[0] for job in planned.jobs)
+        scores = len(planned.jobs_of(cells[0]))
         table.add_row(shown(method), seeds, _count(steps), _count(tokens), str(scores))
     table.caption = "steps, tokens and scores of each seed"
     return table

@@ -6,7 +6,16 @@ Nothing here imports torch, so mistakes in a suite are reported at once.
 from adakd.config.base import Config
 from adakd.config.scoring import ChoiceTask, Evaluation, Sampling, Task
 from adakd.config.sources import Columns, Data, Generated, Hub, Jsonl, Selection, Source
-from adakd.config.students import Lora, Pretrained, Pruned, Scratch, Student, Teacher, Training
+from adakd.config.students import (
+    Elsewhere,
+    Lora,
+    Pretrained,
+    Pruned,
+    Scratch,
+    Student,
+    Teacher,
+    Training,
+)
 from adakd.config.suite import Baseline, Controls, Diagnostics, Published, Suite, Timing
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "Controls",
     "Data",
     "Diagnostics",
+    "Elsewhere",
     "Evaluation",
     "Generated",
     "Hub",

@@ -22,14 +22,16 @@ SuitePath = Annotated[Path, AfterValidator(_resolve)]
 """A path relative to the file that names it; then to the working directory, if it is below."""
 
 
-def _named(model: str) -> str:
+def _named(model: str, info: ValidationInfo) -> str:
     if not model.strip():
         raise ValueError("is empty: give a hub id or a folder")
-    return model
+    beside = (info.context or {}).get("folder", Path()) / model
+    return os.path.abspath(beside) if model.startswith("./") and beside.is_dir() else model
 
 
 ModelName = Annotated[str, AfterValidator(_named), AfterValidator(_portable)]
-"""A hub id, or a folder relative to the working directory."""
+"""A hub id or a folder: ``./name`` beside the file that names it, others as seen from the working
+directory."""
 
 
 def _one_line(text: str) -> str:

@@ -25,7 +25,25 @@ _TICK = 50_000_000
 
 def digest(*parts: Any) -> str:
     """Return a short hash of settings, stable across processes and machines."""
-    text = json.dumps(to_jsonable_python(parts), sort_keys=True)
+    return _short(_text(parts))
+
+
+class Digests:
+    """The hashes ``digest(first, *rest)`` for many first parts: the rest is written once."""
+
+    def __init__(self, *rest: Any) -> None:
+        self._rest = _text(rest).removeprefix("[")
+
+    def __call__(self, first: str) -> str:
+        """Return ``digest(first, *rest)``."""
+        return _short(f"[{json.dumps(first)}, {self._rest}")
+
+
+def _text(parts: tuple[Any, ...]) -> str:
+    return json.dumps(to_jsonable_python(parts), sort_keys=True)
+
+
+def _short(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from adakd.config.base import Config, SuitePath
+from adakd.config.numbers import Share
 
 
 class Columns(Config):
@@ -72,6 +73,18 @@ class Generated(Selection):
     rows: PositiveInt
     split: Literal["train", "test"] = "train"
     """The two splits share no item."""
+    noise: Share = 0.0
+    """Share of the rows whose answer is damaged: that to another puzzle, or with wrong words. Which
+    rows these are does not depend on `rows`."""
+
+    @model_validator(mode="after")
+    def _true_references(self) -> "Generated":
+        if self.noise and self.split == "test":
+            raise ValueError(
+                "noise damages answers to learn from, and `split: test` has references to score "
+                "against: remove it"
+            )
+        return self
 
 
 Source = Annotated[Jsonl | Hub | Generated, Field(discriminator="kind")]

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from adakd.config.base import Config, ModelName
+from adakd.config.base import Config, Line, ModelName
 from adakd.config.numbers import Share
 
 Kernels = Literal["auto", "torch", "triton"]
@@ -16,8 +16,38 @@ class Pretrained(Config):
 
     kind: Literal["pretrained"]
     model: ModelName
+    """``./name`` is a folder beside the suite file, where there is one; other folders are relative
+    to the working directory."""
     revision: str | None = None
     gguf_file: str | None = None
+
+
+class Elsewhere(Config):
+    """A student that another program trained: scored, judged and shown beside those of the run.
+
+    It is not paired with them: data, order and steps of its training are its own.
+    """
+
+    name: Line
+    """Its method in tables; trainings of one method share it."""
+    model: ModelName
+    """A model folder or hub id, adapters included."""
+    revision: str | None = None
+    gguf_file: str | None = None
+    seed: int = 1
+    """Tells trainings of one name apart."""
+    note: str = ""
+    """How it was trained, for the report."""
+
+    @property
+    def base(self) -> Pretrained:
+        """The model as one to load."""
+        return Pretrained(
+            kind="pretrained",
+            model=self.model,
+            revision=self.revision,
+            gguf_file=self.gguf_file,
+        )
 
 
 class Scratch(Config):

@@ -8,7 +8,7 @@ from adakd.config.base import Config, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.scoring import Evaluation
 from adakd.config.sources import Data
-from adakd.config.students import Student, Teacher, Training
+from adakd.config.students import Elsewhere, Student, Teacher, Training
 from adakd.errors import did_you_mean
 from adakd.registry import PartSpec, Spec
 
@@ -128,6 +128,8 @@ class Suite(Config):
     diagnostics: Diagnostics = Diagnostics()
     judges: tuple[str, ...] = ()
     """Judges of every run, as shipped names or paths."""
+    students: tuple[Elsewhere, ...] = ()
+    """Students trained elsewhere, scored beside those of the run."""
     paper: tuple[Published, ...] = ()
     """Published tables that the report shows beside ours."""
     ours: tuple[str, ...] = ()
@@ -163,6 +165,22 @@ class Suite(Config):
             for arm in set(baseline.arms or ()) - set(self.arms):
                 raise ValueError(
                     f"divergences.{number}.arms: unknown arm {arm!r}{did_you_mean(arm, self.arms)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _students_told_apart(self) -> "Suite":
+        first: dict[tuple[str, int], int] = {}
+        for number, student in enumerate(self.students):
+            if student.name in TAKEN:
+                raise ValueError(
+                    f"students.{number}.name: {student.name!r} is reserved: choose another"
+                )
+            before = first.setdefault((student.name, student.seed), number)
+            if before != number:
+                raise ValueError(
+                    f"students.{number}: {student.name!r} with seed {student.seed} is listed "
+                    "twice: give each training of one method a seed of its own"
                 )
         return self
 

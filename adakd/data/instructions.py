@@ -49,7 +49,8 @@ def read_rows(source: Source, suite: Suite) -> list[Row]:
 def read_source(source: Source, suite: Suite) -> Content:
     """Return the rows of :func:`read_rows`, and the fields that nothing reads."""
     if source.kind == "generated":
-        content = Content([Row(*fields) for fields in generate(source.rows, source.split)])
+        made = generate(source.rows, source.split, source.noise)
+        content = Content([Row(*fields) for fields in made])
     elif (file := local_file(source, suite)) is not None:
         found = list(records(file))
         fields = _fields(found)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from adakd.config import Pretrained, Pruned
+from adakd.config import Elsewhere, Pretrained, Pruned
+from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.models.outline import outline, pruned_outline
 from adakd.planning import Plan
@@ -17,6 +18,8 @@ def check_models(plan: Plan, context: RunContext) -> None:
         AdakdError: a model cannot be built, or has no such layer or module.
     """
     suite = plan.suite
+    for number, one in enumerate(suite.students):
+        _check_elsewhere(one, number, context)
     sft, training = suite.teacher.sft, suite.training
     check_loggers("training", training)
     if sft is not None:
@@ -37,3 +40,20 @@ def check_models(plan: Plan, context: RunContext) -> None:
     diagnostics = suite.diagnostics
     if diagnostics.every and diagnostics.layer is not None and trained is not None:
         loading.trained_layer(trained, diagnostics.layer)
+
+
+def _check_elsewhere(one: Elsewhere, number: int, context: RunContext) -> None:
+    """Check that a student trained elsewhere can be loaded and reads the teacher's tokens.
+
+    Raises:
+        AdakdError: it cannot, or it does not; the message names the entry of the suite.
+    """
+    try:
+        loading.check_folder(one.base)
+        tokenizer = loading.load_tokenizer(one.base)
+        loading.check_same_tokenizer(tokenizer, context.tokenizer)
+        loading.check_same_end(tokenizer, context.tokenizer)
+        loading.base_config(one.base)  # adapters: that of the model below
+        outline(one.base, context.tokenizer)
+    except AdakdError as error:
+        raise AdakdError(f"students.{number} ({one.name}): {error}") from None

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations, count
 
 from adakd.config.hashing import digest
 from adakd.config.judge import Asks
 from adakd.errors import AdakdError, UnknownName, did_you_mean
 from adakd.judging.base import ItemText, Question
 from adakd.judging.conversations import first_turn
-from adakd.planning import PLAIN
+from adakd.planning import PLAIN, SEEDED, Cell
 from adakd.store.records import ScoreRecord
 
 REFERENCE = "reference"
@@ -20,7 +20,7 @@ ALL = "all"
 """Each method against every other."""
 _UNSEEDED = {"teacher", "untrained", "file"}
 """Roles with a single cell for all training seeds."""
-_CANDIDATES = {"distilled", "file"}
+_CANDIDATES = {"distilled", "elsewhere", "file"}
 
 Items = Mapping[str, Mapping[str, ItemText]]
 """Item texts by task and item id."""
@@ -81,6 +81,8 @@ def comparisons(scores: Iterable[ScoreRecord], against: str = PLAIN) -> list[Com
     """Return the comparisons of a run.
 
     Both sides have the same task and sampling seed, and the same training seed if both have one.
+    A student trained elsewhere shares no seed with ours: its first training meets our first one,
+    and so on; a single one meets all.
 
     Args:
         scores: of a run; scores of tasks without answers are skipped.
@@ -93,12 +95,12 @@ def comparisons(scores: Iterable[ScoreRecord], against: str = PLAIN) -> list[Com
     Raises:
         AdakdError: `against` names nothing in this run, or there is nothing to compare.
     """
-    answered = {_place(score): score for score in scores if score.sort == "answers"}
+    answered = _answered(scores)
     _check_name(against, answered.values())
     if against == AGAIN:
         found = list(_again(answered.values()))
     elif against == ALL:
-        found = list(_all(answered.values()))
+        found = list(_all(answered))
     else:
         found = list(_each_against(answered, against))
     if not found:
@@ -156,16 +158,27 @@ def _matches_of_task(
 
 def _each_against(answered: _Answered, against: str) -> Iterator[Comparison]:
     arms = _arms(answered.values())
-    unseeded = {s.cell.method for s in answered.values() if s.cell.role in _UNSEEDED}
-    for score in answered.values():
-        if score.cell.role in _CANDIDATES:
-            method = _same_in_arm(score, against) if against in arms else against
-            seed = None if method in unseeded else score.cell.seed
-            opponent = answered.get((method, seed, score.task, score.sampling_seed))
+    unseeded = {method for method, seed, _, _ in answered if seed is None}
+    for (_, own, task, sampling_seed), score in answered.items():
+        role = score.cell.role
+        if role not in _CANDIDATES or (role == "elsewhere" and against in arms):
+            continue  # no arm of ours differs from it in the arm alone
+        method = _same_in_arm(score, against) if against in arms else against
+        for seed in _opponent_seeds(answered, method, own, method in unseeded):
+            opponent = answered.get((method, seed, task, sampling_seed))
             if opponent is None:  # answers from a file, which were sampled once
-                opponent = answered.get((method, seed, score.task, None))
+                opponent = answered.get((method, seed, task, None))
             if against == REFERENCE or (opponent is not None and opponent is not score):
                 yield Comparison(against, score, opponent)
+
+
+def _opponent_seeds(
+    answered: _Answered, method: str, own: int | None, is_unseeded: bool
+) -> list[int | None]:
+    """Return the training seeds of an opponent that a candidate with the seed `own` meets."""
+    if is_unseeded or method == REFERENCE:
+        return [None]
+    return [own] if own is not None else [*dict.fromkeys(s for m, s, *_ in answered if m == method)]
 
 
 def _again(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:
@@ -178,9 +191,9 @@ def _again(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:
         yield from (Comparison(AGAIN, *pair) for pair in combinations(by_seed.values(), 2))
 
 
-def _all(answered: Iterable[ScoreRecord]) -> Iterator[Comparison]:
-    for one, other in combinations(answered, 2):
-        (mine, seed, *where), (theirs, its_seed, *there) = _place(one), _place(other)
+def _all(answered: _Answered) -> Iterator[Comparison]:
+    for (place, one), (its_place, other) in combinations(answered.items(), 2):
+        (mine, seed, *where), (theirs, its_seed, *there) = place, its_place
         same_seed = seed == its_seed or seed is None or its_seed is None
         if mine != theirs and where == there and same_seed:
             yield Comparison(ALL, one, other)
@@ -190,9 +203,31 @@ def _arms(scores: Iterable[ScoreRecord]) -> set[str]:
     return {score.cell.arm for score in scores if score.cell.role == "distilled"}
 
 
-def _place(score: ScoreRecord) -> _Place:
-    seed = None if score.cell.role in _UNSEEDED else score.cell.seed
-    return score.cell.method, seed, score.task, score.sampling_seed
+def _answered(scores: Iterable[ScoreRecord]) -> dict[_Place, ScoreRecord]:
+    """Return the scores with answers by method, training seed, task and sampling seed."""
+    scores = [score for score in scores if score.sort == "answers"]
+    seeds = _seeds_met(score.cell for score in scores)
+    return {
+        (score.cell.method, seeds[score.cell.key], score.task, score.sampling_seed): score
+        for score in scores
+    }
+
+
+def _seeds_met(cells: Iterable[Cell]) -> dict[str, int | None]:
+    """Return the training seed that each cell is compared under, by key; None meets every seed."""
+    by_key = {cell.key: cell for cell in cells}
+    met = {key: None if c.role in _UNSEEDED else c.seed for key, c in by_key.items()}
+    ours = sorted({cell.seed for cell in by_key.values() if cell.role in SEEDED})
+    elsewhere: dict[str, list[Cell]] = {}
+    for cell in by_key.values():
+        if cell.role == "elsewhere":
+            elsewhere.setdefault(cell.method, []).append(cell)
+    for of_method in elsewhere.values():
+        in_order = sorted(of_method, key=lambda cell: cell.seed)
+        beyond = count(max(ours, default=0) + 1)  # more trainings than ours: these meet none
+        pairs = zip(in_order, chain(ours, beyond), strict=False)
+        met |= {cell.key: None if len(in_order) == 1 else seed for cell, seed in pairs}
+    return met
 
 
 def _same_in_arm(score: ScoreRecord, against: str) -> str:

@@ -277,7 +277,8 @@ class _Judging:
             if mine and all(record.verdict == "failed" for record in mine):
                 raise AdakdError(
                     f"{judge.file}: no verdict on any of {len(mine)} questions with a known "
-                    f"answer, so nothing else was asked; the first failed with: "
+                    "answer, so nothing else was asked: change its settings, such as prompt, "
+                    "pattern, mode or max_tokens, or the model; the first failed with: "
                     f"{mine[0].reason[:500]}"
                 )
 

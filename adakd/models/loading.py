@@ -35,6 +35,10 @@ DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 DAMAGED = (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError)
 """Exceptions of readers of models whose files are damaged or hold another model."""
 END, PADDING = "<end>", "<pad>"
+ADAPTERS = "adapter_config.json"
+"""The configuration of adapters on another model."""
+WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
+"""Names of files of weights."""
 
 
 def device() -> torch.device:
@@ -70,6 +74,11 @@ def load_tokenizer(base: Pretrained | Path) -> Any:
 
 
 def _loaded_tokenizer(where: str, options: Mapping[str, Any]) -> Any:
+    folder = Path(where)
+    if (folder / ADAPTERS).exists() and not any(folder.glob("tokenizer*")):
+        # trained with the tokenizer of the model below, and saved without it
+        settings = loaded(lambda: PeftConfig.from_pretrained(where), where)
+        where, options = str(settings.base_model_name_or_path), {}
     return loaded(lambda: AutoTokenizer.from_pretrained(where, **options), where)
 
 
@@ -88,6 +97,51 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING, padding_side="left"
     )
+
+
+def check_folder(base: Pretrained) -> None:
+    """Reject a folder that holds no model, or checkpoints of one: other programs leave such.
+
+    Raises:
+        AdakdError: it has no configuration, or no weights in a file that is read here.
+    """
+    folder = Path(base.model)
+    if not folder.is_dir() or base.gguf_file is not None:
+        return
+    if not any((folder / name).exists() for name in ("config.json", ADAPTERS)):
+        found = sorted(one.name for one in folder.glob("checkpoint-*") if one.is_dir())
+        fix = (
+            f"name one of its checkpoints: {', '.join(found)}"
+            if found
+            else "give the folder that the model was saved in"
+        )
+        raise AdakdError(f"model {base.model!r}: no config.json or {ADAPTERS} here; {fix}")
+    if not any(any(folder.glob(name)) for name in WEIGHTS):
+        raise AdakdError(
+            f"model {base.model!r}: no weights ({', '.join(WEIGHTS)}) here; a sharded checkpoint "
+            "of DeepSpeed or FSDP must be converted first, by the program that wrote it"
+        )
+    if (folder / ADAPTERS).exists():
+        settings = loaded(lambda: PeftConfig.from_pretrained(base.model), base.model)
+        if settings.is_prompt_learning:
+            raise AdakdError(
+                f"model {base.model!r}: adapters of kind {settings.peft_type.value} cannot be "
+                "merged into their base: only weights can"
+            )
+
+
+def check_same_end(student: Any, teacher: Any) -> None:
+    """Reject a student whose answers end with another token: in scoring they would go on.
+
+    Raises:
+        AdakdError: its tokenizer has another end token.
+    """
+    if student.eos_token != teacher.eos_token:
+        raise AdakdError(
+            f"its end token is {student.eos_token!r}, and the teacher's {teacher.eos_token!r}: its "
+            "answers would not end where they should; train it to end with the teacher's, and set "
+            "eos_token in its tokenizer_config.json"
+        )
 
 
 def check_same_tokenizer(student: Any, teacher: Any) -> None:

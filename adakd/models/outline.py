@@ -22,9 +22,9 @@ def outline(base: Pretrained | Scratch, tokenizer: Any) -> PreTrainedModel | Non
         with torch.device("meta"):
             return loading.scratch_model(base, tokenizer, seed=0)
     where, options = loading.location(base)
+    _check_weights(Path(where))
     if Path(where, "adapter_config.json").exists():
         return None
-    _check_weights(Path(where))
     config = loading.loaded(lambda: AutoConfig.from_pretrained(where, **options), where)
     with torch.device("meta"):
         model: PreTrainedModel = loading.loaded(

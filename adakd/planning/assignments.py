@@ -62,10 +62,8 @@ class ResolvedAssignment(Assignment):
         return 0 if self.training is None else self.steps * self.training.sequences * self.devices
 
 
-def assignment_of(cell: Cell, recipe: str, suite: Suite) -> Assignment:
-    """Return a cell with its part of the suite."""
-    baselines = {str(baseline): baseline for baseline in suite.divergences}
-    baseline = baselines.get(cell.divergence or "")
+def assignment_of(cell: Cell, recipe: str, suite: Suite, baseline: Baseline | None) -> Assignment:
+    """Return a cell with its part of the suite, and its row of the suite's divergences if any."""
     spec = OFFLINE if baseline is None else baseline.policy
     made: Policy = policy.build(spec)
     return Assignment(
@@ -91,7 +89,7 @@ def total_steps(training: Training, rows: int, devices: int = 1) -> int:
 
 
 def _training(cell: Cell, suite: Suite) -> Training | None:
-    if cell.role == "untrained":
+    if cell.role in ("untrained", "elsewhere"):
         return None
     if cell.role == "teacher":
         return suite.teacher.sft

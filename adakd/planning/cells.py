@@ -5,10 +5,11 @@ from typing import Literal
 from adakd.config import Config
 from adakd.config.numbers import Share
 
-Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "neutral", "file"]
+Role = Literal["teacher", "untrained", "sft", "distilled", "longer", "neutral", "elsewhere", "file"]
 """``neutral``: a plain student trained by an adaptive method whose settings change nothing, at one
-seed; it shows that the method's code alone has no effect. ``file``: answers generated elsewhere;
-`divergence` is then the name of their method."""
+seed; it shows that the method's code alone has no effect. ``elsewhere``: a student that another
+program trained. ``file``: answers generated elsewhere. `divergence` is the name of the method of
+these two."""
 
 
 SEEDED: tuple[Role, ...] = ("sft", "distilled", "longer")
@@ -47,7 +48,8 @@ class Cell(Config):
 
     def __str__(self) -> str:
         """Return the method and, for a trained student, its seed."""
-        return f"{self.method}, seed {self.seed}" if self.role in SEEDED else self.method
+        has_seed = self.role in (*SEEDED, "elsewhere")
+        return f"{self.method}, seed {self.seed}" if has_seed else self.method
 
 
 def method_name(role: str, divergence: str | None, arm: str, longer: float) -> str:

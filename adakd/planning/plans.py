@@ -5,11 +5,12 @@ finished work is never repeated and changed work is never mistaken for the old.
 """
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from adakd.adaptive import adaptive
 from adakd.config import Config, Suite, resources
-from adakd.config.hashing import digest
+from adakd.config.hashing import Digests, digest
 from adakd.config.scoring import DEFAULT_METRIC
 from adakd.data.files import rows_of
 from adakd.divergences import divergence
@@ -46,11 +47,23 @@ class Plan(Config):
     assignments: tuple[Assignment, ...]
     """Every cell with the settings of its training."""
     jobs: tuple[Job, ...]
+    """The scorings, those of a cell one after the other."""
 
-    @property
+    @cached_property
     def cells(self) -> tuple[Cell, ...]:
         """The cells alone."""
         return tuple(assignment.cell for assignment in self.assignments)
+
+    def jobs_of(self, cell: Cell) -> tuple[Job, ...]:
+        """Return the scorings of a cell; none of a cell of another plan."""
+        return self._jobs_by_cell.get(cell.key, ())
+
+    @cached_property
+    def _jobs_by_cell(self) -> Mapping[str, tuple[Job, ...]]:
+        found: dict[str, list[Job]] = {cell.key: [] for cell in self.cells}
+        for job in self.jobs:
+            found[job.cell.key].append(job)
+        return {key: tuple(jobs) for key, jobs in found.items()}
 
     @property
     def teacher(self) -> Assignment:
@@ -72,12 +85,12 @@ class Plan(Config):
         resolved = assignment.resolved(rows or 0)
         return resolved.steps, resolved.sequences * self.suite.data.max_tokens
 
-    @property
+    @cached_property
     def teacher_states_key(self) -> str:
         """The key of the record of the teacher's hidden states, which all students share."""
         return digest("teaching", sorted(cell.key for cell in self.cells), self.suite.timing)
 
-    @property
+    @cached_property
     def keys(self) -> tuple[str, ...]:
         """The keys of all cells, scores and overhead measurements, and of the teacher's states."""
         adaptive = [one for one in self.assignments if one.cell.arm != PLAIN]
@@ -106,7 +119,11 @@ def plan(suite: Suite) -> Plan:
             )
     _check_names(suite, cells)
     _check_paper(suite, {cell.method for cell in cells})
-    assignments = tuple(assignment_of(cell, recipe, suite) for cell, recipe in planned)
+    baselines = {str(baseline): baseline for baseline in suite.divergences}
+    assignments = tuple(
+        assignment_of(cell, recipe, suite, baselines.get(cell.divergence or ""))
+        for cell, recipe in planned
+    )
     return Plan(suite=suite, assignments=assignments, jobs=_jobs(suite, cells))
 
 
@@ -122,7 +139,7 @@ def _check_names(suite: Suite, cells: tuple[Cell, ...]) -> None:
         if first.setdefault(cell.method, parts) != parts:
             raise AdakdError(
                 f"suite {suite.name!r}: two methods would be called {cell.method!r}: "
-                "rename a label or an arm"
+                "rename a label, an arm or a student"
             )
 
 
@@ -151,7 +168,7 @@ def _check_paper(suite: Suite, methods: set[str]) -> None:
 
 
 def _cells(suite: Suite) -> tuple[Planned, ...]:
-    """Return the controls, then the arms of every divergence and seed."""
+    """Return the controls, the arms of every divergence and seed, and students made elsewhere."""
     base, rows = model_digest(suite.teacher.base), data_digest(suite)
     sft = suite.teacher.sft and deciding(suite.teacher.sft)
     teacher = _cell("teacher", suite.teacher.seed, {"base": base, "sft": sft, "data": rows})
@@ -190,6 +207,9 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             }
             parts = {**taught, "adaptive": wrapper}
             cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
+    for one in suite.students:
+        parts = {"tokenizer": base, "model": model_digest(one.base)}
+        cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
 
 
@@ -230,10 +250,11 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     own, as_lm_eval = own_tasks(evaluation.include_path), common[2:]  # whatever the data
     for task in evaluation.tasks:
         tasks.append((task.name, None, digest(as_lm_eval, task, *own), {task.metric: ()}))
+    answers = [Digests(name, seed, asked) for name, seed, asked, _ in tasks]
     return tuple(
-        _job(cell, name, seed, digest(cell.key, name, seed, asked), metric_name, parts)
+        _job(cell, name, seed, digests(cell.key), metric_name, parts)
         for cell in cells
-        for name, seed, asked, its_metrics in tasks
+        for digests, (name, seed, _, its_metrics) in zip(answers, tasks, strict=True)
         for metric_name, parts in its_metrics.items()
     )
 

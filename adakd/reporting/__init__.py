@@ -4,10 +4,10 @@ from adakd.reporting.calibration_page import write_calibration
 from adakd.reporting.report import render, write_report
 from adakd.reporting.sections.benchmarks import bench_table
 from adakd.reporting.sections.scores import summary_table
-from adakd.reporting.terminal import answer_line, vetting_warnings, win_rate_table
+from adakd.reporting.terminal import answer_lines, vetting_warnings, win_rate_table
 
 __all__ = [
-    "answer_line",
+    "answer_lines",
     "bench_table",
     "render",
     "summary_table",

@@ -116,7 +116,8 @@ class Index:
         return tuple(gap for method, seed in self.expected for gap in self._gaps_of(method, seed))
 
     def _gaps_of(self, method: Method, seed: int) -> Iterator[Gap]:
-        what = f"{method}, seed {seed}" if method.role in TRAINED else str(method)
+        has_seed = method.role in (*TRAINED, "elsewhere")
+        what = f"{method}, seed {seed}" if has_seed else str(method)
         if reason := self.failure(method, seed):
             yield Gap(what, "failed", reason)
             return

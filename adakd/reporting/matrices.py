@@ -16,7 +16,7 @@ class Matrices:
     def __init__(self, context: Context) -> None:
         self._index = context.index
         self._layouts: dict[tuple[str, str], _Layout] = {}
-        self._cubes: dict[tuple[Method, tuple[str, str]], Array] = {}
+        self._cubes: dict[tuple[Method, tuple[str, str], tuple[int, ...]], Array] = {}
 
     def triple(self, on: Method, off: Method, task: TaskRecord) -> tuple[Array, Array, Array]:
         """Return items x seeds of both methods and items x 1 of the teacher.
@@ -32,6 +32,11 @@ class Matrices:
         c = self._cube(teacher, task, its_seeds or [0])
         return mean_of_layers(a), mean_of_layers(b), mean_of_layers(c)
 
+    def of(self, method: Method, task: TaskRecord) -> Array:
+        """Return items x the method's own training seeds, sampling seeds averaged."""
+        seeds = [seed for one, seed in self._index.expected if one == method]
+        return mean_of_layers(self._cube(method, task, seeds))
+
     def _layout(self, task: TaskRecord) -> "_Layout":
         if task.key not in self._layouts:
             self._layouts[task.key] = _Layout(self._index, task)
@@ -39,8 +44,9 @@ class Matrices:
 
     def _cube(self, method: Method, task: TaskRecord, seeds: Sequence[int]) -> Array:
         """Return items x training seeds x sampling seeds, NaN where there is no score."""
-        if (method, task.key) in self._cubes:
-            return self._cubes[method, task.key]
+        place = (method, task.key, tuple(seeds))
+        if place in self._cubes:
+            return self._cubes[place]
         layout = self._layout(task)
         cube = np.full((len(layout.items), len(seeds), max(len(layout.samplings), 1)), np.nan)
         for column, seed in enumerate(seeds):
@@ -49,7 +55,7 @@ class Matrices:
                 for item in record.items:
                     if item.value is not None:
                         cube[layout.items[item.id], column, layer] = item.value * task.scale
-        self._cubes[method, task.key] = cube
+        self._cubes[place] = cube
         return cube
 
 

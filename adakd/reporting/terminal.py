@@ -12,6 +12,7 @@ from adakd.reporting.judges import warnings
 from adakd.reporting.judges.rates import win_rate_rows
 from adakd.reporting.judges.vetting import judge_vettings
 from adakd.reporting.sections.base import Context
+from adakd.reporting.sections.controls import controls
 from adakd.reporting.sections.overhead import overheads
 from adakd.store import Store
 
@@ -42,11 +43,15 @@ def win_rate_table(store: Store) -> Table:
     return table
 
 
-def answer_line(store: Store) -> str:
-    """Return the first sentence of the page; empty where no arm is compared with the plain one."""
+def answer_lines(store: Store) -> list[str]:
+    """Return the first sentences of the page: on the run's controls, and on its question.
+
+    A run may have neither controls nor an arm that is compared with the plain one.
+    """
     context = Context.of(store)
     rows, costs = context.once(arm_differences).overall, context.once(overheads)
-    return next(iter(headlines(rows, costs)), "")
+    checked = context.once(controls)
+    return [*([checked.sentence] if checked else []), *headlines(rows, costs)[:1]]
 
 
 def vetting_warnings(store: Store, judges: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
 from adakd.stats.seed_noise import SeedNoise, distances, seed_noise
 from adakd.stats.step_down import correlations, critical_p, step_down
+from adakd.stats.unpaired import Unpaired, unpaired_difference
 from adakd.stats.unseen import allow_for_unseen
 from adakd.stats.win_rate import POINTS, PairResult, WinRate, prompt_pulls, win_rate
 
@@ -44,6 +45,7 @@ __all__ = [
     "Ratio",
     "SeedNoise",
     "Spread",
+    "Unpaired",
     "WinRate",
     "allow_for_unseen",
     "always_valid",
@@ -69,6 +71,7 @@ __all__ = [
     "spread_of",
     "step_down",
     "stopped_rate",
+    "unpaired_difference",
     "wilson",
     "win_rate",
 ]

@@ -66,6 +66,14 @@ class Store:
             return list(found.values())
         return [record for record in self._records.values() if isinstance(record, kind)]
 
+    def written(self) -> Iterator[Record]:
+        """Yield every record in the order of writing, those that were replaced since too.
+
+        Verdicts come last.
+        """
+        yield from self._read(verdicts=False)
+        yield from self._read(verdicts=True)
+
     def get(self, kind: type[R], key: str) -> R | None:
         """Return the record of a kind with this key."""
         record = self._records.get((kind, key))

@@ -65,7 +65,9 @@ class RunContext:
             AdakdError: ``data.max_tokens`` is more.
         """
         limit = self.suite.data.max_tokens
-        for name, base in (("teacher", self.suite.teacher.base), ("student", self.suite.student)):
+        models = {"teacher": self.suite.teacher.base, "student": self.suite.student}
+        models |= {f"student {one.name!r}": one.base for one in self.suite.students}
+        for name, base in models.items():
             positions = None if isinstance(base, Pruned) else loading.context_length(base)
             if positions is not None and limit > positions:
                 raise AdakdError(
@@ -103,6 +105,9 @@ class RunContext:
         """
         is_teacher = cell.role == "teacher"
         base = self.suite.teacher.base if is_teacher else self.suite.student
+        if cell.role == "elsewhere":
+            named = {(one.name, one.seed): one.base for one in self.suite.students}
+            base = named[str(cell.divergence), cell.seed]
         if isinstance(base, Scratch):
             return loading.scratch_model(base, self.tokenizer, cell.seed)
         if isinstance(base, Pruned):

@@ -19,14 +19,14 @@ QUESTIONS = [
     (44, (8, 40, 20, 11)), (42, (36, 37, 35, 36)), (70, (36, 31, 36, 26)), (35, (37, 43, 35, 30)),
     (42, (11, 2, 48, 36)), (45, (42, 16, 24, 35)), (37, (40, 17, 41, 35)), (39, (42, 4, 24, 9)),
     (51, (43, 9, 2, 42)), (37, (41, 26, 16, 39)), (255, (34, 37, 18, 31)), (131, (53, 36, 12, 42)),
-    (52, (46, 26, 11, 114)), (42, (48, 114, 20, 32)), (132, (31, 12, 76, 27)), (191, (41, 32, 35, 56)),
-    (37, (38, 41, 37, 35)), (43, (8, 34, 35, 40)), (37, (37, 52, 16, 42)), (36, (39, 5, 30, 42)),
-    (35, (39, 37, 37, 39)), (44, (33, 20, 46, 9)),
+    (52, (46, 26, 11, 114)), (42, (48, 114, 20, 32)), (132, (31, 12, 76, 27)),
+    (191, (41, 32, 35, 56)), (37, (38, 41, 37, 35)), (43, (8, 34, 35, 40)), (37, (37, 52, 16, 42)),
+    (36, (39, 5, 30, 42)), (35, (39, 37, 37, 39)), (44, (33, 20, 46, 9)),
 ]  # fmt: skip
 """Tokens of prompt and options of the questions of ``dolly-choice`` in ``smollm2-dolly``."""
 SIZE, LIMIT, TOKENS = 40, 256, 3_250
-"""Requests in a batch. Tokens of a sequence, which is cut at its start. Vocabulary entries: as large a
-share of the work as 49,152 in 30 layers."""
+"""Requests in a batch. Tokens of a sequence, which is cut at its start. Vocabulary entries: as
+large a share of the work as 49,152 in 30 layers."""
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adakd.config import hashing
-from adakd.config.hashing import LARGE, file_digest
+from adakd.config.hashing import LARGE, Digests, digest, file_digest
 from adakd.errors import AdakdError
 
 
@@ -128,3 +128,10 @@ def test_many_processes_may_hash_the_same_file(tmp_path: Path, memory: Path) -> 
 def test_a_file_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(AdakdError, match=r"gone: No such file"):
         file_digest(tmp_path / "gone")
+
+
+def test_many_hashes_are_those_of_one_at_a_time() -> None:
+    rest = ("set", None, {"b": [1, 2.5], "a": "é"})
+    assert [Digests(*rest)(first) for first in ("x", 'a "b"', "é")] == [
+        digest(first, *rest) for first in ("x", 'a "b"', "é")
+    ]

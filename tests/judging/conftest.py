@@ -221,7 +221,7 @@ def make_cell() -> Callable[..., Cell]:
     def make(
         arm: str = "plain", seed: int = 1, role: Any = "distilled", label: str = "rkl"
     ) -> Cell:
-        divergence = label if role == "distilled" else None
+        divergence = label if role in ("distilled", "elsewhere") else None
         key = f"{role}-{divergence}-{arm}-{seed}"
         return Cell(role=role, seed=seed, divergence=divergence, arm=arm, key=key)
 

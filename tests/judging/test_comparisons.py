@@ -134,3 +134,53 @@ def test_chance_is_the_same_plain_method_at_every_two_of_its_seeds(scores) -> No
     assert len(comparisons(scores, "again")) == 4
     one_seed = [score for score in scores if score.cell.seed == 1]
     assert chance_comparisons(one_seed) == []
+
+
+@pytest.fixture
+def with_elsewhere(scores, make_cell, make_score):
+    """The same with three trainings of one method made elsewhere, and one of another."""
+    cells = [make_cell(role="elsewhere", seed=seed, label="TRL") for seed in (7, 8, 9)]
+    cells.append(make_cell(role="elsewhere", seed=1, label="single"))
+    return [
+        *scores,
+        *(make_score(cell, ANSWERS, sampling_seed=s) for cell in cells for s in (10, 20)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("against", "met"),
+    [
+        ("plain", {}),
+        ("adakd", {}),
+        ("rkl", {("TRL", 7, 1), ("TRL", 8, 2), ("single", 1, 1), ("single", 1, 2)}),
+        ("teacher", {("TRL", 7, 1), ("TRL", 8, 1), ("TRL", 9, 1), ("single", 1, 1)}),
+        ("reference", {("TRL", 7, None), ("TRL", 8, None), ("TRL", 9, None), ("single", 1, None)}),
+        ("single", {("TRL", 7, 1), ("TRL", 8, 1), ("TRL", 9, 1)}),
+    ],
+)
+def test_students_made_elsewhere_meet_ours_in_their_order(with_elsewhere, against, met) -> None:
+    found = {
+        (
+            one.candidate.cell.method,
+            one.candidate.cell.seed,
+            one.opponent and one.opponent.cell.seed,
+        )
+        for one in comparisons(with_elsewhere, against)
+        if one.candidate.cell.role == "elsewhere"
+    }
+    assert found == set(met)
+
+
+@pytest.mark.parametrize(("against", "number"), [("TRL", 8), ("single", 8)])
+def test_ours_meet_a_student_made_elsewhere(with_elsewhere, against, number) -> None:
+    ours = [c for c in comparisons(with_elsewhere, against) if c.candidate.cell.role == "distilled"]
+    assert len(ours) == 2 * number  # two sampling seeds
+    if against == "TRL":
+        assert {(c.candidate.cell.seed, c.opponent.cell.seed) for c in ours} == {(1, 7), (2, 8)}
+
+
+def test_they_change_no_comparison_of_ours(scores, with_elsewhere) -> None:
+    assert comparisons(with_elsewhere) == comparisons(scores)
+    ours = {(c.candidate.key, c.opponent.key) for c in comparisons(scores, "all")}
+    both = {(c.candidate.key, c.opponent.key) for c in comparisons(with_elsewhere, "all")}
+    assert ours < both

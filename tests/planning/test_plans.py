@@ -596,3 +596,13 @@ def test_a_plugin_that_cannot_be_imported(
             plan(suite)
         assert "bad.py: " in str(caught.value)
         assert expected in str(caught.value)
+
+
+def test_jobs_of_a_cell_are_its_own(make_suite) -> None:
+    planned = plan(make_suite({"seeds": [1, 2]}))
+    found = [planned.jobs_of(cell) for cell in planned.cells]
+    assert [job for jobs in found for job in jobs] == list(planned.jobs)
+    for cell, jobs in zip(planned.cells, found, strict=True):
+        assert {job.cell for job in jobs} == {cell}
+    stranger = planned.cells[0].model_copy(update={"key": "of another plan"})
+    assert planned.jobs_of(stranger) == ()

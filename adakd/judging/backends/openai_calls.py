@@ -12,20 +12,22 @@ import openai
 
 from adakd.judging.backends.api_key import ApiKey
 from adakd.judging.backends.label_probabilities import read_verdict
-from adakd.judging.backends.openai_client import (
-    Completion,
-    Decisions,
-    HttpClient,
-    JudgeClient,
-    Usage,
-)
+from adakd.judging.backends.openai_client import HttpClient, JudgeClient
+from adakd.judging.backends.openai_replies import Completion, CompletionChoice, Decisions, Usage
 from adakd.judging.backends.openai_settings import Mode, OpenAISettings, Request
 from adakd.judging.backends.parsing import kept
 from adakd.judging.backends.prompt_templates import TEMPLATE_ERRORS
 from adakd.judging.backends.server_errors import ITEM_ERRORS, ServerErrors
 from adakd.judging.base import Ask, JudgeError, Outage, Question, Verdict
 
-_CUT = {"length": "max_tokens reached", "content_filter": "cut off by the server's filter"}
+_LIMIT, _FILTER = "max_tokens reached", "cut off by the server's filter"
+_BROKEN = "broken off by the server"
+_CUT = {
+    **dict.fromkeys(("length", "max_tokens", "model_length"), _LIMIT),
+    **dict.fromkeys(("content_filter", "safety", "recitation", "refusal"), _FILTER),
+    **dict.fromkeys(("error", "abort", "cancelled", "insufficient_system_resource"), _BROKEN),
+}
+"""Finish reasons of a reply that is not whole, in OpenAI's words and in those of other servers."""
 _WORD = re.compile(r"[^\W\d_]+")
 _LEAST_SHARE = 0.8
 """Fewer tokens than this share of a prompt's words mean that it was cut: a tokenizer that splits at
@@ -105,23 +107,32 @@ class Calls:
         if isinstance(reply, Decisions):
             verdict = read_verdict(reply.answers, settings.asks, settings.verdicts, settings.scale)
         else:
-            choice = reply.choices[0]
-            message, cut = choice.message, _CUT.get(choice.finish_reason or "")
-            content = message.content or ""
-            if message.refusal and not content:
-                verdict = Verdict("failed", f"refused: {message.refusal}")
-            elif not content.strip() and isinstance(message.reasoning, str) and message.reasoning:
-                why = f"{cut} while thinking" if cut else "an empty reply beside the reasoning"
-                verdict = Verdict(
-                    "failed",
-                    f"{why} (raise max_tokens, or switch reasoning off with `extra`); the server "
-                    f"sent only reasoning_content: {message.reasoning}",
-                )
-            elif mode == "text":
-                verdict = settings.reader.from_text(content, cut, texts)
-            else:
-                verdict = settings.reader.from_json(content, cut, choice.logprobs)
+            verdict = self._read_choice(reply.choices[0], mode, texts)
         return replace(verdict, prompt_tokens=usage.prompt, completion_tokens=usage.completion)
+
+    def _read_choice(self, choice: CompletionChoice, mode: Mode, texts: Iterable[str]) -> Verdict:
+        message, cut = choice.message, _CUT.get((choice.finish_reason or "").lower())
+        content = message.content or ""
+        if content.strip():
+            reader = self._settings.reader
+            if mode == "text":
+                verdict = reader.from_text(content, cut, texts)
+            else:
+                verdict = reader.from_json(content, cut, choice.logprobs)
+        elif message.refusal:
+            verdict = Verdict("failed", f"refused: {message.refusal}")
+        elif message.reasoning:
+            why = f"{cut} while thinking" if cut else "an empty reply beside the reasoning"
+            verdict = Verdict(
+                "failed",
+                f"{why} (raise max_tokens, or switch reasoning off with `extra`); the server "
+                f"sent only reasoning_content: {message.reasoning}",
+            )
+        elif message.tool_calls:
+            verdict = Verdict("failed", "a call of a tool instead of a reply: give the model none")
+        else:
+            verdict = Verdict("failed", f"an empty reply, {cut}" if cut else "an empty reply")
+        return replace(verdict, lasts=False) if cut == _BROKEN else verdict
 
     async def check(self, mode: Mode) -> None:
         """Send a trivial request with the settings of a question.

@@ -16,49 +16,17 @@ from urllib.parse import urlsplit
 import aiohttp
 import httpx2
 import openai
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
 
+from adakd.judging.backends.openai_replies import (
+    Completion,
+    Decisions,
+    error_status,
+    read_reply,
+)
 from adakd.judging.backends.openai_settings import OpenAISettings
 
 _CONNECT = 10.0
 """Seconds to connect, at most."""
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-    reasoning: Any = Field(None, validation_alias=AliasChoices("reasoning_content", "reasoning"))
-
-
-class CompletionChoice(BaseModel):
-    """The only choice of a chat completion."""
-
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: Any = None
-
-
-class Usage(BaseModel):
-    """Token counts, under their names in chat completions and in typed decisions."""
-
-    prompt: int | None = Field(None, validation_alias=AliasChoices("prompt_tokens", "input_tokens"))
-    completion: int | None = Field(
-        None, validation_alias=AliasChoices("completion_tokens", "output_tokens")
-    )
-
-
-class Completion(BaseModel):
-    """The fields used of a chat completion; openai's own model validates nothing."""
-
-    choices: list[CompletionChoice] = Field(min_length=1)
-    usage: Usage | None = None
-
-
-class Decisions(BaseModel):
-    """The fields used of a reply to typed questions."""
-
-    answers: dict[str, Any]
-    usage: Usage | None = None
 
 
 class UnreadableReply(httpx2.RemoteProtocolError):
@@ -104,7 +72,9 @@ class HttpClient(openai.DefaultAioHttpClient):
             raise httpx2.ReadTimeout("no reply before the deadline", request=request) from None
         except (httpx2.ConnectTimeout, aiohttp.ClientError, OSError) as error:
             raise _connection_error(error, request) from None
-        if response.is_success:
+        if response.is_success and (status := error_status(response.text)):
+            response.status_code = status  # openai's client then handles it as what it is
+        elif response.is_success:
             response.extensions["reply"] = _parse(response)
         return response
 
@@ -120,14 +90,14 @@ def _connection_error(error: Exception, request: httpx2.Request) -> Exception:
 
 
 def _parse(response: httpx2.Response) -> Completion | Decisions:
-    kind: type[Completion | Decisions] = Completion
+    reply: Completion | Decisions | None
     if response.request.url.path.endswith("/systemone"):
-        kind = Decisions
-    try:
-        return kind.model_validate_json(response.content)
-    except ValidationError:
-        text = response.content.decode(errors="replace")
-        raise UnreadableReply(text, request=response.request) from None
+        reply = read_reply(response.content, response.text, Decisions)
+    else:
+        reply = read_reply(response.content, response.text, Completion)
+    if reply is None:
+        raise UnreadableReply(response.text, request=response.request)
+    return reply
 
 
 def _is_loopback(url: str) -> bool:

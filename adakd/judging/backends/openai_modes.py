@@ -6,7 +6,7 @@ from typing import get_args
 import openai
 
 from adakd.judging.backends.openai_calls import Calls
-from adakd.judging.backends.openai_client import Decisions
+from adakd.judging.backends.openai_replies import Decisions
 from adakd.judging.backends.openai_settings import Mode, OpenAISettings
 
 _UNSUPPORTED = {400, 404, 405, 415, 422, 500, 501}

@@ -33,6 +33,10 @@ _SENTENCE_ENDS = (".", "!", "?", "…", "]", ")", "。")
 _QUOTES = ('"', "'", "`")
 _NEAR = 80
 """The characters of a line on either side of a tag that tell its use."""
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")
+"""Characters without width, which some models write around a label."""
+_END_TOKEN = re.compile(r"\s*(?:<\|\w+\|>|</s>|<\w+_of_turn>)\s*\Z")
+"""The token that ends a reply, from a server that does not take it off."""
 _FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
 
 
@@ -107,7 +111,7 @@ class ReplyParser:
         """
         words = _without_thoughts(reply, cut)
         if not words:
-            return Verdict("failed", f"{cut} while thinking" if cut else "an empty reply")
+            return Verdict("failed", _nothing(reply, cut))
         stripped = self._quotes.sub(" ", words) if self._quotes else words
         found = deque(self._pattern.finditer(stripped), maxlen=1)
         ends = bool(found) and not re.search(r"\w", stripped[found[-1].end() :])
@@ -123,7 +127,8 @@ class ReplyParser:
     def from_json(self, reply: str, cut: str | None = None, logprobs: object = None) -> Verdict:
         """Return the verdict of a JSON object with a verdict; all else fails.
 
-        The object may have other fields, and stand in a code fence.
+        The object may have other fields, and stand in a code fence; a whole one counts even if
+        the server was cut off after it, such as in endless whitespace.
 
         Args:
             reply: the whole reply.
@@ -132,15 +137,17 @@ class ReplyParser:
         """
         # a reason may speak of the tags of reasoning: they count only before the object
         words = reply.strip() if reply.lstrip().startswith("{") else _without_thoughts(reply, cut)
-        if cut or not words:
-            return Verdict(
-                "failed", f"{cut} before the verdict: {words}" if cut else "an empty reply"
-            )
+        words = _END_TOKEN.sub("", words)
+        if not words:
+            return Verdict("failed", _nothing(reply, cut))
         fenced = _FENCED.fullmatch(words)
         try:
-            content = json.loads(fenced[1] if fenced else words, object_pairs_hook=_once)
+            content = json.loads(
+                fenced[1] if fenced else words, object_pairs_hook=_once, strict=False
+            )
         except (ValueError, RecursionError):
-            return Verdict("failed", f"no JSON object: {words}")
+            why = f"{cut} before the verdict" if cut else "no JSON object"
+            return Verdict("failed", f"{why}: {words}")
         if not isinstance(content, dict) or self._field not in content:
             return Verdict("failed", f"no object with the field {self._field}: {words}")
         reason, value = content.get("reason"), content[self._field]
@@ -185,7 +192,7 @@ class ReplyParser:
         return self._asks == "rating"
 
     def _meant(self, label: str, words: str) -> Verdict:
-        label = label.strip()
+        label = _UNSEEN.sub("", label).strip()
         if self._rates:
             low, high = self._scale
             if re.fullmatch("[+-]?[0-9]{1,9}", label) and low <= int(label) <= high:
@@ -241,6 +248,13 @@ def _without_thoughts(reply: str, cut: str | None) -> str:
         reply = rest[closed:]
         opened = _OPENING.search(reply)
     return (before + reply).strip()
+
+
+def _nothing(reply: str, cut: str | None) -> str:
+    """Tell why nothing of a reply is left without its reasoning."""
+    if cut:
+        return f"{cut} while thinking"
+    return f"an empty reply behind reasoning: {reply}" if reply.strip() else "an empty reply"
 
 
 def _closings(text: str) -> Iterator[tuple[int, bool]]:

@@ -20,13 +20,25 @@ _UNPAID = re.compile(
 )
 """Lack of credit in the words of servers; a plain "quota" may be one of requests per minute."""
 _UNKNOWN_FIELD = re.compile("support|unknown|unrecognized|permitted|extra", re.IGNORECASE)
-_CONTEXT = re.compile("context (length|window|size)", re.IGNORECASE)
+_TOO_MUCH = re.compile(
+    "context (length|window|size)|(request|max_tokens|prompt|payload)( is)? too (large|long)"
+    "|at most [0-9]+ [a-z]* ?tokens",
+    re.IGNORECASE,
+)
+_STREAM_ONLY = re.compile(
+    "only supports? stream|stream (mode )?(is )?(required|only)", re.IGNORECASE
+)
+_THINKING = re.compile("enable_thinking|reasoning_effort|thinking_budget", re.IGNORECASE)
+_NO_ENDPOINT = {405, 406, 411, 415, 501, 505}
+"""Statuses of an address that is not one of chat completions."""
 _OTHER_LIMIT = {
     "max_tokens": "max_completion_tokens",
     "max_completion_tokens": "max_tokens",
 }
-_STREAMED = re.compile(r"\s*(?:data|event):")
-"""The start of server-sent events."""
+_STREAMED = re.compile(r"\s*(?:data|event|id|retry)?:")
+"""The start of server-sent events, a comment among them."""
+_ADDRESS = "base_url (start the server, or fix the address)"
+_NO_CHAT = "base_url (give the address of chat completions in OpenAI's form, such as .../v1)"
 
 
 class ServerErrors:
@@ -79,7 +91,7 @@ class ServerErrors:
         cause = error.__cause__
         if isinstance(cause, UnreadableReply) and _STREAMED.match(str(cause)):
             return "base_url (it streams without being asked to: switch that off in the server)"
-        return "base_url (start the server, or fix the address)"
+        return _NO_CHAT if isinstance(cause, UnreadableReply) else _ADDRESS
 
     def _field_of_status(self, error: openai.APIStatusError, mode: Mode) -> str:
         settings, status = self._settings, error.status_code
@@ -102,18 +114,26 @@ class ServerErrors:
             return self._rejected(error.response.text)
         if 300 <= status < 400:
             return "base_url (give the new address)"
-        return "base_url (start the server, or fix the address)"
+        if status in _NO_ENDPOINT:
+            return _NO_CHAT
+        if status == 407:
+            return "base_url (a proxy in between wants a password: see HTTPS_PROXY, NO_PROXY)"
+        if self.may_pass(error):
+            return "base_url (the server is in trouble: see its log, or run the same command later)"
+        return _ADDRESS
 
     def _rejected(self, text: str) -> str:
         """Return the field that a server's refusal of a request speaks of."""
         settings = self._settings
         other = _OTHER_LIMIT[settings.limit_field]
         speaks_of_limit = re.search(rf"\b{settings.limit_field}\b", text)
+        if _TOO_MUCH.search(text):
+            return "max_tokens (lower it, or raise the context length of the server)"
         if re.search(rf"\b{other}\b", text):
             return f"limit_field (set it to {other})"
         if speaks_of_limit and _UNKNOWN_FIELD.search(text):
             return f"limit_field (set it to {other})"
-        if speaks_of_limit or _CONTEXT.search(text):
+        if speaks_of_limit:
             return "max_tokens (lower it, or raise the context length of the server)"
         if settings.temperature is not None and "temperature" in text:
             return "temperature (set it to null: the model takes none, or not this one)"
@@ -122,6 +142,10 @@ class ServerErrors:
         for name in settings.extra or {}:
             if name in text:
                 return f"extra (take {name!r} out)"
+        if thinking := _THINKING.search(text):
+            return f"extra (set {thinking[0]!r} there as the server says)"
+        if _STREAM_ONLY.search(text):
+            return f"model ({settings.model!r} only streams, which no judge reads: take another)"
         return f"model ({settings.model!r}, or another setting that the server rejects)"
 
     def _short(self, text: str) -> str:

@@ -330,11 +330,14 @@ def _question(row: WinRateRow, asked: Sequence[str]) -> str:
     """Return what a row belongs to, among those of one judge and kind of opponent.
 
     Each arm that the suite asks about is a question, as for paired differences; the plain arms are
-    one, all other arms another, and controls a third. Every method against every other is one.
+    one, all other arms another, controls a third, and students trained elsewhere a fourth. Every
+    method against every other is one.
     """
     if row.against == ALL:
         return ALL
     method = row.method
+    if method.role == "elsewhere":
+        return method.role
     if method.role != "distilled":
         return "controls"
     return method.arm if method.arm in (PLAIN, *asked) else OTHERS

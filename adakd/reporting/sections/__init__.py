@@ -8,6 +8,7 @@ from adakd.reporting.sections.controls import controls
 from adakd.reporting.sections.curves import curves
 from adakd.reporting.sections.design import design
 from adakd.reporting.sections.diagnostics import diagnostics
+from adakd.reporting.sections.elsewhere import elsewhere
 from adakd.reporting.sections.equal_time import equal_time
 from adakd.reporting.sections.frontier import frontier
 from adakd.reporting.sections.judges import PARTS, judges
@@ -20,6 +21,7 @@ from adakd.reporting.sections.scores import scores
 from adakd.reporting.sections.trainings import trainings
 
 _ANSWER_TEXTS = Section("answer_texts", "Answer texts", answer_texts, "answer_texts.html.j2")
+_ELSEWHERE = Section("elsewhere", "Students trained elsewhere", elsewhere, "elsewhere.html.j2")
 _EQUAL_TIME = Section("equal_time", "Quality at equal time", equal_time, "equal_time.html.j2")
 _BENCHMARKS = Section(
     "benchmarks", "Against the reference implementations", benchmarks, "benchmarks.html.j2"
@@ -31,7 +33,7 @@ _TRAININGS = Section("trainings", "Trainings", trainings, "trainings.html.j2")
 
 SECTIONS = (
     Section("answer", "Answer", answer, "answer.html.j2"),
-    Section("scores", "Scores", scores, "scores.html.j2", parts=(_ANSWER_TEXTS,)),
+    Section("scores", "Scores", scores, "scores.html.j2", parts=(_ANSWER_TEXTS, _ELSEWHERE)),
     Section("frontier", "Quality against cost", frontier, "frontier.html.j2"),
     Section("design", "What this design can find", design, "design.html.j2"),
     Section("controls", "Controls", controls, "controls.html.j2"),

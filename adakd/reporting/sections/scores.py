@@ -148,7 +148,7 @@ def score_table(index: Index, tasks: Sequence[TaskRecord], average: bool = False
         for method in index.methods
     )
     columns = [*tasks, *(alike[:1] if with_mean else ())]
-    students = [scores for method, scores in rows if method.divergence]
+    students = [scores for method, scores in rows if is_ranked(method)]
     best = [
         _best([scores[column].mean for scores in students], higher)
         for column, higher in enumerate(task.higher_is_better for task in columns)
@@ -162,6 +162,11 @@ def score_table(index: Index, tasks: Sequence[TaskRecord], average: bool = False
         samplings=samplings,
         best=tuple(best),
     )
+
+
+def is_ranked(method: Method) -> bool:
+    """Return whether a method may be the best of a column: not if it was trained elsewhere."""
+    return method.divergence is not None and method.role != "elsewhere"
 
 
 def _best(means: Sequence[float | None], higher: bool) -> float | None:
@@ -221,6 +226,8 @@ def _score(index: Index, method: Method, tasks: Sequence[TaskRecord], spread: Sp
     if not scored:
         status: Literal["failed", "missing"] = "failed" if reasons else "missing"
         return Score(status=status, note="; ".join(dict.fromkeys(reasons)))
+    if method.role == "elsewhere" and len(scored) > 1:
+        spread = "training"  # its own seeds, however many ours have
     values = list(_values(scored.values(), tasks, spread))
     records = [r for of_tasks in scored.values() for of_task in of_tasks for r in of_task]
     complete = len(scored) == len(wanted)

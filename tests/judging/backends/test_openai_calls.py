@@ -352,6 +352,13 @@ QUOTA = '{"error": {"code": "insufficient_quota", "message": "exceeded your curr
         (400, "the context length is 512 tokens", "max_tokens ("),
         (400, "temperature: only 1 is supported with this model", "temperature (set it to null"),
         (422, "extra_body: top_k not permitted", "extra (take 'top_k' out)"),
+        (400, "max_tokens is too large: at most 512 completion tokens", "max_tokens ("),
+        (413, "Request too large: tokens per minute (TPM)", "max_tokens ("),
+        (400, "parameter.enable_thinking must be false", "extra (set 'enable_thinking' there"),
+        (400, "This model only support stream mode", "model ('m' only streams"),
+        (405, "Method Not Allowed", "base_url (give the address of chat completions"),
+        (407, "Proxy", "base_url (a proxy in between"),
+        (503, "Loading model", "base_url (the server is in trouble"),
         (308, "", "base_url (give the new address): "),
     ],
 )
@@ -373,8 +380,9 @@ def test_the_other_limit_field_is_named_too(server, ask) -> None:
         ask(GOOD_FIRST, retries=0, limit_field="max_completion_tokens")
 
 
-def test_a_server_that_streams_unasked_is_told(server, ask) -> None:
-    server.hello = lambda: server.reply('data: {"choices": []}\n\n')
+@pytest.mark.parametrize("start", ["", ": PROCESSING\n\n", "event: message\n"])
+def test_a_server_that_streams_unasked_is_told(server, ask, start) -> None:
+    server.hello = lambda: server.reply(start + 'data: {"choices": []}\n\n')
     with pytest.raises(JudgeError, match=r"^base_url \(it streams"):
         ask(GOOD_FIRST, retries=0)
 

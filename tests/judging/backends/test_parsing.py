@@ -250,9 +250,33 @@ def test_a_score_is_a_whole_number_of_the_scale(score: str) -> None:
 
 
 def test_an_object_that_was_cut_off_decides_nothing() -> None:
-    verdict = PAIR.from_json('{"reason": "x", "verdict": "A"}', cut="max_tokens reached")
+    verdict = PAIR.from_json('{"reason": "x", "verdict": "A"', cut="max_tokens reached")
     assert verdict.choice == "failed"
     assert "max_tokens reached" in verdict.reason
+
+
+def test_a_whole_object_counts_though_the_server_wrote_on_until_the_limit() -> None:
+    reply = '{"reason": "x", "verdict": "A"}' + "\n" * 100
+    assert PAIR.from_json(reply, cut="max_tokens reached").choice == "first"
+
+
+@pytest.mark.parametrize("token", ["<|im_end|>", "</s>", "\n<|eot_id|>\n", "<end_of_turn>"])
+def test_the_token_behind_an_object_changes_nothing(token: str) -> None:
+    assert PAIR.from_json('{"reason": "x", "verdict": "A"}' + token).choice == "first"
+
+
+def test_an_object_may_have_lines_in_its_reason() -> None:
+    assert PAIR.from_json('{"reason": "two\nlines", "verdict": "A"}').choice == "first"
+
+
+def test_characters_without_width_do_not_change_a_label() -> None:
+    assert PAIR.from_text("\ufeff[[\u200bA\u200b]]").choice == "first"
+
+
+def test_a_reply_of_tagged_reasoning_alone_is_told_as_such() -> None:
+    assert PAIR.from_text("<think>\nSurely [[A]]").reason.startswith(
+        "an empty reply behind reasoning: <think>"
+    )
 
 
 # --- what is kept -----------------------------------------------------------------------------
