@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from adakd.adaptive import focus, indicator, temperature
+    from adakd.bridges import Bridge, bridge
     from adakd.commands.bench import bench
     from adakd.commands.check import check_divergence
+    from adakd.commands.compare import compare
     from adakd.commands.judge import judge
+    from adakd.commands.merge import merge
+    from adakd.commands.push import push
     from adakd.commands.run import run
     from adakd.config import Suite
     from adakd.config.loading import load_suite
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adakd.adaptive": ("focus", "indicator", "temperature"),
+    "adakd.bridges": ("Bridge", "bridge"),
     "adakd.commands.bench": ("bench",),
     "adakd.commands.check": ("check_divergence",),
     "adakd.config": ("Suite",),
@@ -42,6 +47,9 @@ _HOMES = {
     "adakd.registry": ("Spec",),
     "adakd.reporting": ("write_report",),
     "adakd.store": ("Store",),
+    "adakd.commands.compare": ("compare",),
+    "adakd.commands.merge": ("merge",),
+    "adakd.commands.push": ("push",),
     "adakd.commands.run": ("run",),
     "adakd.commands.judge": ("judge",),
     "adakd.losses.objective": (
@@ -55,6 +63,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "AdakdError",
+    "Bridge",
     "Cell",
     "Loss",
     "Objective",
@@ -65,16 +74,20 @@ __all__ = [
     "Suite",
     "SupervisedObjective",
     "bench",
+    "bridge",
     "check_divergence",
+    "compare",
     "divergence",
     "focus",
     "indicator",
     "judge",
     "load_suite",
+    "merge",
     "metric",
     "next_token_labels",
     "plan",
     "policy",
+    "push",
     "run",
     "temperature",
     "write_report",

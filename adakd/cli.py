@@ -7,7 +7,7 @@ import shlex
 import sys
 import warnings
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -23,6 +23,7 @@ from adakd.progress import Live
 
 if TYPE_CHECKING:
     from adakd.execution.judgement import Files
+    from adakd.losses.laws import LawResult
 
 
 class _Verbs(typer.core.TyperGroup):
@@ -268,7 +269,7 @@ def judge(
             max=0.5,
             help="Stop once the win rate over prompts is known to within plus or minus this share "
             "(0.03 is 3 %, about 2,500 prompts). The interval stays valid however often it is "
-            "looked at; training seeds widen it on the page.",
+            "looked at; training seeds widen it on the page, and one seed alone gets no verdict.",
         ),
     ] = None,
     plan: Annotated[
@@ -296,6 +297,10 @@ def judge(
     if calibrate is not None:
         if paths or judges or data is None:
             raise AdakdError("--calibrate JUDGE goes with --data FILE, without a run or --judge")
+        of_run = (against != "plain", limit, until, questions)
+        for option, given in zip(("against", "limit", "until", "questions"), of_run, strict=True):
+            if given:
+                raise AdakdError(f"--{option} does not go with --calibrate JUDGE")
         _calibrate(calibrate, data, pairs, out, overrides, plan)
         return
     if data is not None or pairs is not None:
@@ -309,6 +314,8 @@ def judge(
     from adakd.store import Store
 
     folder, files = _judged(paths, out, questions)
+    if files is not None and against != "plain":
+        raise AdakdError("--against goes with a run: of two files, the second is the opponent")
     if plan:
         costs = judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files
@@ -551,7 +558,9 @@ def doctor(
 def list_(
     kind: Annotated[
         str,
-        typer.Argument(help="divergences, policies, adaptive, metrics, suites, judges or tasks"),
+        typer.Argument(
+            help="divergences, bridges, policies, adaptive, metrics, suites, judges or tasks"
+        ),
     ],
     include: Annotated[
         Path | None, typer.Option(help="tasks: a folder of lm-eval task files of your own.")
@@ -569,7 +578,7 @@ def list_(
 @app.command(rich_help_panel=EXTEND)
 def new(
     kind: Annotated[
-        str, typer.Argument(help="divergence, policy, metric, suite, judge or backend")
+        str, typer.Argument(help="divergence, bridge, policy, metric, suite, judge or backend")
     ],
     name: Annotated[str, typer.Argument(help="The name; the file is made in this folder.")],
 ) -> None:
@@ -604,9 +613,26 @@ def check_divergence(
     Example: `adakd check divergence my_loss.py`
     """
     from adakd.commands.check import check_divergence as run_laws
+
+    _print_laws(run_laws(name))
+
+
+@check.command("bridge")
+def check_bridge(
+    name: Annotated[str, typer.Argument(help="A registered name, or the path of a plug-in file.")],
+) -> None:
+    """Run the laws of a bridge: the text of its units, its distributions, gradient, any grouping.
+
+    Example: `adakd check bridge my_bridge.py`
+    """
+    from adakd.commands.check import check_bridge as run_laws
+
+    _print_laws(run_laws(name))
+
+
+def _print_laws(results: "Mapping[str, Sequence[LawResult]]") -> None:
     from adakd.commands.check import law_lines
 
-    results = run_laws(name)
     for line in law_lines(results):
         console.print(line, highlight=False)
     if not all(law.ok for laws in results.values() for law in laws):

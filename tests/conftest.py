@@ -37,6 +37,7 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
+from adakd.bridges import bridge
 from adakd.config import Suite
 from adakd.config.loading import load_suite
 from adakd.data.puzzles import generate
@@ -180,7 +181,17 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-REGISTRIES = (divergence, policy, adaptive, focus, indicator, temperature, metric, judge_backend)
+REGISTRIES = (
+    divergence,
+    policy,
+    adaptive,
+    focus,
+    indicator,
+    temperature,
+    metric,
+    judge_backend,
+    bridge,
+)
 SHIPPED_PARTS = [dict(registry._parts) for registry in REGISTRIES]
 
 

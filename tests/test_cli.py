@@ -318,6 +318,7 @@ def test_report_is_made_again(adakd: Adakd, run_folder: Path) -> None:
     ("kind", "expected"),
     [
         ("divergences", ["reverse_kl", "skew_reverse_kl", "lam=0.1"]),
+        ("bridges", ["overlap", "gold", "merge=observed", "x_token", "top=8192"]),
         ("policies", ["offline", "on_policy", "lmbda=0.5", "replay", "sequence_level"]),
         ("adaptive", ["adakd", "indicator=hellinger"]),
         ("metrics", ["rouge_l", "rouge_l_unicode", "exact_match", "token_f1"]),
@@ -333,7 +334,7 @@ def test_ls(adakd: Adakd, kind: str, expected: list[str]) -> None:
 
 
 def test_ls_says_something_of_everything(adakd: Adakd) -> None:
-    for kind in ("divergences", "policies", "adaptive", "metrics", "suites", "judges"):
+    for kind in ("divergences", "bridges", "policies", "adaptive", "metrics", "suites", "judges"):
         shown = adakd("ls", kind).out
         for row in listing(kind, None):
             assert len(row.summary.split()) >= 2, row
@@ -380,6 +381,37 @@ def test_a_new_divergence_serves_a_suite(adakd: Adakd, here: Path, suite_file) -
     adakd("new", "divergence", "mine")
     suite = suite_file({"plugins": ["./mine.py"], "divergences": [{"name": "mine", "mix": 0.3}]})
     assert "mine(mix=0.3) + adakd" in adakd("plan", suite).out
+
+
+def test_a_new_bridge_keeps_the_laws_and_serves_a_suite(
+    adakd: Adakd, here: Path, suite_file
+) -> None:
+    """A run of two tokenizers, from training to page, with the template's bridge."""
+    assert adakd("new", "bridge", "my-own").out.strip() == "made my_own.py"
+    checked = adakd("check", "bridge", "my_own.py")
+    assert (checked.code, checked.err) == (0, "")
+    assert "my_own" in checked.out
+    bridge = {"name": "my_own", "sharpness": 2}
+    own = {"bridge": bridge, "student.vocabulary": 300, "objective.cross_entropy": 0.1}
+    suite = suite_file({**QUICK, "plugins": ["./my_own.py"], **own})
+    assert "bridge: my_own(sharpness=2)" in adakd("plan", suite).out
+    done = adakd("run", suite, "--out", "run")
+    assert (done.code, done.err) == (0, "")
+    page = (here / "run" / "report.html").read_text()
+    assert "Compared across two tokenizers" in page
+    assert {file.name for file in (here / "run").glob("*tasks")} == {"tasks", "teacher-tasks"}
+
+
+def test_check_of_a_bridge(adakd: Adakd, here: Path) -> None:
+    done = adakd("check", "bridge", "overlap")
+    assert (done.code, done.err) == (0, "")
+    assert "broken" not in done.out
+    (here / "none.py").write_text("")
+    done = adakd("check", "bridge", "none.py")
+    assert done.code == 2
+    assert 'registers no bridge; decorate a class with @bridge("name")' in " ".join(
+        done.err.split()
+    )
 
 
 def test_a_new_policy_serves_a_suite(adakd: Adakd, here: Path, suite_file) -> None:
@@ -486,6 +518,14 @@ def mistake(done: Any) -> str:
         (["judge", "gone", "--judge", "rule", "--data", "x"], ["--data goes with --calibrate"]),
         (["judge", "--calibrate", "rule", "--data", "x.jsonl"], ["x.jsonl: no such file"]),
         (["judge", "--calibrate", "jury", "--data", "x.jsonl"], ["a jury; calibrate each"]),
+        (
+            ["judge", "--calibrate", "rule", "--data", "x.jsonl", "--until", "0.1"],
+            ["--until does not go with --calibrate"],
+        ),
+        (
+            ["judge", "a.jsonl", "b.jsonl", "--judge", "rule", "--against", "all"],
+            ["--against goes with a run"],
+        ),
         (["judge", "gone", "--judge", "rule", "--out", "x"], ["--out"]),
         (["judge", "gone", "--judge", "rule", "--judge", "rule"], ["'rule'", "twice"]),
         (["judge", "gone", "--judge", "jury", "--set", "model=x"], ["--set", "jury"]),
@@ -497,6 +537,8 @@ def mistake(done: Any) -> str:
         (["ls", "divergence"], ["did you mean 'divergences'?"]),
         (["new", "suit", "x"], ["did you mean 'suite'?"]),
         (["new", "suite", "../x"], ["'../x'"]),
+        (["check", "bridge", "overlp"], ["did you mean 'overlap'?"]),
+        (["plan", "smoke", "--set", "bridge=golds"], ["did you mean 'gold'?"]),
         (["check", "divergence", "revers_kl"], ["did you mean 'reverse_kl'?"]),
         (["check", "divergence", "gone.py"], ["gone.py: no such file"]),
     ],

@@ -167,7 +167,7 @@ def _of_hub(suite: Suite) -> Iterator[str]:
     """Yield the models, the data and the lm-eval tasks that are not on this machine."""
     models = dict.fromkeys(
         base.model
-        for base in (suite.teacher.base, suite.student)
+        for base in (suite.teacher.base, suite.student, *(one.base for one in suite.students))
         if isinstance(base, Pretrained) and not os.path.isdir(base.model)
     )
     yield from models

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
+from adakd.bridges import bridge
 from adakd.config import resources
 from adakd.config.loading import read_yaml
 from adakd.console import shown
@@ -19,7 +20,7 @@ from adakd.metrics import metric
 from adakd.policies import policy
 from adakd.registry import Registry, load_plugins
 
-KINDS = ("divergences", "policies", "adaptive", "metrics", "suites", "judges", "tasks")
+KINDS = ("divergences", "bridges", "policies", "adaptive", "metrics", "suites", "judges", "tasks")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def listing(kind: str, include: Path | None = None) -> list[Entry]:
     load_plugins()
     if kind == "divergences":
         return _parts(divergence)
+    if kind == "bridges":
+        return _parts(bridge)
     if kind == "policies":
         return _parts(policy)
     if kind == "metrics":

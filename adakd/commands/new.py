@@ -10,21 +10,22 @@ from adakd.errors import AdakdError, UnknownName, did_you_mean
 
 TEMPLATES = {
     "divergence": "divergence.py.j2",
+    "bridge": "bridge.py.j2",
     "policy": "policy.py.j2",
     "metric": "metric.py.j2",
     "suite": "suite.yaml",
     "judge": "judge.yaml",
     "backend": "backend.py.j2",
 }
-_CODE = {"divergence", "policy", "metric", "backend"}
+_CODE = {"divergence", "bridge", "policy", "metric", "backend"}
 
 
 def new(kind: str, name: str, folder: Path) -> Path:
     """Write a file to start from, which works as it is, and return its path.
 
     Args:
-        kind: ``divergence``, ``policy``, ``metric``, ``suite``, ``judge`` or ``backend``
-            (of a judge).
+        kind: ``divergence``, ``bridge``, ``policy``, ``metric``, ``suite``, ``judge`` or
+            ``backend`` (of a judge).
         name: of the new part; letters, digits, ``_`` and ``-``.
         folder: gets the file.
 

@@ -34,6 +34,7 @@ def plan_summary(planned: Plan) -> Group:
         shown(suite.name, "bold").append_text(shown(f": {suite.description}", "not bold")),
         plan_table(planned),
         f"{len(students)} students, {len(planned.jobs)} scores in all",
+        *map(shown, loss_lines(suite)),
         *map(shown, check_lines(suite)),
         shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
         shown(f"answers scored by: {', '.join(titles)}"),
@@ -41,6 +42,16 @@ def plan_summary(planned: Plan) -> Group:
         shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
         *map(shown, data_lines(suite)),
     )
+
+
+def loss_lines(suite: Suite) -> list[str]:
+    """Return what the loss of every distilled student has besides its divergence; often nothing."""
+    lines = []
+    if suite.bridge is not None:
+        lines.append(f"bridge: {suite.bridge}, where student and teacher have different tokenizers")
+    if weight := suite.objective.cross_entropy:
+        lines.append(f"cross-entropy to the labels: weight {weight:g} in every distilled student")
+    return lines
 
 
 def check_lines(suite: Suite) -> list[str]:

@@ -16,7 +16,7 @@ from adakd.config.students import (
     Teacher,
     Training,
 )
-from adakd.config.suite import Baseline, Controls, Diagnostics, Published, Suite, Timing
+from adakd.config.suite import Baseline, Controls, Diagnostics, LossTerms, Published, Suite, Timing
 
 __all__ = [
     "Baseline",
@@ -32,6 +32,7 @@ __all__ = [
     "Hub",
     "Jsonl",
     "Lora",
+    "LossTerms",
     "Pretrained",
     "Pruned",
     "Published",

@@ -32,6 +32,13 @@ class Diagnostics(Config):
     to that layer."""
 
 
+class LossTerms(Config):
+    """What the loss of every distilled student has besides its divergence."""
+
+    cross_entropy: float = Field(default=0.0, ge=0)
+    """Weight of the mean cross-entropy to the labels, which is added to the mean divergence."""
+
+
 class Controls(Config):
     """Controls shown beside the distilled students in every table."""
 
@@ -121,6 +128,10 @@ class Suite(Config):
     divergences: tuple[BaselineSpec, ...] = Field(min_length=1)
     arms: dict[str, PartSpec] = Field(default={"adakd": Spec(name="adakd")})
     """Token-adaptive arms by name; the plain arm is always included."""
+    bridge: PartSpec | None = None
+    """Compares a student and a teacher with different tokenizers: ``adakd ls bridges``. None where
+    they share one."""
+    objective: LossTerms = LossTerms()
     training: Training
     evaluation: Evaluation
     controls: Controls = Controls()

@@ -19,6 +19,8 @@ class Encoded:
     examples: list[Example]
     left_out: int
     """Number of rows with a prompt over ``data.max_prompt_tokens`` or a blank response."""
+    places: tuple[int, ...]
+    """For each training sequence the place of its row."""
 
 
 def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
@@ -27,15 +29,34 @@ def encode(rows: Sequence[Row], tokenizer: Any, data: Data) -> Encoded:
     Raises:
         AdakdError: no row is left.
     """
-    sequences = [ids for ids in _sequences(rows, tokenizer, data) if ids is not None]
-    if not sequences:
+    sequences = [*_sequences(rows, tokenizer, data)]
+    places = tuple(place for place, ids in enumerate(sequences) if ids is not None)
+    if not places:
         raise AdakdError(
             f"data.train: none of {len(rows)} rows has response tokens left: raise "
             f"data.max_prompt_tokens ({data.max_prompt_tokens}) and data.max_tokens "
             f"({data.max_tokens})"
         )
-    examples = [Example(number, *ids) for number, ids in enumerate(sequences)]
-    return Encoded(examples, left_out=len(rows) - len(examples))
+    kept = (ids for ids in sequences if ids is not None)
+    examples = [Example(number, *ids) for number, ids in enumerate(kept)]
+    return Encoded(examples, left_out=len(rows) - len(examples), places=places)
+
+
+def encode_all(rows: Sequence[Row], tokenizer: Any, data: Data) -> list[Example]:
+    """Encode rows as :func:`encode` does, but leave none out, whatever its length."""
+    prompts = [prompt_of(row.instruction, row.input, data.template, tokenizer) for row in rows]
+    responses = [row.references[0] for row in rows]
+    encoded = prompt_ids(prompts, tokenizer), response_ids(responses, tokenizer)
+    return [
+        answered(prompt, [*response, tokenizer.eos_token_id], number, data.max_tokens)
+        for number, (prompt, response) in enumerate(zip(*encoded, strict=True))
+    ]
+
+
+def answered(prompt: Sequence[int], response: Sequence[int], number: int, limit: int) -> Example:
+    """Return the sequence of a prompt and a response, together cut to `limit` tokens."""
+    ids, count = [*prompt, *response][:limit], min(len(prompt), limit)
+    return Example(number, ids, [IGNORED] * count + ids[count:])
 
 
 def _sequences(

@@ -5,6 +5,7 @@ from typing import Any
 from adakd.config import Elsewhere, Pretrained, Pruned
 from adakd.errors import AdakdError
 from adakd.models import loading
+from adakd.models.decoding import check_pages
 from adakd.models.outline import outline, pruned_outline
 from adakd.planning import Plan
 from adakd.training.context import RunContext
@@ -22,16 +23,22 @@ def check_models(plan: Plan, context: RunContext) -> None:
         _check_elsewhere(one, number, context)
     sft, training = suite.teacher.sft, suite.training
     check_loggers("training", training)
+    if context.crossing is not None:
+        context.crossing.check(context.encoded.examples)
     if sft is not None:
         check_loggers("teacher.sft", sft)
-    teacher = outline(suite.teacher.base, context.tokenizer)
+    teacher = outline(suite.teacher.base, context.teacher_tokenizer)
     base = suite.student
     if isinstance(base, Pruned):
         student = pruned_outline(teacher, base)
     else:
-        if isinstance(base, Pretrained):
+        if isinstance(base, Pretrained) and suite.bridge is None:
             loading.check_same_tokenizer(loading.load_tokenizer(base), context.tokenizer)
         student = outline(base, context.tokenizer)
+    if suite.evaluation.engine == "continuous":
+        for model in (teacher, student):
+            if model is not None:
+                check_pages(model)
     if sft is not None and sft.lora is not None and teacher is not None:
         loading.with_adapters(teacher, sft.lora, seed=0, field="teacher.sft.lora")
     trained: Any = student
@@ -40,6 +47,12 @@ def check_models(plan: Plan, context: RunContext) -> None:
     diagnostics = suite.diagnostics
     if diagnostics.every and diagnostics.layer is not None and trained is not None:
         loading.trained_layer(trained, diagnostics.layer)
+        crossing = context.crossing
+        if crossing is not None and not crossing.bridge.direct:
+            raise AdakdError(
+                f"diagnostics.layer: not with the bridge {suite.bridge}, which computes its rows "
+                "from several tokens: leave it out, or choose a direct bridge such as overlap"
+            )
 
 
 def _check_elsewhere(one: Elsewhere, number: int, context: RunContext) -> None:

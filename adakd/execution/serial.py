@@ -28,6 +28,8 @@ from adakd.training.teacher_states import TeacherStates
 
 TASKS = "tasks"
 """Folder of the lm-eval tasks that are written for a run."""
+TEACHER_TASKS = "teacher-tasks"
+"""The same in the prompts of a teacher with another tokenizer."""
 Twins = tuple[Assignment, Assignment]
 """A plain arm and its adaptive twin."""
 
@@ -146,6 +148,8 @@ def _write_tasks(context: RunContext, store: Store) -> None:
     suite, todo = context.suite, {job.task for job in context.plan.jobs if job.key not in store}
     if todo:
         write_tasks(suite, context.tokenizer, context.folder / TASKS)
+        if context.crossing is not None:
+            write_tasks(suite, context.teacher_tokenizer, context.folder / TEACHER_TASKS)
     for task in suite.evaluation.tasks:
         if task.name in todo:
             check_task(task, suite, context.tokenizer)
@@ -165,11 +169,13 @@ def _score(assignment: Assignment, context: RunContext, store: Store, progress: 
             store.add(*stored_answer_scores(groups.pop(answers), stored, suite))
     if not groups:
         return
-    harness = Harness(place(context.load(assignment)), context.tokenizer, suite)
+    harness = Harness(place(context.load(assignment)), context.tokenizer_of(cell), suite)
+    apart = cell.role == "teacher" and context.crossing is not None
+    tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
     with progress.stage(f"score {cell}", len(groups)) as show:
         for number, group in enumerate(groups.values()):
             show_share = partial(_show_share, show, number)
-            store.add(*score(harness, group, suite, context.folder / TASKS, show_share))
+            store.add(*score(harness, group, suite, tasks, show_share))
 
 
 def _show_share(show: Show, before: int, share: float) -> None:

@@ -23,14 +23,14 @@ from adakd.losses.blocks import (
     working_dtype,
 )
 from adakd.losses.lm_head import HiddenStates
-from adakd.losses.logits import logit_source
+from adakd.losses.logits import Outputs, SourcedRows, logit_source
 from adakd.losses.traced import traced
 from adakd.store.records import Diagnosis, Entropies, GroupGradient, Histogram
 
 BINS = 24
 """Number of bins in a histogram."""
 
-Response = Tensor | HiddenStates
+Response = Outputs
 
 
 def diagnose(
@@ -158,6 +158,7 @@ def layer_gradients(
         back: gradients of the loss and of the cross-entropy with respect to the student's hidden
             states, or to its logits if these are given, ``(2, N, d)``.
     """
+    assert not isinstance(student, SourcedRows)  # refused before any training
     response = student.states if isinstance(student, HiddenStates) else student
 
     def by_layer(rows: Tensor, of: Tensor) -> Tensor:
@@ -237,6 +238,7 @@ def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Ten
     if isinstance(student, Tensor):  # no gradient at entries that the teacher's vocabulary lacks
         more = student.shape[-1] - by_logits[0].shape[-1]
         return torch.nn.functional.pad(torch.stack(tuple(by_logits)), (0, more))
+    assert not isinstance(student, SourcedRows)
     dtype, device = by_logits[0].dtype, by_logits[0].device
     with torch.enable_grad():
         states = student.states.detach()[at].to(dtype).requires_grad_()

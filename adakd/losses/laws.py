@@ -27,7 +27,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class LawResult:
-    """Whether a divergence satisfies a law."""
+    """Whether a part satisfies a law."""
 
     name: str
     ok: bool
@@ -40,10 +40,11 @@ Law = Callable[[Divergence], None]
 
 def check_divergence(function: Divergence) -> list[LawResult]:
     """Check `function` against every law; an error raised in a law violates it."""
-    return [_verdict(law, function) for law in LAWS]
+    return [verdict(law, function) for law in LAWS]
 
 
-def _verdict(law: Law, function: Divergence) -> LawResult:
+def verdict(law: Callable[[Any], None], function: Any) -> LawResult:
+    """Return whether a part satisfies a law; an error raised in the law violates it."""
     name, says = law.__name__, (law.__doc__ or "").strip()
     try:
         with torch.random.fork_rng(devices=[]):

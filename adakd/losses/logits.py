@@ -1,7 +1,7 @@
 """Sources of logits, and the buffers that collect the gradients of their inputs."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
@@ -65,6 +65,19 @@ class GradientBuffer(Protocol):
     def total(self) -> Gradients:
         """Return the gradient with respect to each input."""
         ...
+
+
+@dataclass(frozen=True)
+class SourcedRows:
+    """Rows that a source computes, in place of logits or hidden states."""
+
+    source: LogitSource
+    shape: torch.Size
+    """Number of rows, and at most as many entries as a row needs memory for."""
+
+
+Outputs = Tensor | HiddenStates | SourcedRows
+"""A model's part of a loss: logits ``(..., V)``, hidden states with their LM head, or a source."""
 
 
 class GivenLogits:
@@ -205,15 +218,17 @@ class _ProjectedGradient:
 
 
 def logit_source(
-    given: Tensor | HiddenStates, valid: Tensor | None, vocabulary: int | None = None
+    given: Outputs, valid: Tensor | None, vocabulary: int | None = None
 ) -> LogitSource:
     """Return the source of a model's logits.
 
     Args:
-        given: logits ``(..., V)``, or hidden states with their LM head.
+        given: logits ``(..., V)``, hidden states with their LM head, or a source.
         valid: indices of the valid rows, ascending; None for all.
         vocabulary: number of leading vocabulary entries to use; None for all V.
     """
+    if isinstance(given, SourcedRows):
+        return given.source
     if isinstance(given, Tensor):
         return GivenLogits(given.reshape(-1, given.shape[-1])[:, :vocabulary], valid)
     head, states = given.head, given.states.reshape(-1, given.states.shape[-1])

@@ -28,7 +28,7 @@ from adakd.losses.engine import (
     select_tokens,
 )
 from adakd.losses.lm_head import HiddenStates
-from adakd.losses.logits import LogitSource, logit_source
+from adakd.losses.logits import LogitSource, Outputs, logit_source
 from adakd.losses.traced import traced
 from adakd.registry import Spec
 
@@ -43,6 +43,8 @@ class Loss:
     """Number of valid tokens in the batch."""
     selection: TokenSelection | None = None
     """The selection of an adaptive method; None where all tokens count equally."""
+    supervised: "Loss | None" = None
+    """The cross-entropy to the labels that a training adds, times its weight; None without one."""
 
     @property
     def selected(self) -> int:
@@ -69,8 +71,8 @@ class TokenObjective(Protocol):
 
     def __call__(
         self,
-        student: Tensor | HiddenStates,
-        teacher: Tensor | HiddenStates | None,
+        student: Outputs,
+        teacher: Outputs | None,
         labels: Tensor,
         /,
     ) -> Loss:
@@ -160,9 +162,7 @@ class Objective:
         """
         return self.adaptive is not None and self.adaptive.scope == "step"
 
-    def scores(
-        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates, labels: Tensor
-    ) -> Tensor:
+    def scores(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
         """Return the adaptive method's scores of the N valid tokens, ``(N,)`` or ``(N, S)``.
 
         Args:
@@ -191,8 +191,8 @@ class Objective:
 
     def __call__(
         self,
-        student: Tensor | HiddenStates,
-        teacher: Tensor | HiddenStates | None,
+        student: Outputs,
+        teacher: Outputs | None,
         labels: Tensor,
         selection: TokenSelection | None = None,
     ) -> Loss:
@@ -259,9 +259,7 @@ class SupervisedObjective:
 
     needs_teacher = False
 
-    def __call__(
-        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates | None, labels: Tensor
-    ) -> Loss:
+    def __call__(self, student: Outputs, teacher: Outputs | None, labels: Tensor) -> Loss:
         """Return the loss of a batch; the teacher's logits, if any, are ignored."""
         valid = _valid(labels)
         ours, labels = logit_source(student, valid), _rows(labels, valid)
@@ -315,7 +313,7 @@ def _adaptive(given: str | Spec | Adaptive | None) -> Adaptive | None:
 
 
 def _sources(
-    student: Tensor | HiddenStates, teacher: Tensor | HiddenStates, labels: Tensor
+    student: Outputs, teacher: Outputs, labels: Tensor
 ) -> tuple[LogitSource, LogitSource, Tensor, Tensor | None]:
     """Return logits of both models, labels of the valid tokens, and their positions as _valid."""
     valid = _valid(labels)
@@ -348,8 +346,8 @@ def _rows(labels: Tensor, valid: Tensor | None) -> Tensor:
 def _matched(
     selection: TokenSelection,
     match: Match,
-    student: Tensor | HiddenStates,
-    teacher: Tensor | HiddenStates,
+    student: Outputs,
+    teacher: Outputs,
     valid: Tensor | None,
 ) -> Tensor:
     """Return the weighted mean over the selected tokens of their hidden-state loss."""

@@ -156,7 +156,8 @@ def check_same_tokenizer(student: Any, teacher: Any) -> None:
         raise AdakdError(
             f"student and teacher have different tokenizers ({len(ours)} and {len(theirs)} "
             f"tokens, {odd} of the student's differ): distillation compares their distributions "
-            "token by token; choose a student with the teacher's tokenizer"
+            "token by token; name a `bridge:` in the suite, such as overlap (adakd ls bridges), or "
+            "choose a student with the teacher's tokenizer"
         )
 
 

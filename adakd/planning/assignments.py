@@ -27,6 +27,10 @@ class Assignment(Config):
     """None where the cell is not trained."""
     policy: Spec = OFFLINE
     """The data policy."""
+    bridge: Spec | None = None
+    """Between the tokenizers of student and teacher; None where they share one."""
+    cross_entropy: float = 0.0
+    """Weight of the cross-entropy to the labels beside the divergence."""
     generates: bool = False
     """Whether the policy may train on sequences generated during the training."""
     held_out: int = 0
@@ -73,6 +77,8 @@ def assignment_of(cell: Cell, recipe: str, suite: Suite, baseline: Baseline | No
         adaptive=NEUTRAL if cell.role == "neutral" else suite.arms.get(cell.arm),
         training=_training(cell, suite),
         policy=spec,
+        bridge=suite.bridge if cell.has_teacher else None,
+        cross_entropy=suite.objective.cross_entropy if cell.has_teacher else 0.0,
         generates=made.fresh,
         held_out=made.held_out,
         rewriting=made.rewriting,

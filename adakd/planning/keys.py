@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adakd.adaptive import adaptive, focus, indicator, temperature
+from adakd.bridges import bridge
 from adakd.config import Pretrained, Pruned, Scratch, Source, Suite, Timing, Training
 from adakd.config.hashing import digest, file_digest, files_below, files_digest
 from adakd.data.files import is_local, local_file
@@ -16,7 +17,7 @@ from adakd.policies import policy
 from adakd.registry import Registry, plugin_module
 
 _TRAINING: tuple[Registry[Any], ...] = (
-    divergence, policy, adaptive, focus, indicator, temperature,
+    divergence, policy, adaptive, focus, indicator, temperature, bridge,
 )  # fmt: skip
 """The registries whose parts a training may use."""
 

@@ -9,7 +9,8 @@ from functools import cached_property
 from typing import Any
 
 from adakd.adaptive import adaptive
-from adakd.config import Config, Suite, resources
+from adakd.bridges import bridge
+from adakd.config import Config, LossTerms, Suite, resources
 from adakd.config.hashing import Digests, digest
 from adakd.config.scoring import DEFAULT_METRIC
 from adakd.data.files import rows_of
@@ -173,11 +174,13 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
     sft = suite.teacher.sft and deciding(suite.teacher.sft)
     teacher = _cell("teacher", suite.teacher.seed, {"base": base, "sft": sft, "data": rows})
     # All students have the teacher's tokenizer and data; only some learn from it or start from it.
-    shared = {"tokenizer": base, "data": rows, "student": model_digest(suite.student)}
+    # With a bridge they have their own tokenizer.
+    own = base if suite.bridge is None else "own"
+    shared = {"tokenizer": own, "data": rows, "student": model_digest(suite.student)}
     inherited = {"teacher": teacher[0].key}
     untrained = {**shared, **(inherited if suite.student.kind == "pruned" else {})}
     student = {**untrained, "training": deciding(suite.training)}
-    learned = {**student, **inherited, "cache": suite.teacher.cache}
+    learned = {**student, **inherited, "cache": suite.teacher.cache, **_between(suite)}
     cells = [teacher, _cell("untrained", suite.teacher.seed, untrained)]
     if suite.controls.sft or suite.controls.check:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
@@ -208,9 +211,21 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             parts = {**taught, "adaptive": wrapper}
             cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
     for one in suite.students:
-        parts = {"tokenizer": base, "model": model_digest(one.base)}
+        reads = base if suite.bridge is None else shared["student"]  # the students' tokenizer
+        parts = {"tokenizer": reads, "model": model_digest(one.base)}
         cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
+
+
+def _between(suite: Suite) -> dict[str, Any]:
+    """Return what decides a loss besides its divergence; empty without a bridge or another term."""
+    parts: dict[str, Any] = {}
+    if suite.bridge is not None:
+        settings = _resolved(bridge, suite.bridge, f"{suite.name!r}, bridge")
+        parts["bridge"] = {"name": suite.bridge.name, "settings": settings}
+    if suite.objective != LossTerms():
+        parts["objective"] = suite.objective
+    return parts
 
 
 def _resolved(registry: Registry[Any], spec: Spec, where: str) -> dict[str, Any]:
@@ -237,7 +252,7 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     """Return every cell x task x sampling seed x metric."""
     evaluation, data = suite.evaluation, suite.data
     common = (data.template, data.max_tokens, evaluation.batch_size, evaluation.precision)
-    sampling = evaluation.sampling.model_dump(exclude={"seeds"})
+    sampling = evaluation.sampling.model_dump(exclude={"seeds"}) | {"engine": evaluation.engine}
     seeds = evaluation.sampling.seeds if evaluation.sampling.do_sample else (None,)
     metrics = _metrics(suite)
     tasks: list[tuple[str, int | None, str, Mapping[str | None, tuple[Any, ...]]]] = []

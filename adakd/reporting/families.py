@@ -19,13 +19,11 @@ from adakd.reporting.sections.base import Context
 from adakd.reporting.wording import arm_name
 from adakd.stats import (
     LEVEL,
-    Array,
     Conclusion,
     Difference,
+    JointErrors,
     SeedNoise,
     conclusion,
-    correlations,
-    critical_p,
     step_down,
 )
 from adakd.store.records import TaskRecord
@@ -138,17 +136,15 @@ def _family(question: str, members: Sequence[Paired]) -> Family:
     known = [(one, one.row.difference) for one in members if one.row.difference]
     if not known:
         return Family(question, tuple(one.row for one in members))
-    errors = [difference.law.error for _, difference in known]
-    correlation = correlations(_pulls([one for one, _ in known]), errors)
-    adjusted = iter(step_down([difference.p_value for _, difference in known], correlation))
-    critical = critical_p(correlation)
+    found = step_down([difference.p_value for _, difference in known], _joint_errors(known))
+    adjusted = iter(found.p_values)
     rows = tuple(
-        _concluded(one.row, one.row.difference, next(adjusted), critical)
+        _concluded(one.row, one.row.difference, next(adjusted), found.critical_p)
         if one.row.difference
         else one.row
         for one in members
     )
-    return Family(question, rows, critical)
+    return Family(question, rows, found.critical_p)
 
 
 def _concluded(
@@ -172,15 +168,16 @@ def _with_band(row: PairedDifference, by_chance: SeedNoise | None) -> PairedDiff
     return replace(row, band=by_chance.band(row.difference.n_seeds))
 
 
-def _pulls(comparisons: Sequence[Paired]) -> Array:
-    """Return comparisons x items of all columns, 0 where a comparison has no such column."""
-    lengths = {key: len(of) for one in comparisons for key, of in one.pulls.items()}
-    return np.array(
-        [
-            np.concatenate([one.pulls.get(key, np.zeros(n)) for key, n in lengths.items()])
-            for one in comparisons
-        ]
-    )
+def _joint_errors(known: Sequence[tuple[Paired, Difference]]) -> JointErrors:
+    """Return the errors over the items of all columns; 0 where a comparison has no such column."""
+    lengths = {key: len(of) for one, _ in known for key, of in one.pulls.items()}
+    pulls = [
+        np.concatenate([one.pulls.get(key, np.zeros(n)) for key, n in lengths.items()])
+        for one, _ in known
+    ]
+    sets = np.repeat(np.arange(len(lengths)), list(lengths.values()))
+    errors = np.array([difference.law.error for _, difference in known])
+    return JointErrors(np.array(pulls), sets, errors)
 
 
 def _known(

@@ -16,13 +16,14 @@ from adakd.stats.differences import (
 )
 from adakd.stats.early_stop import stopped_rate
 from adakd.stats.error_law import ErrorLaw
+from adakd.stats.joint_errors import JointErrors
 from adakd.stats.multiple_testing import Conclusion, conclusion, sign_flip_floor
 from adakd.stats.power import SEEDS, Spread, effective_items, spread_of
 from adakd.stats.rank_correlation import OrderAgreement, order_agreement
 from adakd.stats.ranking import Game, Ranked, Ranking, bradley_terry
 from adakd.stats.ratios import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
 from adakd.stats.seed_noise import SeedNoise, distances, seed_noise
-from adakd.stats.step_down import correlations, critical_p, step_down
+from adakd.stats.step_down import Adjusted, step_down
 from adakd.stats.unpaired import Unpaired, unpaired_difference
 from adakd.stats.unseen import allow_for_unseen
 from adakd.stats.win_rate import POINTS, PairResult, WinRate, prompt_pulls, win_rate
@@ -33,11 +34,13 @@ __all__ = [
     "POINTS",
     "REPLICATES",
     "SEEDS",
+    "Adjusted",
     "Array",
     "Conclusion",
     "Difference",
     "ErrorLaw",
     "Game",
+    "JointErrors",
     "OrderAgreement",
     "PairResult",
     "Ranked",
@@ -53,8 +56,6 @@ __all__ = [
     "cohen_kappa",
     "conclusion",
     "confidence_sequence",
-    "correlations",
-    "critical_p",
     "distances",
     "effective_items",
     "gap_closed",

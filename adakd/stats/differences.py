@@ -78,18 +78,16 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
 def item_pulls(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> tuple[Array, ...]:
     """Return how far each item pulls the pooled difference, for each set; 0 where unscored.
 
-    The correlation of two differences is that of their pulls, item by item: see
-    :func:`adakd.stats.step_down.correlations`.
+    Differences on the same items err together: see :mod:`adakd.stats.joint_errors`.
     """
     sets = [np.asarray(on, float) - np.asarray(off, float) for on, off in pairs]
     common = np.all([np.isfinite(values).any(0) for values in sets], axis=0)
     pulls = []
     for values in sets:
         scored = np.isfinite(values[:, common]).any(1)
-        by_item = Components.of(*observations(values[:, common][scored])).by_item / len(sets)
-        n = len(by_item)
         pulls.append(np.zeros(len(values)))
-        pulls[-1][scored] = by_item * np.sqrt(n / max(n - 1, 1))
+        of_scored = Components.of(*observations(values[:, common][scored])).by_item
+        pulls[-1][scored] = of_scored / len(sets)
     return tuple(pulls)
 
 

@@ -10,6 +10,10 @@ with the standard deviation s of the win rates of S trainings. Two trainings can
 chance, and a judging that is looked at often enough would find the moment. So s counts at least as
 the noise of a win rate over n prompts: points of one prompt have the standard deviation
 :math:`\hat\sigma` between trainings.
+
+One training tells nothing of s. Enough prompts separate any two trainings, and a judging that stops
+by the width of its interval asks for enough: a rate of one training has an interval over prompts,
+and no p-value.
 """
 
 from collections.abc import Iterable
@@ -23,17 +27,20 @@ from adakd.stats.win_rate import POINTS, PairResult, WinRate
 
 
 def stopped_rate(
-    results: Iterable[PairResult], rate: WinRate, sequence: Ratio
-) -> tuple[Ratio | None, float]:
+    results: Iterable[PairResult], rate: WinRate, sequence: Ratio, is_trained: bool = True
+) -> tuple[Ratio | None, float | None]:
     """Return the win rate with an interval that allows for looking, and its p-value.
 
     The interval holds both the one of a judging that was never looked at and the sequence with the
-    part of the training seeds. The p-value is 1 where one half is inside.
+    part of the training seeds. The p-value is 1 where one half is inside, and None with a single
+    training seed: the interval is then about these very trainings.
 
     Args:
         results: all pairs, failed ones included.
         rate: their summary.
         sequence: the last bounds of the confidence sequence over prompts.
+        is_trained: whether training seeds decide any of the answers. Those of fixed models, such
+            as a teacher or a file, have a p-value.
     """
     if rate.overall is None:
         return None, 1.0
@@ -46,6 +53,8 @@ def stopped_rate(
     low = max(0.0, min(rate.overall.low, sequence.low - half))
     high = min(1.0, max(rate.overall.high, sequence.high + half))
     found = Ratio(rate.overall.estimate, low, high, rate.overall.n)
+    if is_trained and rate.seeds < 2:
+        return found, None
     return found, 1.0 if low <= 0.5 <= high else rate.p_value
 
 

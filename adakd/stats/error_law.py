@@ -159,8 +159,13 @@ def kurtosis_df(values: ArrayLike) -> float:
     square = float((deviations**2).mean())
     if square == 0:
         return float(max(len(x) - 1, 1))
-    kurtosis = float((deviations**4).mean()) / square**2
-    return float(min(max(2 * len(x) / max(kurtosis - 1, 1e-9), 1.0), max(len(x) - 1, 1)))
+    return float(chi_square_df(len(x), float((deviations**4).mean()) / square**2))
+
+
+def chi_square_df(n: int, kurtosis: ArrayLike) -> Array:
+    """Return the degrees of freedom of the variance of n values with this kurtosis."""
+    df = 2 * n / np.maximum(np.asarray(kurtosis, float) - 1, 1e-9)
+    return np.asarray(np.clip(df, 1, max(n - 1, 1)))
 
 
 @cache

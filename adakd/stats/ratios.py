@@ -6,6 +6,7 @@ from math import comb
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import stdtrit
 
 from adakd.stats.bootstrap import LEVEL, Array
 
@@ -67,21 +68,37 @@ def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
 
     On the scale of logarithms, with k ratios and the ends :math:`l_i, u_i` around :math:`e_i`:
 
-    .. math:: \bar e - \tfrac1k \sqrt{\textstyle\sum_i (e_i - l_i)^2}
-        \quad\text{to}\quad \bar e + \tfrac1k \sqrt{\textstyle\sum_i (u_i - e_i)^2}
+    .. math:: \bar e - \frac{t_\nu}{k} \sqrt{\textstyle\sum_i (e_i - l_i)^2 / t_{n_i - 1}^2}
+        \quad\text{to}\quad
+        \bar e + \frac{t_\nu}{k} \sqrt{\textstyle\sum_i (u_i - e_i)^2 / t_{n_i - 1}^2}
+
+    An interval from few pairs is wide because its scale is little known, as Student's t is; over
+    several ratios that averages out. So each side counts as t times a standard error, and their
+    sum has Satterthwaite's degrees of freedom :math:`\nu`. Of a single ratio it is its interval.
 
     References:
-        Zou and Donner, `Construction of confidence limits about effect measures
-        <https://doi.org/10.1002/sim.3095>`_, 2008.
+        Satterthwaite, `An Approximate Distribution of Estimates of Variance Components
+        <https://doi.org/10.2307/3002019>`_, Biometrics 1946; Zou and Donner, `Construction of
+        confidence limits about effect measures <https://doi.org/10.1002/sim.3095>`_, 2008, for the
+        two sides apart.
     """
     ends = np.log([(ratio.estimate, ratio.low, ratio.high) for ratio in ratios])
     estimate, low, high = ends.T
     mean = estimate.mean()
-    below, above = (
-        np.sqrt((part**2).sum()) / len(ratios) for part in (estimate - low, high - estimate)
-    )
+    dfs = np.array([max(ratio.n - 1, 1) for ratio in ratios])
+    below, above = (_half_width(part, dfs) for part in (estimate - low, high - estimate))
     centre, start, end = (float(value) for value in np.exp([mean, mean - below, mean + above]))
     return Ratio(centre, start, end, n=sum(ratio.n for ratio in ratios))
+
+
+def _half_width(parts: Array, dfs: Array) -> float:
+    """Return the half-width of a mean from those of its parts."""
+    variances = (parts / stdtrit(dfs, 1 - LEVEL / 2)) ** 2
+    total = variances.sum()
+    if total == 0:
+        return 0.0
+    df = total**2 / (variances**2 / dfs).sum()
+    return float(stdtrit(df, 1 - LEVEL / 2) * np.sqrt(total) / len(parts))
 
 
 def wilson(successes: int, n: int) -> Ratio:

@@ -143,17 +143,15 @@ def win_rate(results: Iterable[PairResult], replicates: int = REPLICATES) -> Win
 def prompt_pulls(results: Iterable[PairResult]) -> tuple[dict[Hashable, float], float]:
     """Return how far each prompt pulls the overall rate, and the standard error of the rate.
 
-    The correlation of two rates is that of their pulls, prompt by prompt: see
-    :func:`adakd.stats.step_down.correlations`.
+    Rates over the same prompts err together: see :mod:`adakd.stats.joint_errors`.
     """
     judged = _judged(results)
     if not judged:
         return {}, 0.0
     table = _Judged.of(judged)
     part = Components.of(table.points, table.prompts, table.seeds)
-    names, n = dict.fromkeys(pair.prompt for pair in judged), len(part.by_item)
-    pulls = part.by_item * np.sqrt(n / max(n - 1, 1))
-    return dict(zip(names, map(float, pulls), strict=True)), error_law([part]).error
+    names = dict.fromkeys(pair.prompt for pair in judged)
+    return dict(zip(names, map(float, part.by_item), strict=True)), error_law([part]).error
 
 
 def _judged(results: Iterable[PairResult]) -> list[PairResult]:

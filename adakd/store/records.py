@@ -123,6 +123,43 @@ class Step(Config):
     seconds: dict[Phase, float]
 
 
+class BridgeUse(Config):
+    """How much of its sequences a training across tokenizers compared."""
+
+    sequences: int
+    """Sequences of the data set; those that a student wrote are not counted."""
+    units: int
+    """Their units."""
+    tokens: int
+    """Their response tokens."""
+    aligned: int
+    """Those that are part of a unit."""
+    teacher_tokens: int
+    """The same responses in the teacher's tokens."""
+    teacher_aligned: int
+    """Those that are part of a unit."""
+    mass: float | None = None
+    """Mean mass of the student's distribution on entries that were compared, over the units of the
+    first sequences, before the training; None if these have none."""
+    teacher_mass: float | None = None
+    """The same for the teacher's."""
+
+    @property
+    def share(self) -> float | None:
+        """Share of the student's tokens that is compared."""
+        return self.aligned / self.tokens if self.tokens else None
+
+    @property
+    def teacher_share(self) -> float | None:
+        """Share of the teacher's tokens that is compared."""
+        return self.teacher_aligned / self.teacher_tokens if self.teacher_tokens else None
+
+    @property
+    def units_per_sequence(self) -> float:
+        """Mean number of units of a sequence."""
+        return self.units / max(1, self.sequences)
+
+
 class TrainingRecord(Config):
     """A trained cell, or one that failed and why."""
 
@@ -147,6 +184,8 @@ class TrainingRecord(Config):
     """Rows that equal an evaluation item, left out before these filters."""
     overlap_kept: int = 0
     """Rows that equal an evaluation item and were in the training data all the same."""
+    bridge: BridgeUse | None = None
+    """How much was compared across two tokenizers; None where student and teacher share one."""
 
 
 Half = Literal["hard", "easy"]

@@ -13,10 +13,12 @@ from adakd.data.example import IGNORED, Example
 from adakd.errors import AdakdError
 from adakd.losses.objective import SupervisedObjective, next_token_labels
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
-from adakd.models.generation import ResponseGenerator, generation_mode
+from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
 from adakd.policies import Examples, Policy, PolicyContext
+from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
 
@@ -26,9 +28,14 @@ class Collator:
     """Pads a batch on the right to its longest sequence."""
 
     pad: int
+    crossing: Crossing | None = None
+    """Adds the teacher's tokens, where they are others."""
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Return ``input_ids``, ``attention_mask``, ``labels``, ``(B, L)``, and ``number``, (B)."""
+        """Return ``input_ids``, ``attention_mask``, ``labels``, ``(B, L)``, and ``number``, (B).
+
+        With a crossing also what :meth:`Crossing.collate` returns.
+        """
         lengths = [len(example.input_ids) for example in examples]
         longest = max(lengths)
 
@@ -40,6 +47,7 @@ class Collator:
             "attention_mask": (torch.arange(longest) < torch.tensor(lengths)[:, None]).long(),
             "labels": padded((example.labels for example in examples), IGNORED),
             "number": torch.tensor([example.number for example in examples]),
+            **({} if self.crossing is None else self.crossing.collate(examples)),
         }
 
 
@@ -53,6 +61,7 @@ class PolicyBatches:
         steps: optimizer steps of the training.
         seed: seeds the random numbers of the policy.
         batch_size: sequences per validation batch.
+        crossing: leads to the teacher's tokens, where they are others.
     """
 
     def __init__(
@@ -63,11 +72,12 @@ class PolicyBatches:
         steps: int,
         seed: int,
         batch_size: int,
+        crossing: Crossing | None = None,
     ) -> None:
         self.policy, self.generator, self.steps, self.seed = policy, generator, steps, seed
         self.examples = data.examples
         self.rows = {example.number: example for example in data.examples}
-        self.collate = Collator(generator.pad)
+        self.collate = Collator(generator.ends.pad, crossing)
         starts = range(0, len(data.held_out), batch_size)
         self.held_out = [data.held_out[start : start + batch_size] for start in starts]
 
@@ -129,7 +139,8 @@ class PolicyBatches:
         total, tokens, objective = 0.0, 0, SupervisedObjective()
         with generation_mode(model), torch.no_grad(), autocast(enabled=precision != torch.float32):
             for rows in self.held_out:
-                batch = {name: value.to(device) for name, value in self.collate(rows).items()}
+                collated = Collator(self.generator.ends.pad)(rows)
+                batch = {name: value.to(device) for name, value in collated.items()}
                 labels = next_token_labels(batch["labels"])
                 valid = labels != IGNORED
                 part = objective(response(model, batch, valid), None, labels[valid])
@@ -149,4 +160,5 @@ def policy_batches(assignment: ResolvedAssignment, data: TrainingData) -> Policy
         steps=assignment.steps,
         seed=assignment.cell.seed,
         batch_size=training.batch_size,
+        crossing=data.context.crossing_of(assignment),
     )

@@ -9,13 +9,15 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from adakd.bridges import bridge
 from adakd.config import Pretrained, Pruned, Scratch
 from adakd.data import prompt_of
 from adakd.data.overlap import TrainingRows, training_rows
-from adakd.data.tokenized import Encoded, encode
+from adakd.data.tokenized import Encoded, encode, encode_all
 from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.planning import Assignment, Cell, Plan
+from adakd.training.crossing import Crossing
 from adakd.training.integrity import check_files
 
 
@@ -40,8 +42,24 @@ class RunContext:
 
     @cached_property
     def tokenizer(self) -> Any:
-        """The teacher's tokenizer, which every student shares."""
-        base = self.suite.teacher.base
+        """The students' tokenizer: the teacher's, unless a bridge is between two."""
+        base = self.suite.student
+        if self.suite.bridge is None or isinstance(base, Pruned):
+            return self.teacher_tokenizer
+        own = self._tokenizer(base)
+        same = own.get_vocab() == self.teacher_tokenizer.get_vocab()
+        return self.teacher_tokenizer if same else own
+
+    @cached_property
+    def teacher_tokenizer(self) -> Any:
+        """The teacher's tokenizer."""
+        return self._tokenizer(self.suite.teacher.base)
+
+    def tokenizer_of(self, cell: Cell) -> Any:
+        """Return the tokenizer of a cell's model."""
+        return self.teacher_tokenizer if cell.role == "teacher" else self.tokenizer
+
+    def _tokenizer(self, base: Pretrained | Scratch) -> Any:
         if isinstance(base, Pretrained):
             return loading.load_tokenizer(base)
         rows = self.rows.rows
@@ -50,8 +68,38 @@ class RunContext:
 
     @cached_property
     def encoded(self) -> Encoded:
-        """The tokenized training rows."""
+        """The training rows in the students' tokens."""
         return encode(self.rows.rows, self.tokenizer, self.suite.data)
+
+    def encoded_of(self, cell: Cell) -> Encoded:
+        """Return the training rows in the tokens of a cell's model."""
+        return self._teacher_encoded if cell.role == "teacher" else self.encoded
+
+    @cached_property
+    def _teacher_encoded(self) -> Encoded:
+        if self.tokenizer is self.teacher_tokenizer:
+            return self.encoded
+        return encode(self.rows.rows, self.teacher_tokenizer, self.suite.data)
+
+    @cached_property
+    def crossing(self) -> Crossing | None:
+        """The way from the students' tokens to the teacher's; None where they share a tokenizer."""
+        suite, rows = self.suite, self.rows.rows
+        if suite.bridge is None or self.tokenizer is self.teacher_tokenizer:
+            return None
+        kept = [rows[place] for place in self.encoded.places]
+        return Crossing(
+            bridge=bridge.build(suite.bridge),
+            student=self.tokenizer,
+            teacher=self.teacher_tokenizer,
+            rows=encode_all(kept, self.teacher_tokenizer, suite.data),
+            limit=suite.data.max_tokens,
+            entries=(_entries(suite.student), _entries(suite.teacher.base)),
+        )
+
+    def crossing_of(self, assignment: Assignment) -> Crossing | None:
+        """Return the crossing of a training; None where it needs none."""
+        return self.crossing if assignment.cell.has_teacher else None
 
     @property
     def teacher_dtype(self) -> torch.dtype:
@@ -109,10 +157,10 @@ class RunContext:
             named = {(one.name, one.seed): one.base for one in self.suite.students}
             base = named[str(cell.divergence), cell.seed]
         if isinstance(base, Scratch):
-            return loading.scratch_model(base, self.tokenizer, cell.seed)
+            return loading.scratch_model(base, self.tokenizer_of(cell), cell.seed)
         if isinstance(base, Pruned):
             return copy.deepcopy(self._pruned)
-        if not is_teacher:
+        if not is_teacher and self.suite.bridge is None:
             loading.check_same_tokenizer(loading.load_tokenizer(base), self.tokenizer)
         return loading.load_model(base)
 
@@ -121,3 +169,11 @@ class RunContext:
         base = self.suite.student
         assert isinstance(base, Pruned)
         return loading.prune(self.load(self.plan.teacher), base)
+
+
+def _entries(base: Pretrained | Scratch | Pruned) -> int | None:
+    """Return the number of entries of a pretrained model's vocabulary; None where it says none."""
+    if not isinstance(base, Pretrained):
+        return None
+    size = getattr(loading.base_config(base).get_text_config(), "vocab_size", None)
+    return size if isinstance(size, int) else None

@@ -16,6 +16,7 @@ from adakd.losses.objective import Loss, next_token_labels
 from adakd.models.loading import trained_layer
 from adakd.planning import ResolvedAssignment
 from adakd.store.records import DiagnosticRecord, MarkedToken
+from adakd.training.crossing import Crossing
 
 LONGEST = 160
 """Most tokens of the response shown."""
@@ -35,6 +36,7 @@ class DiagnosticsRecorder:
         student: its model.
         divergence: that of its loss.
         tokenizer: decodes tokens for display.
+        crossing: the units that stand in for tokens; None where the teacher has the same tokenizer.
         keep: called with each record.
     """
 
@@ -46,9 +48,11 @@ class DiagnosticsRecorder:
         divergence: Divergence,
         tokenizer: Any,
         keep: Callable[[DiagnosticRecord], None],
+        crossing: Crossing | None = None,
     ) -> None:
         self.every, self.steps, self.cell = settings.every, assignment.steps, assignment.cell
         self.divergence, self.tokenizer, self.keep = divergence, tokenizer, keep
+        self.crossing = crossing
         self._captured: Callable[[], None] | None = None
         self._layer: int | None = None
         self._parameters: Sequence[Parameter] = ()
@@ -63,13 +67,22 @@ class DiagnosticsRecorder:
         def capture(student: Response, teacher: Response | None, labels: Tensor) -> Loss:
             loss = objective(student, teacher, labels)
             if teacher is not None and loss.selected:
-                last = int((next_token_labels(batch["labels"])[-1] != IGNORED).sum())
+                texts, last = self._texts(batch)
                 self._captured = lambda: self.diagnose(
-                    step, student, teacher, labels, loss.selection, last
+                    step, student, teacher, labels, loss.selection, texts, last
                 )
             return loss
 
         return capture
+
+    def _texts(self, batch: Mapping[str, Tensor]) -> tuple[Sequence[str], int]:
+        """Return the text of every token (or unit) of a batch, and how many the last row has."""
+        if self.crossing is not None:
+            own = batch["unit_sequence"] == len(batch["labels"]) - 1
+            return self.crossing.texts(batch), int(own.sum())
+        labels = next_token_labels(batch["labels"])
+        ids = labels[labels != IGNORED].tolist()
+        return token_texts(ids, self.tokenizer), int((labels[-1] != IGNORED).sum())
 
     def record(self) -> None:
         """Diagnose the captured inputs, if any, before the backward pass frees the graph."""
@@ -84,18 +97,27 @@ class DiagnosticsRecorder:
         teacher: Response,
         labels: Tensor,
         selection: TokenSelection | None,
+        texts: Sequence[str],
         last: int,
     ) -> None:
-        """Diagnose a micro-batch whose last response has `last` tokens, and keep the record."""
+        """Diagnose a micro-batch, and keep the record.
+
+        Args:
+            step: the step.
+            student: its output.
+            teacher: likewise.
+            labels: the label of each row.
+            selection: the selection of an adaptive method.
+            texts: the text of each row.
+            last: rows of the last response, whose text is shown.
+        """
         divergence, layer = self.divergence, self._parameters
         difficulty, found = diagnose(student, teacher, labels, divergence, selection, layer)
         order = difficulty.sort(descending=True, stable=True).indices
 
         def marked(places: Sequence[int]) -> tuple[MarkedToken, ...]:
-            ids = [int(labels[place]) for place in places]
-            texts = token_texts(ids, self.tokenizer)
             hard = [round(float(difficulty[place]), 4) for place in places]
-            pairs = zip(texts, hard, strict=True)
+            pairs = zip([texts[place] for place in places], hard, strict=True)
             return tuple(MarkedToken(text=text, difficulty=value) for text, value in pairs)
 
         self.keep(

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +11,33 @@ import torch
 from torch.nn import Module
 from transformers import TrainingArguments
 
-from adakd.config import Training
+from adakd.data.example import IGNORED, Example
 from adakd.errors import NonFiniteLoss, one_line
-from adakd.losses.objective import Objective, SupervisedObjective, TokenObjective
+from adakd.losses.objective import (
+    Objective,
+    SupervisedObjective,
+    TokenObjective,
+    next_token_labels,
+)
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
+from adakd.models.forward import response
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
-from adakd.store.records import DiagnosticRecord, Step, TrainingRecord
+from adakd.store.records import BridgeUse, DiagnosticRecord, Step, TrainingRecord
 from adakd.training.batches import PolicyBatches, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
 from adakd.training.integrity import file_hashes
+from adakd.training.loggers import logged
 from adakd.training.row_order import row_order
-from adakd.training.sequences import TrainingData
+from adakd.training.sequences import TrainingData, first_rows
 from adakd.training.teacher_states import TeacherOutputs, TeacherStates, hidden_width
 from adakd.training.trainer import POLICY, DistillationTrainer, OnStep
 
+MEASURED = 8
+"""Sequences on which the mass that a bridge compares is measured."""
 Keep = Callable[[DiagnosticRecord], None]
 """Takes the diagnostics of a step."""
 Note = Callable[[str], None]
@@ -69,24 +79,33 @@ def train(
     settings, recorder = context.suite.diagnostics, None
     if settings.every and cell.role == "distilled" and isinstance(objective, Objective):
         recorder = DiagnosticsRecorder(
-            settings, assignment, model, objective.divergence, context.tokenizer, keep
+            settings,
+            assignment,
+            model,
+            objective.divergence,
+            context.tokenizer,
+            keep,
+            context.crossing_of(assignment),
         )
     batches = policy_batches(assignment, data)
-    trainer = DistillationTrainer(
-        model=model,
-        teacher=outputs,
-        objective=objective,
-        order=row_order(batches.examples, assignment, cell.seed),
-        batches=batches,
-        on_step=on_step,
-        recorder=recorder,
-        args=_arguments(training, assignment.steps, cell.seed, checkpoints),
-        train_dataset=batches.examples,
-        data_collator=batches.collate,
-    )
-    failure = _fit(trainer, objective, batches, checkpoints, note)
+    use = bridge_use(batches, [*first_rows(batches.examples, assignment, MEASURED)], model, outputs)
+    with logged(training, context.folder, context.suite.name, cell):
+        trainer = DistillationTrainer(
+            model=model,
+            teacher=outputs,
+            objective=objective,
+            order=row_order(batches.examples, assignment, cell.seed),
+            batches=batches,
+            cross_entropy=assignment.cross_entropy,
+            on_step=on_step,
+            recorder=recorder,
+            args=_arguments(assignment, context.suite.name, checkpoints),
+            train_dataset=batches.examples,
+            data_collator=batches.collate,
+        )
+        failure = _fit(trainer, objective, batches, checkpoints, note)
     if failure is None:
-        loading.save(model, context.tokenizer, folder)
+        loading.save(model, context.tokenizer_of(cell), folder)
         context.saved[cell.key] = file_hashes(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
     sync(checkpoints.parent)  # or a power cut brings them back, and nothing removes them again
@@ -100,10 +119,33 @@ def train(
         parameters=_count(model),
         trainable=_count(model, trainable=True),
         rows=assignment.rows,
-        left_out=context.encoded.left_out,
+        left_out=context.encoded_of(cell).left_out,
+        bridge=use,
         files=dict(context.saved[cell.key]) if failure is None else {},
         **_overlap(context),
     )
+
+
+def bridge_use(
+    batches: PolicyBatches, some: Sequence[Example], model: Any, teacher: TeacherOutputs | None
+) -> BridgeUse | None:
+    """Return how much of its data a training compares; None where both share a tokenizer.
+
+    The masses are measured on some of its sequences, with the untrained student.
+    """
+    crossing = batches.collate.crossing
+    if crossing is None or teacher is None:
+        return None
+    use, first = crossing.use(batches.examples), batches.collate(some)
+    if not len(first["units"]):
+        return use
+    here = loading.device()
+    model, batch = loading.place(model), {name: value.to(here) for name, value in first.items()}
+    valid = next_token_labels(batch["labels"]) != IGNORED
+    with generation_mode(model), torch.no_grad():
+        sides = response(model, batch, valid), teacher(*crossing.teacher_batch(batch))
+        mass, teacher_mass = crossing.masses(*sides, batch)
+    return use.model_copy(update={"mass": mass, "teacher_mass": teacher_mass})
 
 
 def _overlap(context: RunContext) -> dict[str, int]:
@@ -174,7 +216,9 @@ def _resumed(
     return None
 
 
-def _arguments(training: Training, steps: int, seed: int, folder: Path) -> TrainingArguments:
+def _arguments(assignment: ResolvedAssignment, suite: str, folder: Path) -> TrainingArguments:
+    training, steps, cell = assignment.training, assignment.steps, assignment.cell
+    assert training is not None
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -190,13 +234,15 @@ def _arguments(training: Training, steps: int, seed: int, folder: Path) -> Train
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
         activation_checkpointing=training.gradient_checkpointing,
-        seed=seed,
-        data_seed=seed,
+        seed=cell.seed,
+        data_seed=cell.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_steps=training.save_every,
         save_total_limit=2,  # the older one, if a crash leaves the newer incomplete
         report_to=list(training.report_to) or "none",
+        run_name=f"{cell.method}, seed {cell.seed}",
+        project=suite,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.accelerator.is_available(),

@@ -79,7 +79,8 @@ def _batches(
     training, suite = assignment.training, data.context.suite
     assert training is not None
     examples, size = data.training_set(assignment).examples, training.batch_size
-    collate = Collator(data.context.tokenizer.pad_token_id)
+    context = data.context
+    collate = Collator(context.tokenizer.pad_token_id, context.crossing_of(assignment))
     order = list(row_order(examples, assignment, suite.seeds[0]))
     picked = [
         [examples[order[(start * size + i) % len(order)]] for i in range(size)]
@@ -101,6 +102,8 @@ class _Stepper:
             cast = torch.autocast(self.student.device.type, precision)
             self.student.forward = convert_outputs_to_fp32(cast(self.student.forward))
         self.teacher = teacher.outputs(assignment)
+        self.crossing = data.context.crossing_of(assignment)
+        self.cross_entropy = assignment.cross_entropy
         # With a single micro-batch a step needs no first pass.
         self.selects_first = self.training.gradient_accumulation * world_size() > 1
         trained = [p for p in self.student.parameters() if p.requires_grad]
@@ -127,10 +130,15 @@ class _Stepper:
         compute: Compute = objective
         teacher, selection = self.teacher, None
         if self.selects_first and isinstance(objective, Objective) and objective.selects_by_step:
-            selection = select_over_step(self.student, teacher, objective, [here], clock)
+            selection = select_over_step(
+                self.student, teacher, objective, [here], clock, crossing=self.crossing
+            )
             compute = part = selection.take()
             teacher = part.teacher
-        loss = distillation_loss(self.student, teacher, compute, here, clock).loss
+        result = distillation_loss(
+            self.student, teacher, compute, here, clock, self.crossing, self.cross_entropy
+        )
+        loss = result.loss if result.supervised is None else result.loss + result.supervised.loss
         with clock.phase("backward"):
             torch.autograd.backward(loss)
             if selection is not None:

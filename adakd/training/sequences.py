@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Any
 
 import torch
 
@@ -13,6 +14,7 @@ from adakd.config.hashing import digest
 from adakd.data.example import Example
 from adakd.errors import AdakdError
 from adakd.models import loading
+from adakd.models.decoding import Ends
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import Assignment, ResolvedAssignment
 from adakd.policies import Decoding
@@ -42,7 +44,8 @@ class TrainingData:
 
     def resolve(self, assignment: Assignment) -> ResolvedAssignment:
         """Return an assignment with its numbers of rows and steps."""
-        return assignment.resolved(len(self.context.encoded.examples), world_size())
+        rows = self.context.encoded_of(assignment.cell).examples
+        return assignment.resolved(len(rows), world_size())
 
     @cached_property
     def distilled(self) -> tuple[ResolvedAssignment, ...]:
@@ -52,7 +55,7 @@ class TrainingData:
 
     def training_set(self, assignment: ResolvedAssignment) -> TrainingSet:
         """Return the sequences of a training, rewritten by the teacher if its policy says so."""
-        rows, decoding = self.context.encoded.examples, assignment.rewriting
+        rows, decoding = self.context.encoded_of(assignment.cell).examples, assignment.rewriting
         _, held_out = split(rows, assignment.held_out)
         if decoding is not None:
             rows = self._rewrite(decoding)
@@ -77,7 +80,14 @@ class TrainingData:
         for decoding in self.rewritings:
             rows = self._rewrite(decoding)
             batches += [[rows[row.number] for row in batch] for batch in self._asked()]
-        return [batch for batch in batches if any(row.number in known for row in batch)]
+        return [
+            self._as_read(batch) for batch in batches if any(row.number in known for row in batch)
+        ]
+
+    def _as_read(self, batch: Sequence[Example]) -> list[Example]:
+        """Return sequences as the teacher reads them: in its own tokens."""
+        crossing = self.context.crossing
+        return [*batch] if crossing is None else [crossing.teacher_side(row) for row in batch]
 
     def expected_labels(self) -> int:
         """Return about how many labels the teacher reads, before it has written any response."""
@@ -89,7 +99,7 @@ class TrainingData:
         batches = [batch for batch in batches if any(row.number in taken for row in batch)]
         for decoding in self.rewritings:
             batches += self._answered(decoding)
-        return sum(row.valid_tokens for batch in batches for row in batch)
+        return sum(row.valid_tokens for batch in batches for row in self._as_read(batch))
 
     def _batches(
         self, rows: Sequence[Example], length: Callable[[Example], int]
@@ -105,7 +115,7 @@ class TrainingData:
     def _taken(self, assignment: ResolvedAssignment) -> Iterator[Example]:
         """Yield the sequences that a training or its timing takes."""
         count = _sequence_count(assignment, self.context.suite)
-        yield from _first(self.training_set(assignment).examples, assignment, count)
+        yield from first_rows(self.training_set(assignment).examples, assignment, count)
 
     # --- responses of the teacher -------------------------------------------------------------
 
@@ -117,14 +127,15 @@ class TrainingData:
     def responses(self, decoding: Decoding) -> TeacherResponses:
         """Return the stored responses of the teacher, complete or not."""
         if decoding not in self._responses:
-            context, generator = self.context, self.generator()
+            context, batches = self.context, map(self._as_read, self._answered(decoding))
+            generator = self._generator(context.teacher_tokenizer)
             weights = loading.weights_digest(context.load(context.plan.teacher))
-            prompts = [row.prompt for row in context.encoded.examples]
-            limits = generator.end, generator.max_tokens, context.suite.training.batch_size
+            prompts = [row.prompt for row in self._as_read(context.encoded.examples)]
+            limits = generator.ends.end, generator.max_tokens, context.suite.training.batch_size
             name = digest(weights, prompts, decoding, limits, str(context.teacher_dtype))
             self._responses[decoding] = TeacherResponses(
                 file=context.folder / "answers" / f"{name}.jsonl",
-                batches=self._answered(decoding),
+                batches=[*batches],
                 generator=generator,
                 decoding=decoding,
             )
@@ -136,9 +147,15 @@ class TrainingData:
         responses.fill(loading.place(teacher, self.context.teacher_dtype).eval(), show)
 
     def generator(self, precision: torch.dtype = torch.float32) -> ResponseGenerator:
-        """Return a generator of responses within the length limit of the data set."""
-        tokenizer, limit = self.context.tokenizer, self.context.suite.data.max_tokens
-        return ResponseGenerator(tokenizer.eos_token_id, tokenizer.pad_token_id, limit, precision)
+        """Return a generator of a student's responses, within the length limit of the data set."""
+        return self._generator(self.context.tokenizer, precision)
+
+    def _generator(
+        self, tokenizer: Any, precision: torch.dtype = torch.float32
+    ) -> ResponseGenerator:
+        limit = self.context.suite.data.max_tokens
+        ends = Ends(tokenizer.eos_token_id, tokenizer.pad_token_id)
+        return ResponseGenerator(ends, limit, precision)
 
     def _rewrite(self, decoding: Decoding) -> list[Example]:
         """Return the data set with the teacher's responses, under numbers of their own.
@@ -152,12 +169,19 @@ class TrainingData:
                 self.fill(responses)
             first = len(rows) * (1 + self.rewritings.index(decoding))
             self._rewritten[decoding] = [
-                row.with_response(responses.responses[row.number], first + row.number)
+                self._with_response(row, responses.responses[row.number], first + row.number)
                 if row.number in responses.responses
                 else row
                 for row in rows
             ]
         return self._rewritten[decoding]
+
+    def _with_response(self, row: Example, response: list[int], number: int) -> Example:
+        """Return a row with a response of the teacher, given in the teacher's tokens."""
+        crossing = self.context.crossing
+        if crossing is None:
+            return row.with_response(response, number)
+        return crossing.rewritten(row, response, number)
 
     def _answered(self, decoding: Decoding) -> list[list[Example]]:
         """Return the batches with rows of pools that trainings take: lengths decide their order."""
@@ -167,7 +191,7 @@ class TrainingData:
             if assignment.rewriting == decoding:
                 train, _ = split(rows, assignment.held_out)
                 count = -(-_sequence_count(assignment, suite) // pool) * pool
-                taken |= {row.number for row in _first(train, assignment, count)}
+                taken |= {row.number for row in first_rows(train, assignment, count)}
         return [batch for batch in self._asked() if any(row.number in taken for row in batch)]
 
 
@@ -195,7 +219,7 @@ def _sequence_count(assignment: ResolvedAssignment, suite: Suite) -> int:
     return max(assignment.sequences, timed)
 
 
-def _first(
+def first_rows(
     rows: Sequence[Example], assignment: ResolvedAssignment, count: int
 ) -> Iterator[Example]:
     """Yield the first `count` rows of a training, in its order."""

@@ -16,8 +16,10 @@ from torch import Tensor
 from adakd.adaptive import TokenSelection
 from adakd.data.example import IGNORED
 from adakd.losses.lm_head import HiddenStates
+from adakd.losses.logits import Outputs
 from adakd.losses.objective import Loss, Objective, next_token_labels
 from adakd.models.forward import Batch, response
+from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.teacher_states import TeacherOutputs
 
@@ -37,9 +39,7 @@ class MicroBatch:
     teacher: TeacherOutputs
     """Gives the hidden states of the first pass, or else runs again."""
 
-    def __call__(
-        self, student: Tensor | HiddenStates, teacher: Tensor | HiddenStates | None, labels: Tensor
-    ) -> Loss:
+    def __call__(self, student: Outputs, teacher: Outputs | None, labels: Tensor) -> Loss:
         """Return the mean loss of the selected tokens of this micro-batch."""
         return self.objective(student, teacher, labels, self.selection)
 
@@ -81,6 +81,7 @@ def select_over_step(
     clock: Clock,
     rank: int = 0,
     gather: Gather = alone,
+    crossing: Crossing | None = None,
 ) -> StepSelection:
     """Return the selection over all micro-batches of a step, by a first pass without gradient.
 
@@ -94,6 +95,7 @@ def select_over_step(
         clock: gets the seconds of the phases teacher and selection.
         rank: this device's.
         gather: returns the scores of all devices.
+        crossing: leads to the teacher's tokens, where they are others.
     """
     device = batches[0]["labels"].device
     scores, outputs = list[Tensor](), list[TeacherOutputs]()
@@ -102,10 +104,12 @@ def select_over_step(
             labels = next_token_labels(batch["labels"])
             valid = labels != IGNORED
             with clock.phase("teacher"):
-                theirs = teacher(batch, valid)
+                theirs = teacher(*(crossing.teacher_batch(batch) if crossing else (batch, valid)))
             with clock.phase("selection"):
                 ours = response(student, batch, valid)
-                scores.append(objective.scores(ours, theirs, labels[valid]))
+                given: Any = (ours, theirs, labels[valid])
+                given = crossing(ours, theirs, batch) if crossing else given
+                scores.append(objective.scores(*given))
             outputs.append(_Held(theirs) if isinstance(theirs, HiddenStates) else teacher)
     with clock.phase("selection"):
         return _selected(objective, outputs, gather(scores), rank)

@@ -162,7 +162,7 @@ class TeacherStates:
         """Compute the missing states, in float32 unless they are stored in bfloat16."""
         assert isinstance(self.stored, StatesFile)
         model = loading.place(self._model, self.context.teacher_dtype).eval()
-        self.stored.fill(model, self.context.tokenizer.pad_token_id, show)
+        self.stored.fill(model, self.context.teacher_tokenizer.pad_token_id, show)
         del self._model  # perhaps rounded
 
     def record(self, seconds: float) -> TeacherStatesRecord:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,18 @@ from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from adakd.data.example import IGNORED
 from adakd.errors import NonFiniteLoss
-from adakd.losses.objective import Loss, Objective, TokenObjective, next_token_labels
+from adakd.losses.lm_head import HiddenStates
+from adakd.losses.objective import (
+    Loss,
+    Objective,
+    SupervisedObjective,
+    TokenObjective,
+    next_token_labels,
+)
 from adakd.models.forward import Batch, response
 from adakd.training.batches import PolicyBatches
 from adakd.training.checkpoints import learned_parameters, save_state
+from adakd.training.crossing import Crossing
 from adakd.training.diagnostics import Compute, DiagnosticsRecorder
 from adakd.training.profiling import Clock, now
 from adakd.training.step_selection import StepSelection, select_over_step
@@ -35,6 +44,8 @@ def distillation_loss(
     objective: Compute,
     batch: Batch,
     clock: Clock,
+    crossing: Crossing | None = None,
+    cross_entropy: float = 0.0,
 ) -> Loss:
     """Return the loss of a batch: the one place where models meet the objective.
 
@@ -45,17 +56,31 @@ def distillation_loss(
         batch: ``input_ids``, ``attention_mask`` and unshifted ``labels``, each of shape (B, L).
         clock: gets the seconds of the phases teacher, student and loss. LM heads count as loss
             if the loss applies them.
+        crossing: leads to the teacher's tokens, where they are others; the loss is then over units.
+        cross_entropy: weight of the mean cross-entropy to the labels, which comes beside the loss.
     """
     labels = next_token_labels(batch["labels"])
     valid = labels != IGNORED
     theirs = None
     if teacher is not None:
         with clock.phase("teacher"), torch.no_grad():
-            theirs = teacher(batch, valid)
+            theirs = teacher(*(crossing.teacher_batch(batch) if crossing else (batch, valid)))
     with clock.phase("student"):
         ours = response(student, batch, valid)
     with clock.phase("loss"):
-        return objective(ours, theirs, labels[valid])
+        labels = labels[valid]
+        supervised = _supervised(ours, labels, cross_entropy) if cross_entropy else None
+        if crossing is None or theirs is None:
+            loss = objective(ours, theirs, labels)
+        else:
+            loss = objective(*crossing(ours, theirs, batch))
+        return replace(loss, supervised=supervised)
+
+
+def _supervised(student: Tensor | HiddenStates, labels: Tensor, weight: float) -> Loss:
+    """Return the mean cross-entropy to the labels, times its weight."""
+    loss = SupervisedObjective()(student, None, labels)
+    return replace(loss, loss=weight * loss.loss)
 
 
 class DistillationTrainer(Trainer):
@@ -71,6 +96,7 @@ class DistillationTrainer(Trainer):
         teacher: see :func:`distillation_loss`.
         on_step: called after each optimizer step.
         recorder: records diagnostics of some steps; None of none.
+        cross_entropy: see :func:`distillation_loss`.
         options: those of ``transformers.Trainer``.
     """
 
@@ -83,9 +109,11 @@ class DistillationTrainer(Trainer):
         teacher: TeacherOutputs | None = None,
         on_step: OnStep = lambda _: None,
         recorder: DiagnosticsRecorder | None = None,
+        cross_entropy: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.crossing, self.cross_entropy = batches.collate.crossing, cross_entropy
         self.objective: TokenObjective = objective
         self.order, self.batches, self.teacher, self.on_step = order, batches, teacher, on_step
         self.recorder = recorder
@@ -109,7 +137,12 @@ class DistillationTrainer(Trainer):
         by_step = isinstance(objective, Objective) and objective.selects_by_step
         if by_step and len(batches) * processes > 1:
             self._unselected = batches
-        return batches, self._get_num_items_in_batch(batches, self.args.device)
+        count = self._get_num_items_in_batch
+        self._labels_of_step = count(batches, self.args.device)
+        if self.crossing is None:
+            return batches, self._labels_of_step
+        units = [{"labels": of, "shift_labels": of} for of in (b["unit_labels"] for b in batches)]
+        return batches, count(units, self.args.device)
 
     def compute_loss(
         self,
@@ -126,7 +159,9 @@ class DistillationTrainer(Trainer):
             teacher = part.teacher
         if self.recorder and not self._losses and self.is_world_process_zero():
             objective = self.recorder.capturing(objective, inputs, self.state.global_step + 1)
-        result = distillation_loss(model, teacher, objective, inputs, self.clock)
+        result = distillation_loss(
+            model, teacher, objective, inputs, self.clock, self.crossing, self.cross_entropy
+        )
         if self.recorder:
             start = now()
             self.recorder.record()
@@ -135,10 +170,21 @@ class DistillationTrainer(Trainer):
             raise NonFiniteLoss(self.state.global_step + 1)
         self._losses.append(result)
         if part is not None:
-            return result.loss * part.share * self.accelerator.num_processes
-        share = result.tokens / num_items_in_batch if num_items_in_batch is not None else 1.0
+            loss = result.loss * part.share * self.accelerator.num_processes
+        else:
+            loss = self._share(result, num_items_in_batch)
+        if result.supervised is not None:
+            loss = loss + self._share(result.supervised, self._labels_of_step)
+        return loss
+
+    def _share(self, result: Loss, of_step: Any) -> Tensor:
+        """Return a micro-batch's share of a mean over a step's tokens, of which there are so many.
+
+        The gradients of the ranks are averaged afterwards.
+        """
+        share = 1.0 if of_step is None else result.tokens / torch.as_tensor(of_step).clamp(min=1)
         ranks = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        return result.loss * share * ranks  # the ranks' gradients are averaged afterwards
+        return result.loss * share * ranks
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run forward and backward; the time that no other phase takes is the backward's."""
@@ -168,6 +214,7 @@ class DistillationTrainer(Trainer):
                 self.objective,
                 [self._prepare_inputs(batch) for batch in batches],
                 self.clock,
+                crossing=self.crossing,
                 rank=self.accelerator.process_index,
                 gather=self._gather,
             )
@@ -184,14 +231,15 @@ class DistillationTrainer(Trainer):
         if "loss" in logs:
             if not math.isfinite(logs.get("grad_norm", 0.0)) and not self._rescales():
                 raise NonFiniteLoss(self.state.global_step, "gradient")
-            own = [(one.tokens, one.selected, one.temperature) for one in self._losses]
+            own = [_summed(one) for one in self._losses]
             losses = [loss for of in gather_object([own]) for loss in of]
             tokens, selected = (sum(loss[part] for loss in losses) or 1 for part in (0, 1))
             logs["kept_ratio"] = selected / tokens
-            logs["temperature"] = sum(kept * tau for _, kept, tau in losses) / selected
+            logs["temperature"] = sum(kept * tau for _, kept, tau, _, _ in losses) / selected
             logs |= {f"seconds/{phase}": s for phase, s in self.clock.take().items()}
             self._losses.clear()
-            self.objective.step(logs["loss"])
+            supervised = sum(loss[3] for loss in losses) / (sum(loss[4] for loss in losses) or 1)
+            self.objective.step(logs["loss"] - supervised)
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
 
@@ -225,6 +273,15 @@ class DistillationTrainer(Trainer):
             folder = Path(str(self.args.output_dir), f"checkpoint-{self.state.global_step}")
             (folder / POLICY).write_text(json.dumps(self.batches.policy.state_dict()))
             save_state(self.objective, folder)
+
+
+def _summed(one: Loss) -> tuple[int, int, float, float, int]:
+    """Return tokens, selected ones and temperature of a loss; sum and number of cross-entropies."""
+    beside = one.supervised
+    if beside is None:
+        return one.tokens, one.selected, one.temperature, 0.0, 0
+    total = float(beside.loss.detach()) * beside.tokens
+    return one.tokens, one.selected, one.temperature, total, beside.tokens
 
 
 class _OptimizerPhase(TrainerCallback):

@@ -95,7 +95,7 @@ def until() -> Iterator[str]:
                     rate = win_rate(pairs, replicates=200)
                     found, p = stopped_rate(pairs, rate, sequence)
                     alone.append(not sequence.low <= 0.5 <= sequence.high)
-                    page.append(p < 0.05)
+                    page.append(p is not None and p < 0.05)
                 words += [alone[-1], page[-1], any(alone), any(page)]
                 assert rate.overall is not None
                 assert found is not None

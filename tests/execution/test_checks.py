@@ -57,6 +57,15 @@ LATE = {
         },
         r"diagnostics\.layer: no parameter of layer -1 is trained",
     ),
+    "attention that cannot read a paged cache": (
+        {
+            "student": {
+                "kind": "scratch",
+                "config": {"model_type": "bloom", "hidden_size": 16, "n_layer": 1, "n_head": 2},
+            }
+        },
+        r"evaluation\.engine: Bloom.* set evaluation\.engine: batches",
+    ),
     "logger without its package": (
         {"training.report_to": ["wandb"]},
         r"training\.report_to: 'wandb' cannot be used",

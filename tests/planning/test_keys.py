@@ -45,7 +45,7 @@ def test_triton_kernels_give_their_trainings_keys_of_their_own() -> None:
 )
 def test_kernels_that_nothing_has_are_an_error(override: str, message: str) -> None:
     with pytest.raises(AdakdError, match=message):
-        load_suite("smoke", [override])
+        load_suite("smoke-teacher", [override])
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -238,3 +238,36 @@ def test_a_plugin_file_decides_what_it_registers_parts_of(
 
     assert (students(before) != students(after)) is trains
     assert (scores(before) != scores(after)) is measures
+
+
+def test_a_bridge_enters_the_keys_of_what_it_decides(make_suite) -> None:
+    """The teacher is that of a suite without it; untrained and SFT students have own tokens."""
+    without, overlap, gold, alike = (
+        {cell.method: cell.key for cell in plan(make_suite(changes)).cells}
+        for changes in (
+            {},
+            {"bridge": "overlap"},
+            {"bridge": "gold"},
+            {"bridge": {"name": "gold", "merge": "observed"}},
+        )
+    )
+    assert {name for name in without if without[name] == overlap[name]} == {"teacher"}
+    of_students = {"teacher", "untrained", "sft"}
+    assert {name for name in gold if gold[name] == overlap[name]} == of_students
+    assert gold == alike
+
+
+def test_a_cross_entropy_enters_the_keys_of_distilled_students(make_suite) -> None:
+    without, none, some = (
+        {cell.method: cell.key for cell in plan(make_suite(changes)).cells}
+        for changes in ({}, {"objective.cross_entropy": 0}, {"objective.cross_entropy": 0.1})
+    )
+    assert without == none
+    assert {name for name in without if without[name] == some[name]} == {
+        "teacher", "untrained", "sft",
+    }  # fmt: skip
+
+
+def test_an_unknown_bridge_is_named_with_the_nearest(make_suite) -> None:
+    with pytest.raises(AdakdError, match="bridge: unknown bridge 'overlp'; did you mean 'overlap'"):
+        plan(make_suite({"bridge": "overlp"}))

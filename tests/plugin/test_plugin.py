@@ -61,6 +61,32 @@ def test_its_divergence_keeps_the_laws(adakd: Run) -> None:
     assert "broken" not in out
 
 
+def test_its_bridge_keeps_the_laws(adakd: Run) -> None:
+    assert "by=2.0" in adakd("ls", "bridges")
+    out = adakd("check", "bridge", "softened")
+    assert out.count("holds") >= 10
+    assert "broken" not in out
+
+
+def test_a_student_learns_across_tokenizers_with_it(adakd: Run, suite_file, tmp_path: Path) -> None:
+    suite = suite_file(
+        {
+            "bridge": {"name": "softened", "by": 3},
+            "student.vocabulary": 300,
+            "timing.pairs": 0,
+            "judges": [],
+            "evaluation.sampling": {"max_new_tokens": 8},
+        }
+    )
+    adakd("run", suite, "--out", tmp_path / "run")
+    trainings = Store(tmp_path / "run").of(TrainingRecord)
+    used = {training.cell.method: training.bridge for training in trainings}
+    assert used["sft"] is None
+    assert used["reverse_kl + adakd"] == used["reverse_kl"]
+    assert used["reverse_kl"]
+    assert used["reverse_kl"].aligned > used["reverse_kl"].units
+
+
 def test_a_run_trains_and_judges_with_it(adakd: Run, suite_file, tmp_path: Path) -> None:
     (tmp_path / "long.yaml").write_text("kind: longest\nmargin: 0\n")
     suite = suite_file(

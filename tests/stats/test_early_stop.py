@@ -38,7 +38,9 @@ def test_looking_never_narrows_the_interval(seeds):
         found, p = stopped_rate(pairs, rate, sequence)
         assert found.low <= min(rate.overall.low, sequence.low)
         assert found.high >= max(rate.overall.high, sequence.high)
-        assert p == (1 if found.low <= 0.5 <= found.high else rate.p_value)
+        of_fixed = stopped_rate(pairs, rate, sequence, is_trained=False)
+        assert of_fixed == (found, 1 if found.low <= 0.5 <= found.high else rate.p_value)
+        assert p == (of_fixed[1] if seeds > 1 else None)
         assert found.estimate == rate.overall.estimate
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import t
 
 from adakd.stats import LEAST_PAIRS, Ratio, mean_ratio, median_ratio, wilson
 
@@ -55,10 +56,18 @@ def test_the_interval_of_pairs_covers_and_is_narrow(pairs, widest, outliers):
         assert np.mean([ratio.high - ratio.low for ratio in found]) <= widest
 
 
+def half_width(one, other):
+    """Return that of a mean of two, whose sides are t with nine degrees of freedom."""
+    squares = np.square([one, other]) / t.ppf(0.975, 9) ** 2
+    df = 9 * squares.sum() ** 2 / (squares**2).sum()
+    return t.ppf(0.975, df) * np.sqrt(squares.sum()) / 2
+
+
 def test_the_mean_of_ratios_by_hand():
     mean = mean_ratio([Ratio(1.0, 0.9, 1.2, 10), Ratio(1.21, 1.1, 1.3, 10)])
-    below = np.hypot(np.log(1.0 / 0.9), np.log(1.21 / 1.1)) / 2
-    above = np.hypot(np.log(1.2 / 1.0), np.log(1.3 / 1.21)) / 2
+    below, above = (
+        half_width(*np.log(sides)) for sides in ([1.0 / 0.9, 1.21 / 1.1], [1.2 / 1.0, 1.3 / 1.21])
+    )
     assert mean.estimate == pytest.approx(1.1)
     assert (mean.low, mean.high) == pytest.approx((1.1 * np.exp(-below), 1.1 * np.exp(above)))
     assert mean.n == 20
@@ -68,12 +77,18 @@ def test_the_mean_of_ratios_by_hand():
     assert np.isnan(mean_ratio([one, Ratio(1.1, np.nan, np.nan, 2)]).low)
 
 
-def test_the_interval_of_a_mean_of_ratios_covers_and_is_narrow():
+@pytest.mark.parametrize("pairs", [6, 10])
+def test_the_interval_of_a_mean_of_ratios_covers_and_is_narrow(pairs):
     rng = np.random.default_rng(0)
-    found = [mean_ratio([median_ratio(*times(rng, 10)) for _ in range(5)]) for _ in range(300)]
-    assert np.mean([ratio.low <= 1.1 <= ratio.high for ratio in found]) >= 0.94
+    found = [mean_ratio([median_ratio(*times(rng, pairs)) for _ in range(5)]) for _ in range(600)]
+    assert 0.94 <= np.mean([ratio.low <= 1.1 <= ratio.high for ratio in found]) <= 0.98
     best = 2 * 1.96 * np.std([ratio.estimate for ratio in found])
-    assert np.mean([ratio.high - ratio.low for ratio in found]) <= 1.3 * best
+    assert np.mean([ratio.high - ratio.low for ratio in found]) <= 1.08 * best
+
+
+def test_ratios_without_any_noise_have_a_mean_without_any():
+    mean = mean_ratio([Ratio(1.2, 1.2, 1.2, 8)] * 3)
+    assert (mean.estimate, mean.low, mean.high) == pytest.approx((1.2, 1.2, 1.2))
 
 
 def test_wilson_by_hand():

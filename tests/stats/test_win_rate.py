@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adakd.stats import PairResult, prompt_pulls, step_down, win_rate
+from adakd.stats import JointErrors, PairResult, prompt_pulls, step_down, win_rate
 
 RATES = ("overall", "decisive", "soft", "controlled")
 
@@ -122,7 +122,10 @@ def test_a_clear_rate_is_found_in_a_family_of_any_size():
     said = np.random.default_rng(9).permutation(["win"] * 160 + ["loss"] * 40)
     p = win_rate(results(map(str, said))).p_value
     assert p < 1e-8
-    assert step_down([p, *[0.5] * 200], np.eye(201))[0] < 0.01
+    pulls = np.random.default_rng(10).normal(size=(201, 200)) / 200
+    pulls -= pulls.mean(1, keepdims=True)
+    errors = JointErrors(pulls, np.zeros(200, np.intp), np.full(201, 200**-0.5), draws=1000)
+    assert step_down([p, *[0.5] * 200], errors).p_values[0] < 0.01
 
 
 def test_rarely_decisive_pairs_have_an_interval():

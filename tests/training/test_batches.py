@@ -63,9 +63,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Tensor]]:
     batches: list[dict[str, Tensor]] = []
     real = trainer.distillation_loss
 
-    def spy(student: Any, teacher: Any, objective: Any, batch: Any, clock: Any) -> Any:
+    def spy(student: Any, teacher: Any, objective: Any, batch: Any, *rest: Any) -> Any:
         batches.append({name: value.clone() for name, value in batch.items()})
-        return real(student, teacher, objective, batch, clock)
+        return real(student, teacher, objective, batch, *rest)
 
     monkeypatch.setattr(trainer, "distillation_loss", spy)
     return batches
@@ -110,7 +110,7 @@ def test_replay_whose_loss_never_rises_is_offline_on_its_rows(run, monkeypatch) 
     offline = run("reverse_kl", "offline", **{"teacher.cache": "off"})
     kept = replay.data.training_set(replay.assignment(replay.find())).examples
     assert len(kept) == 33
-    offline.context.encoded = Encoded(kept, 0)
+    offline.context.encoded = Encoded(kept, 0, tuple(range(len(kept))))
     steps = [made.train(made.find()).steps for made in (offline, replay)]
     assert len(losses) == 6
     assert len(set(losses)) == 6  # of the student as it learns

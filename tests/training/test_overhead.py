@@ -32,9 +32,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
     steps: list[tuple[str, Any]] = []
     real = overhead.distillation_loss
 
-    def spy(student: Any, teacher: Any, objective: Objective, batch: Any, clock: Any) -> Any:
+    def spy(student: Any, teacher: Any, objective: Objective, batch: Any, *rest: Any) -> Any:
         steps.append(("plain" if objective.adaptive is None else "adakd", batch))
-        return real(student, teacher, objective, batch, clock)
+        return real(student, teacher, objective, batch, *rest)
 
     monkeypatch.setattr(overhead, "distillation_loss", spy)
     return steps

@@ -101,9 +101,9 @@ def test_a_seed_decides_weights_and_order(
     seen: list[Tensor] = []
     real = trainer.distillation_loss
 
-    def spy(student: Any, teacher: Any, objective: Any, batch: Any, clock: Any) -> Any:
+    def spy(student: Any, teacher: Any, objective: Any, batch: Any, *rest: Any) -> Any:
         seen.append(batch["input_ids"])
-        return real(student, teacher, objective, batch, clock)
+        return real(student, teacher, objective, batch, *rest)
 
     monkeypatch.setattr(trainer, "distillation_loss", spy)
     batches: dict[tuple[int, str], list[Tensor]] = {}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 
@@ -21,12 +22,11 @@ from adakd.reporting.verdicts import JudgedComparison, grouped
 from adakd.stats import (
     LEVEL,
     POINTS,
-    Array,
     Conclusion,
+    JointErrors,
     Ratio,
     SeedNoise,
     WinRate,
-    correlations,
     prompt_pulls,
     seed_noise,
     step_down,
@@ -35,6 +35,8 @@ from adakd.stats import (
 )
 from adakd.store.records import StopRecord, VerdictRecord
 
+ONE_SEED: Literal["one seed"] = "one seed"
+"""Instead of a verdict: an early stop of a judging of one training seed has none."""
 LENGTH_MATTERS = 0.1
 """Difference between the rate at equal length and the raw one above which the page warns."""
 OUTCOMES: tuple[Outcome, ...] = ("win", "tie", "flip", "identical", "failed", "loss")
@@ -56,12 +58,13 @@ class WinRateRow:
     rate: WinRate
     overall: Ratio | None
     """The rate on the page; after an early stop, with an interval that allows for looking."""
-    p_value: float
-    """Of the overall rate against one half, not adjusted; 1 where an early stop leaves it open."""
+    p_value: float | None
+    """Of the overall rate against one half, not adjusted; 1 where an early stop leaves it open,
+    None where it has no verdict."""
     stop: StopRecord | None = None
     adjusted_p: float | None = None
-    conclusion: Conclusion = "not separable"
-    """The overall rate against one half."""
+    conclusion: Conclusion | Literal["one seed"] = "not separable"
+    """The overall rate against one half; `ONE_SEED` where it has no verdict."""
     band: float | None = None
     """Distance from one half that chance in training gives in 95 of 100 runs."""
     first_preferred: float | None = None
@@ -224,6 +227,11 @@ class Rates:
         return any(row.stop for row in self.rows)
 
     @property
+    def has_withheld(self) -> bool:
+        """Whether a row has no verdict: judged with an early stop, and of one training seed."""
+        return any(row.conclusion == ONE_SEED for row in self.rows)
+
+    @property
     def has_soft(self) -> bool:
         """Whether any judge gives probabilities."""
         return any(row.rate.soft for row in self.rows)
@@ -307,11 +315,12 @@ def _row(
     reasons = Counter(record.reason for record in orders if record.verdict == "failed")
     if stop and rate.prompts > stop.prompts:
         stop = None  # judged further since then, without an early stop
-    overall, p = rate.overall, rate.p_value
+    overall: Ratio | None = rate.overall
+    p: float | None = rate.p_value
     if stop:
-        overall, p = stopped_rate(
-            results, rate, Ratio(stop.estimate, stop.low, stop.high, stop.prompts)
-        )
+        sequence = Ratio(stop.estimate, stop.low, stop.high, stop.prompts)
+        is_trained = any(one.role in SEEDED for one in (method, opponent))
+        overall, p = stopped_rate(results, rate, sequence, is_trained)
     return WinRateRow(
         judge=judge,
         against=against,
@@ -346,23 +355,30 @@ def _question(row: WinRateRow, asked: Sequence[str]) -> str:
 def _concluded(
     rows: Sequence[WinRateRow], groups: Mapping[Place, Sequence[JudgedComparison]]
 ) -> list[WinRateRow]:
-    """Set the p-value and the conclusion of each row of a family."""
-    correlation = _correlation([groups[row.place] for row in rows])
-    adjusted = step_down([row.p_value for row in rows], correlation)
+    """Set the p-value and the conclusion of each row of a family.
+
+    Rows without a judged pair, or without a p-value, are not of the family.
+    """
+    known = [(row, row.p_value) for row in rows if row.overall and row.p_value is not None]
+    errors = _joint_errors([groups[row.place] for row, _ in known])
+    adjusted = step_down([p for _, p in known], errors).p_values
     return [
-        replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p))
-        for row, p in zip(rows, adjusted, strict=True)
+        *(row for row in rows if not row.overall),
+        *(replace(row, conclusion=ONE_SEED) for row in rows if row.overall and row.p_value is None),
+        *(
+            replace(row, adjusted_p=p, conclusion=_conclusion(row.overall, p))
+            for (row, _), p in zip(known, adjusted, strict=True)
+        ),
     ]
 
 
-def _correlation(groups: Sequence[Sequence[JudgedComparison]]) -> Array:
-    """Return the correlation of the errors of several win rates, over all their prompts."""
-    if not groups:
-        return np.empty((0, 0))
+def _joint_errors(groups: Sequence[Sequence[JudgedComparison]]) -> JointErrors:
+    """Return the errors of several win rates, over all their prompts."""
     found = [prompt_pulls(comparison.result for comparison in of_row) for of_row in groups]
     prompts = sorted({prompt for pulls, _ in found for prompt in pulls}, key=repr)
     matrix = np.array([[pulls.get(prompt, 0.0) for prompt in prompts] for pulls, _ in found])
-    return correlations(matrix, [error for _, error in found])
+    sets = np.zeros(len(prompts), np.intp)
+    return JointErrors(matrix, sets, np.array([error for _, error in found]))
 
 
 def _conclusion(overall: Ratio | None, adjusted_p: float) -> Conclusion:
@@ -433,11 +449,15 @@ def rates_line(rows: Sequence[WinRateRow]) -> str:
     """Return the rows of one judge with their conclusions; of many, count those not separable."""
     against = "plain" if rows[0].against == PLAIN else str(rows[0].opponent)
     few = len(rows) <= formatting.FEW
-    named = [row for row in rows if few or row.conclusion != "not separable" or row.overall is None]
-    parts = list(map(_rate, named))
-    if len(named) < len(rows):
-        others = "others" if named else "methods"
-        parts.append(f"{len(rows) - len(named)} {others} not separable")
+    quiet = [
+        row
+        for row in rows
+        if not few and row.overall and row.conclusion in ("not separable", ONE_SEED)
+    ]
+    parts = [_rate(row) for row in rows if row not in quiet]
+    for word in ("not separable", ONE_SEED):
+        if count := sum(row.conclusion == word for row in quiet):
+            parts.append(f"{count} {'others' if parts else 'methods'} {word}")
     return f"against {against}: {', '.join(parts)}"
 
 

@@ -6,7 +6,7 @@ from statistics import median
 
 from adakd.reporting.index import Method
 from adakd.reporting.sections.base import Context
-from adakd.store.records import TrainingRecord
+from adakd.store.records import BridgeUse, TrainingRecord
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class TrainedMethod:
     """Rows that equal an evaluation item and were trained on."""
     trainable: int
     parameters: int
+    bridge: BridgeUse | None
+    """How much was compared across two tokenizers; None where they share one."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,11 @@ class Trainings:
     def overlap_left_out(self) -> int:
         """Training rows that equal an evaluation item and were left out."""
         return max(row.overlap_left_out for row in self.rows)
+
+    @property
+    def bridged(self) -> tuple[tuple[TrainedMethod, BridgeUse], ...]:
+        """The methods that learned from a teacher with another tokenizer."""
+        return tuple((row, row.bridge) for row in self.rows if row.bridge is not None)
 
 
 def trainings(context: Context) -> Trainings | None:
@@ -74,4 +81,5 @@ def _trained(method: Method, records: Sequence[TrainingRecord]) -> TrainedMethod
         overlap_kept=last.overlap_kept,
         trainable=last.trainable,
         parameters=last.parameters,
+        bridge=last.bridge,
     )

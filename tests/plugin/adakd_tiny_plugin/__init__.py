@@ -1,4 +1,4 @@
-"""Parts from outside: a divergence, an adaptive method, a data policy, a metric, a judge."""
+"""Parts from outside: a divergence, a bridge, a method, a data policy, a metric, a judge."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from adakd import divergence, metric
+from adakd import Bridge, bridge, divergence, metric
 from adakd.adaptive import Adaptive, TokenSelection, adaptive
+from adakd.bridges import Side
 from adakd.judging import Question, Session, Traits, Verdict, judge_backend
 from adakd.policies import Decoding, Examples, Policy, PolicyContext, policy
 
@@ -31,6 +32,26 @@ def scaled_reverse_kl(
         One value a token, of shape (...).
     """
     return factor * (student.exp() * (student - teacher)).sum(-1)
+
+
+@bridge("softened")
+class Softened(Bridge):
+    """Compares the common entries of softened distributions.
+
+    Args:
+        by: what logits are divided by.
+    """
+
+    def __init__(self, *, by: Annotated[float, Field(gt=0)] = 2.0) -> None:
+        self.by = by
+
+    def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
+        """Return log-probabilities of the common entries, (M, K) on both sides."""
+        ours, theirs = (
+            (side.logits[side.first] / self.by).log_softmax(-1)[:, side.ids.new_tensor(columns)]
+            for side, columns in zip((student, teacher), self.columns, strict=True)
+        )
+        return ours, theirs
 
 
 @adaptive("surest")

@@ -216,7 +216,24 @@ def test_with_one_seed_a_stop_has_at_least_the_interval_of_its_sequence(ask, min
         max(0.61, before.high),
     )
     assert (wide.overall.low, wide.overall.high) == (0.05, 0.95)
-    assert (wide.p_value, wide.conclusion) == (1, "not separable")
+
+
+def test_with_one_seed_a_stop_has_no_verdict_and_no_place_in_its_family(ask, mind, page_of):
+    one = mind()
+    record = stop(one.key, low=0.9, high=1.0, estimate=1.0)
+    store = ask(one, seeds=(10,), records=[record], name="one-seed-stop")
+    store = changed(store, lambda r: r.model_copy(update={"verdict": "candidate"}))
+    found = rates_of(store)
+    (row,) = [row for row in found.rows if row.stop]
+    assert (row.p_value, row.adjusted_p, row.conclusion) == (None, None, "one seed")
+    assert found.has_withheld
+    assert {row.conclusion for row in found.rows if not row.stop} == {"better"}
+    assert "one seed" in rates_line([row])
+    assert f"{formatting.FEW + 1} methods one seed" in rates_line([row] * (formatting.FEW + 1))
+    page = page_of(store)
+    assert "over prompts" in page.text
+    words = {row["conclusion"] for row in page.numbers["judges"]["rates"]["rows"]}
+    assert words == {"better", "one seed"}
 
 
 def test_a_stop_is_in_its_family(ask, mind):

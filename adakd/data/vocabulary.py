@@ -1,0 +1,92 @@
+"""The text of every entry of a tokenizer's vocabulary, as bytes. Needs no torch."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+_BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_SPACE = "\u2581"
+"""SentencePiece writes spaces so."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A tokenizer's entries and what they stand for in a text."""
+
+    names: tuple[str, ...]
+    """The tokenizer's own name of each entry, by its id."""
+    pieces: tuple[bytes, ...]
+    """The bytes that each entry adds to a text; none for special tokens."""
+    special: frozenset[int]
+    """The ids of special tokens, which stand for no text."""
+    end: int
+    """The id of the token that ends a response."""
+
+    def __len__(self) -> int:
+        """Return the number of entries."""
+        return len(self.names)
+
+    @cached_property
+    def lengths(self) -> "np.ndarray[Any, Any]":
+        """Number of bytes of each entry, ``(V,)``."""
+        return np.fromiter(map(len, self.pieces), np.int64, len(self.pieces))
+
+    def text(self, ids: "np.ndarray[Any, Any]") -> bytes:
+        """Return the bytes of some tokens."""
+        return b"".join([self.pieces[token] for token in ids.tolist()])
+
+
+def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
+    """Return the vocabulary of a transformers tokenizer: byte-level, SentencePiece or plain.
+
+    Args:
+        tokenizer: of a model.
+        most: entries that the model has; a tokenizer may have more, for inputs other than text.
+    """
+    count = len(tokenizer) if most is None else min(most, len(tokenizer))
+    names = tokenizer.convert_ids_to_tokens(range(count))
+    names = [name or "" for name in names]  # ids that a tokenizer leaves out
+    added = tokenizer.added_tokens_decoder
+    special = {number for number, token in added.items() if token.special and number < count}
+    special |= {number for number in tokenizer.all_special_ids if number < count}
+    byte_level = _is_byte_level(tokenizer)
+    pieces = []
+    for number, name in enumerate(names):
+        if number in special:
+            pieces.append(b"")
+        elif number in added:
+            pieces.append(added[number].content.encode())
+        else:
+            pieces.append(_byte_level(name) if byte_level else _sentence_piece(name))
+    return Vocabulary(tuple(names), tuple(pieces), frozenset(special), tokenizer.eos_token_id)
+
+
+def _is_byte_level(tokenizer: Any) -> bool:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and "ByteLevel" in str(backend.decoder)
+
+
+def _sentence_piece(name: str) -> bytes:
+    if found := _BYTE.fullmatch(name):
+        return bytes([int(found[1], 16)])
+    return name.replace(_SPACE, " ").encode()
+
+
+def _byte_level(name: str) -> bytes:
+    if all(letter in _BYTES for letter in name):
+        return bytes(_BYTES[letter] for letter in name)
+    return name.encode()
+
+
+def _byte_letters() -> dict[str, int]:
+    """Return the byte that each letter of byte-level BPE stands for, as in GPT-2."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = {chr(byte): byte for byte in printable}
+    others = (byte for byte in range(256) if byte not in letters.values())
+    return letters | {chr(256 + number): byte for number, byte in enumerate(others)}
+
+
+_BYTES = _byte_letters()

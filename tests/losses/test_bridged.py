@@ -1,0 +1,148 @@
+"""Rows over units: their values, and the gradient that goes back through a bridge."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adakd import Objective
+from adakd.bridges import Bridge, Side, bridge
+from adakd.data.vocabulary import Vocabulary
+from adakd.losses.bridged import Units, bridged, shared_mass
+from adakd.losses.lm_head import HiddenStates, LMHead
+from adakd.registry import Spec
+
+STUDENT = Vocabulary(("</s>", "a", "b", "ab"), (b"", b"a", b"b", b"ab"), frozenset({0}), 0)
+TEACHER = Vocabulary(
+    ("ab", "b", "c", "<e>", "a"), (b"ab", b"b", b"c", b"", b"a"), frozenset({3}), 3
+)
+
+
+class Whole(Bridge):
+    """The base class's rows, as a bridge that computes them itself."""
+
+
+def connected(made: Bridge) -> Bridge:
+    made.connect(STUDENT, TEACHER)
+    return made
+
+
+def units_of(made: Bridge, student: list[int], teacher: list[int]) -> Units:
+    spans = made.align(np.array(student), np.array(teacher))
+    return Units(*map(torch.tensor, (spans, student, teacher)))
+
+
+# The text "abab" and an end: the student cuts it a|b|ab|</s>, the teacher ab|ab|<e>.
+STUDENT_IDS, TEACHER_IDS = [1, 2, 3, 0], [0, 0, 3]
+
+
+def outputs(head: bool, seed: int = 0) -> tuple[Tensor | HiddenStates, Tensor | HiddenStates]:
+    torch.manual_seed(seed)
+    made = []
+    for rows, entries in ((len(STUDENT_IDS), 4), (len(TEACHER_IDS), 5)):
+        states = torch.randn(rows, 3, dtype=torch.float64, requires_grad=True)
+        weight = torch.randn(entries, 3, dtype=torch.float64, requires_grad=True)
+        made.append(HiddenStates(states, LMHead(weight)) if head else states @ weight.T)
+    return made[0], made[1]
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["states", "logits"])
+@pytest.mark.parametrize("arm", [None, "adakd"])
+@pytest.mark.parametrize("budget", [None, 1])
+def test_a_direct_bridge_is_the_divergence_of_renormalised_rows(
+    head: bool, arm: str | None, budget: int | None
+) -> None:
+    made = connected(bridge.build(Spec(name="overlap")))
+    units = units_of(made, STUDENT_IDS, TEACHER_IDS)
+    assert units.spans.tolist() == [[2, 3, 1, 2], [3, 4, 2, 3]]
+    student, teacher = outputs(head)
+    ours, theirs = bridged(made, student, teacher, units)
+    objective = Objective("reverse_kl", arm, total_steps=4, budget=budget)
+    got = objective(ours, theirs, torch.zeros(2, dtype=torch.long))
+    by_hand = torch.stack(
+        [
+            logits[rows][:, columns].log_softmax(-1)
+            for logits, rows, columns in (
+                (_logits(student), [2, 3], [0, 1, 2, 3]),
+                (_logits(teacher), [1, 2], [3, 4, 1, 0]),
+            )
+        ]
+    )
+    if arm is None:
+        q, p = by_hand
+        wanted = (q.exp() * (q - p)).sum(-1).mean()
+        assert torch.allclose(got.loss, wanted)
+        leaf = student.states if isinstance(student, HiddenStates) else student
+        (expected,) = torch.autograd.grad(wanted, leaf, retain_graph=True)
+        (found,) = torch.autograd.grad(got.loss, leaf)
+        assert torch.allclose(found, expected)
+    assert got.tokens == 2
+
+
+def _logits(given: Tensor | HiddenStates) -> Tensor:
+    return given.head.logits(given.states) if isinstance(given, HiddenStates) else given
+
+
+class Chunks(Bridge):
+    """Means of a unit's log-probabilities: a bridge with units of several tokens."""
+
+    def rows(self, student: Side, teacher: Side) -> tuple[Tensor, Tensor]:
+        def mean(side: Side, columns: np.ndarray) -> Tensor:
+            shared = side.logits.log_softmax(-1)[:, torch.tensor(columns)]
+            rows = shared.new_zeros(len(side.first), shared.shape[-1])
+            count = side.unit.bincount(minlength=len(side.first)).unsqueeze(-1)
+            return rows.index_add(0, side.unit, shared) / count
+
+        return mean(student, self.columns[0]), mean(teacher, self.columns[1])
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["states", "logits"])
+@pytest.mark.parametrize("arm", [None, "adakd"])
+@pytest.mark.parametrize("budget", [None, 1])
+def test_a_gradient_goes_back_through_any_bridge(
+    head: bool, arm: str | None, budget: int | None
+) -> None:
+    made = connected(Chunks())
+    units = units_of(made, STUDENT_IDS, TEACHER_IDS)
+    assert units.spans.tolist() == [[0, 2, 0, 1], [2, 3, 1, 2], [3, 4, 2, 3]]
+    student, teacher = outputs(head)
+    ours, theirs = bridged(made, student, teacher, units)
+    objective = Objective("reverse_kl", arm, total_steps=4, budget=budget)
+    labels = torch.tensor([1, 3, 0])
+    got = objective(ours, theirs, labels)
+    rows = [
+        torch.stack([logits[a:b][:, of].log_softmax(-1).mean(0) for a, b in spans])
+        for logits, of, spans in (
+            (_all_log(_logits(student)), [0, 1, 2, 3], [(0, 2), (2, 3), (3, 4)]),
+            (_all_log(_logits(teacher)), [3, 4, 1, 0], [(0, 1), (1, 2), (2, 3)]),
+        )
+    ]
+    rows = [
+        torch.stack([_all_log(_logits(given))[a:b][:, of].mean(0) for a, b in spans])
+        for given, of, spans in (
+            (student, [0, 1, 2, 3], [(0, 2), (2, 3), (3, 4)]),
+            (teacher, [3, 4, 1, 0], [(0, 1), (1, 2), (2, 3)]),
+        )
+    ]
+    wanted = Objective("reverse_kl", arm, total_steps=4)(rows[0], rows[1].detach(), labels)
+    assert torch.allclose(got.loss, wanted.loss)
+    leaves = (
+        [student.states, student.head.weight] if isinstance(student, HiddenStates) else [student]
+    )
+    expected = torch.autograd.grad(wanted.loss, leaves, retain_graph=True)
+    for found, right in zip(torch.autograd.grad(got.loss, leaves), expected, strict=True):
+        assert torch.allclose(found, right)
+
+
+def _all_log(logits: Tensor) -> Tensor:
+    return logits.log_softmax(-1)
+
+
+def test_the_shared_mass_is_that_of_the_common_entries() -> None:
+    made = connected(bridge.build(Spec(name="overlap")))
+    units = units_of(made, STUDENT_IDS, TEACHER_IDS)
+    student, teacher = outputs(True)
+    ours, theirs = shared_mass(made, student, teacher, units)
+    assert torch.allclose(ours, torch.ones(2, dtype=torch.float64))
+    without_c = 1 - _logits(teacher)[1:].softmax(-1)[:, 2]
+    assert torch.allclose(theirs, without_c)
