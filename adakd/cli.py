@@ -114,6 +114,11 @@ def _quiet() -> None:
         warnings.simplefilter("ignore")
 
 
+def run_folder(suite: str) -> Path:
+    """Return the folder of a suite's run where none is given."""
+    return Path("runs", suite.replace("/", "-"))
+
+
 def _print_report(file: Path) -> None:
     _print_line(f"report: {file}")
 
@@ -160,7 +165,7 @@ def run(
     loaded = load_suite(suite, overrides)
     if out is None and not loaded.name.strip(". "):
         raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
-    folder = out or Path("runs", loaded.name.replace("/", "-"))
+    folder = out or run_folder(loaded.name)
     planned = make_plan(loaded)
     check_inputs(loaded)
 
@@ -221,9 +226,24 @@ def plan(
         bool,
         typer.Option("--units", help="List the units of work: what each needs before, and takes."),
     ] = False,
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKENS_PER_S,TFLOPS",
+            help="How long would it take at this speed? Decoded tokens a second at "
+            "evaluation.batch_size, and 10^12 operations a second of training: 900,300.",
+        ),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(help="Of an hour of the device: adds the cost.")
+    ] = None,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show what a run would train and score, and find. Trains nothing and answers at once.
+    """Show what a run would train and score, take and find. Trains nothing and answers at once.
+
+    What it takes: work, tokens, operations, memory and disk of each stage, and the time once a
+    speed is known, by --speed, by the run given with --like, or by the run in runs/SUITE. Of large
+    suites the time on an H100 is estimated.
 
     Runs the Python files under `plugins:` of the suite and of its judge files, as every verb that
     takes a suite does: read the suite of a stranger before you plan it.
@@ -231,17 +251,20 @@ def plan(
     Example: `adakd plan smoke --set seeds=[1,2,3] --spread 13,0.6`
     """
     from adakd.commands.plan import FINDS, plan_summary
+    from adakd.commands.takes import takes, takes_table
     from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
 
     planned = make_plan(load_suite(suite, overrides))
-    check_inputs(planned.suite)
+    panel = check_inputs(planned.suite)
     if units:
         from adakd.commands.work import units_table
 
         console.print(units_table(planned))
         return
+    found = takes(planned, panel, like or run_folder(planned.suite.name), speed, price)
     console.print(plan_summary(planned))
+    console.print(takes_table(found))
     if like is None and spread is None:
         console.print(FINDS)
         return

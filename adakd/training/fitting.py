@@ -24,7 +24,8 @@ from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
-from adakd.store.records import BridgeUse, DiagnosticRecord, Step, TrainingRecord
+from adakd.store.records import BridgeUse, DiagnosticRecord, TrainingRecord
+from adakd.store.steps import Step, Steps
 from adakd.training.batches import PolicyBatches, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
@@ -119,7 +120,9 @@ def train(
         cell=cell,
         status="failed" if failure else "done",
         reason=failure and str(failure),
-        steps=tuple(_step(entry) for entry in trainer.state.log_history if "loss" in entry),
+        steps=Steps.model_validate(
+            [_step(entry) for entry in trainer.state.log_history if "loss" in entry]
+        ),
         seconds=time.perf_counter() - start,
         parameters=_count(model),
         trainable=_count(model, trainable=True),
@@ -261,6 +264,10 @@ def _arguments(assignment: ResolvedAssignment, suite: str, folder: Path) -> Trai
     return arguments
 
 
+_DIGITS = 6
+"""Digits of recorded seconds: the clock tells no more than microseconds."""
+
+
 def _step(entry: Mapping[str, Any]) -> Step:
     prefix = "seconds/"
     return Step(
@@ -271,7 +278,7 @@ def _step(entry: Mapping[str, Any]) -> Step:
         kept_ratio=entry["kept_ratio"],
         temperature=entry["temperature"],
         seconds={
-            key.removeprefix(prefix): value
+            key.removeprefix(prefix): round(value, _DIGITS)
             for key, value in entry.items()
             if key.startswith(prefix)
         },

@@ -24,6 +24,7 @@ from adakd.store.records import TeacherStatesRecord
 from adakd.training.row_order import world_size
 from adakd.training.sequences import TrainingData
 from adakd.training.states_file import StatesFile
+from adakd.training.teacher_head import StoredHead, store_head, stored_head
 
 
 class TeacherOutputs(Protocol):
@@ -63,7 +64,7 @@ class TeacherStates:
 
     @cached_property
     def stored(self) -> StatesFile | str:
-        """The file of hidden states, or why there is none.
+        """The file of hidden states, or why there is none; opened without the teacher next time.
 
         Raises:
             AdakdError: the disk has no room for it.
@@ -73,20 +74,30 @@ class TeacherStates:
             return "teacher.cache is off"
         if world_size() > 1:
             return "several processes train together"
-        head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
-        if isinstance(head, str):
-            return f"its LM head cannot be separated, {head}"
-        batches, training = self.data.readings(), context.suite.training
+        batches, folder = self.data.readings(), context.folder / "teacher"
         if not batches:
             return "every data policy of the suite generates its sequences during the training"
         sequences = [[(row.number, row.input_ids, row.labels) for row in one] for one in batches]
-        weights = loading.weights_digest(self._model)
-        folder = context.folder / "teacher" / digest(weights, sequences, mode)
+        teacher = context.plan.teacher.cell.key
+        name = digest(teacher, context.saved.get(teacher, {}), sequences, mode)
+        kept = folder / "heads" / f"{name}.safetensors"
+        found = stored_head(kept)
+        if found is None:
+            kept.unlink(missing_ok=True)  # damaged
+            head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
+            if isinstance(head, str):
+                return f"its LM head cannot be separated, {head}"
+            weights = loading.weights_digest(self._model)
+            found = StoredHead(head, digest(weights, sequences, mode))
+        head = found.head
         width, dtype = head.weight.shape[-1], loading.DTYPES[mode]
-        head = head.to(loading.device(), loading.DTYPES[training.precision])
-        file = StatesFile(folder, batches, width, dtype, head)
+        precision = loading.DTYPES[context.suite.training.precision]
+        head_there = head.to(loading.device(), precision)
+        file = StatesFile(folder / found.states, batches, width, dtype, head_there)
         if file.missing:
-            check_room(folder, file.bytes)
+            check_room(folder, file.bytes + head.weight.nbytes)
+        if not kept.exists():
+            store_head(kept, head, found.states)
         return file
 
     def check_room(self, store: Store) -> None:
