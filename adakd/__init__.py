@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from adakd.bridges import Bridge, bridge
     from adakd.commands.bench import bench
     from adakd.commands.check import check_divergence
+    from adakd.commands.compare import compare
     from adakd.commands.judge import judge
+    from adakd.commands.merge import merge
+    from adakd.commands.push import push
     from adakd.commands.run import run
     from adakd.config import Suite
     from adakd.config.loading import load_suite
@@ -44,6 +47,9 @@ _HOMES = {
     "adakd.registry": ("Spec",),
     "adakd.reporting": ("write_report",),
     "adakd.store": ("Store",),
+    "adakd.commands.compare": ("compare",),
+    "adakd.commands.merge": ("merge",),
+    "adakd.commands.push": ("push",),
     "adakd.commands.run": ("run",),
     "adakd.commands.judge": ("judge",),
     "adakd.losses.objective": (
@@ -70,15 +76,18 @@ __all__ = [
     "bench",
     "bridge",
     "check_divergence",
+    "compare",
     "divergence",
     "focus",
     "indicator",
     "judge",
     "load_suite",
+    "merge",
     "metric",
     "next_token_labels",
     "plan",
     "policy",
+    "push",
     "run",
     "temperature",
     "write_report",

@@ -114,6 +114,11 @@ def _quiet() -> None:
         warnings.simplefilter("ignore")
 
 
+def run_folder(suite: str) -> Path:
+    """Return the folder of a suite's run where none is given."""
+    return Path("runs", suite.replace("/", "-"))
+
+
 def _print_report(file: Path) -> None:
     _print_line(f"report: {file}")
 
@@ -130,6 +135,19 @@ def run(
         Path | None, typer.Option(help="The run folder. [default: runs/SUITE]", show_default=False)
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ray[:ADDRESS]",
+            help="Work on all cores or GPUs of this machine by Ray, or on the cluster at ADDRESS "
+            "(auto: the one that this machine is part of). [default: in this process]",
+            show_default=False,
+        ),
+    ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Check all and stop before any work: for `adakd work`."),
+    ] = False,
     overrides: Overrides = [],  # noqa: B006  # Typer reads the default, nobody changes it
 ) -> None:
     """Train, score, time and judge all that a suite asks for, and write the report.
@@ -139,34 +157,48 @@ def run(
 
     Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
-    from adakd.execution.inputs import check_inputs
+    from adakd.execution.inputs import check_engine, check_inputs, check_launcher
     from adakd.planning import plan as make_plan
 
+    check_launcher()
+    check_engine(on)
     loaded = load_suite(suite, overrides)
     if out is None and not loaded.name.strip(". "):
         raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
-    folder = out or Path("runs", loaded.name.replace("/", "-"))
+    folder = out or run_folder(loaded.name)
     planned = make_plan(loaded)
     check_inputs(loaded)
 
-    from adakd.commands.run import next_line
+    from adakd.commands.run import next_line, take_in_units
+    from adakd.commands.run import prepare as prepare_run
     from adakd.commands.run import run as run_suite
     from adakd.execution.outlook import outlook
     from adakd.reporting import answer_lines, summary_table
     from adakd.store import Store
 
+    take_in_units(folder)
     _print_line(outlook(planned, Store(folder)))
 
     from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
 
     keep_freed_memory()
-    report = run_suite(loaded, folder, Live(console))
+    if prepare:
+        prepare_run(loaded, folder, Live(console))
+        _print_line(f"prepared: adakd work {folder}")
+        return
+    report = run_suite(loaded, folder, Live(console), on)
+    given = [
+        word
+        for flag, value in (("--out", out), ("--on", on))
+        if value
+        for word in (flag, str(value))
+    ]
     store = Store(folder)
     for line in answer_lines(store):
         _print_line(line)
     console.print(summary_table(store))
     _print_report(report)
-    _print_line(next_line(["run", suite, *(["--out", str(out)] if out else [])], overrides, loaded))
+    _print_line(next_line(["run", suite, *given], overrides, loaded))
     if open_page and not webbrowser.open(report.resolve().as_uri()):
         _print_line("--open: no browser found; open the report yourself")
 
@@ -190,9 +222,28 @@ def plan(
             "one training, of the mean between trainings, and between items in all trainings.",
         ),
     ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TOKENS_PER_S,TFLOPS",
+            help="How long would it take at this speed? Decoded tokens a second at "
+            "evaluation.batch_size, and 10^12 operations a second of training: 900,300.",
+        ),
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(help="Of an hour of the device: adds the cost.")
+    ] = None,
+    units: Annotated[
+        bool,
+        typer.Option("--units", help="List the units of work: what each needs before, and takes."),
+    ] = False,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
-    """Show what a run would train and score, and find. Trains nothing and answers at once.
+    """Show what a run would train and score, take and find. Trains nothing and answers at once.
+
+    What it takes: work, tokens, operations, memory and disk of each stage, and the time once a
+    speed is known, by --speed, by the run given with --like, or by the run in runs/SUITE. Of large
+    suites the time on an H100 is estimated.
 
     Runs the Python files under `plugins:` of the suite and of its judge files, as every verb that
     takes a suite does: read the suite of a stranger before you plan it.
@@ -200,18 +251,58 @@ def plan(
     Example: `adakd plan smoke --set seeds=[1,2,3] --spread 13,0.6`
     """
     from adakd.commands.plan import FINDS, plan_summary
+    from adakd.commands.takes import takes, takes_table
     from adakd.execution.inputs import check_inputs
     from adakd.planning import plan as make_plan
 
     planned = make_plan(load_suite(suite, overrides))
-    check_inputs(planned.suite)
+    panel = check_inputs(planned.suite)
+    if units:
+        from adakd.commands.work import units_table
+
+        console.print(units_table(planned))
+        return
+    found = takes(planned, panel, like or run_folder(planned.suite.name), speed, price)
     console.print(plan_summary(planned))
+    console.print(takes_table(found))
     if like is None and spread is None:
         console.print(FINDS)
         return
     from adakd.commands.detectable import detectable, detectable_table  # statistics: slow
 
     console.print(detectable_table(detectable(planned, like, spread)))
+
+
+@app.command(rich_help_panel=BENCHMARK)
+def work(
+    folder: RunFolder,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="The unit to do; lists those that are left if not given."),
+    ] = None,
+) -> None:
+    """Do one unit of a run, with no engine: a job in an array of Slurm, or in any queue.
+
+    Begin the run with `adakd run SUITE --prepare`. Without `--unit`, each line has the key of a
+    unit, its kind, the keys of those it waits for or `-`, and what it does. Units that wait for
+    nothing may be done at the same time, on all machines that share the folder. At last
+    `adakd run SUITE` takes all in, judges, and writes the report.
+
+    Example: `adakd work runs/smoke --unit 0123abcd`
+    """
+    from adakd.commands.work import unit_lines
+    from adakd.commands.work import work as do_unit
+
+    if unit is None:
+        for line in unit_lines(folder):
+            print(printable(line))
+        return
+
+    from adakd.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    if not do_unit(folder, unit, Live(console)):
+        _print_line(f"{unit}: done before, or it has nothing to do")
 
 
 @app.command(rich_help_panel=JUDGE)
@@ -295,6 +386,10 @@ def judge(
     if calibrate is not None:
         if paths or judges or data is None:
             raise AdakdError("--calibrate JUDGE goes with --data FILE, without a run or --judge")
+        of_run = (against != "plain", limit, until, questions)
+        for option, given in zip(("against", "limit", "until", "questions"), of_run, strict=True):
+            if given:
+                raise AdakdError(f"--{option} does not go with --calibrate JUDGE")
         _calibrate(calibrate, data, pairs, out, overrides, plan)
         return
     if data is not None or pairs is not None:
@@ -308,6 +403,8 @@ def judge(
     from adakd.store import Store
 
     folder, files = _judged(paths, out, questions)
+    if files is not None and against != "plain":
+        raise AdakdError("--against goes with a run: of two files, the second is the opponent")
     if plan:
         costs = judging_costs(
             folder, *judges, against=against, limit=limit, overrides=overrides, files=files

@@ -115,8 +115,11 @@ class Registry(Mapping[str, Part], Generic[Part]):
             checked = model(**spec.settings)
         except ValidationError as error:
             first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
+            # without the type that an alternative of a field was tried as
+            field = ".".join(str(part) for part in first["loc"] if "[" not in str(part))
             message = first["msg"].removeprefix("Value error, ")
+            if first["type"] == "missing":
+                message = "missing; add it"
             raise AdakdError(f"{self.kind} {spec.name!r}, {field}: {message}") from None
         return {key: getattr(checked, key) for key in model.model_fields}
 

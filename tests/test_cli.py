@@ -518,6 +518,14 @@ def mistake(done: Any) -> str:
         (["judge", "gone", "--judge", "rule", "--data", "x"], ["--data goes with --calibrate"]),
         (["judge", "--calibrate", "rule", "--data", "x.jsonl"], ["x.jsonl: no such file"]),
         (["judge", "--calibrate", "jury", "--data", "x.jsonl"], ["a jury; calibrate each"]),
+        (
+            ["judge", "--calibrate", "rule", "--data", "x.jsonl", "--until", "0.1"],
+            ["--until does not go with --calibrate"],
+        ),
+        (
+            ["judge", "a.jsonl", "b.jsonl", "--judge", "rule", "--against", "all"],
+            ["--against goes with a run"],
+        ),
         (["judge", "gone", "--judge", "rule", "--out", "x"], ["--out"]),
         (["judge", "gone", "--judge", "rule", "--judge", "rule"], ["'rule'", "twice"]),
         (["judge", "gone", "--judge", "jury", "--set", "model=x"], ["--set", "jury"]),

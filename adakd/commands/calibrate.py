@@ -117,6 +117,9 @@ def _prepared(
     texts = {row.id: ItemText(row.instruction, row.input, row.references) for row in rows}
     by_reference = one.backend.traits().by_reference
     made = calibration_pairs(data.stem, texts, pairs, by_reference)
-    if not made:
-        raise AdakdError(f"--data {data}: no row has a reference to make pairs from")
+    if all(pair.case == "same" for pair in made):
+        raise AdakdError(
+            f"--data {data}: no row has a reference to make pairs from, or too few have one of "
+            "several words"
+        )
     return _Prepared(panel, texts, made, out or calibration_folder(RUNS, one.id))

@@ -27,6 +27,7 @@ EXTRAS = {
     "triton": "training.kernels: triton, on a GPU",
     "vllm": "serve a judge on a GPU",
     "uvicorn": "serve a judge with transformers: pip install '.[serve]'",
+    "ray": "adakd run --on ray, on many GPUs or machines: pip install '.[ray]'",
     "pytest-benchmark": "adakd bench: pip install '.[bench]'",
 }
 """Packages that adakd works without, and their purpose."""
@@ -161,7 +162,7 @@ def _of_hub(suite: Suite) -> Iterator[str]:
     """Yield the models, the data and the lm-eval tasks that are not on this machine."""
     models = dict.fromkeys(
         base.model
-        for base in (suite.teacher.base, suite.student)
+        for base in (suite.teacher.base, suite.student, *(one.base for one in suite.students))
         if isinstance(base, Pretrained) and not os.path.isdir(base.model)
     )
     yield from models

@@ -36,7 +36,7 @@ directory."""
 
 def _one_line(text: str) -> str:
     if not text.strip() or not text.isprintable():
-        raise ValueError("expected one line of text, not an empty one")
+        raise ValueError("expected one line of printable text, not an empty one")
     return text
 
 

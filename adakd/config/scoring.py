@@ -1,6 +1,6 @@
 """Settings of the evaluation: sets, tasks, metrics, and how answers are generated."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
 
@@ -73,7 +73,14 @@ class Evaluation(Config):
     confirm_run_unsafe_code: bool = False
     """Run lm-eval tasks that execute the code that a model writes, on this machine."""
     sampling: Sampling = Sampling()
+    engine: Literal["continuous", "batches"] = "continuous"
+    """How answers to instruction sets are decoded; both give the same answers, but for rounding.
+
+    ``continuous``: the next request is let in as soon as one is answered (transformers' continuous
+    batching). ``batches``: padded batches, which last as long as their longest answer; for models
+    whose attention cannot read a paged cache."""
     batch_size: PositiveInt = 16
+    """The most requests that are answered at a time."""
     precision: Precision = "float32"
     """As that of a training, ``auto`` included."""
 
@@ -101,6 +108,16 @@ class Evaluation(Config):
     def metric(self, name: str) -> Spec:
         """Return the metric with this name, with its settings."""
         return next(spec for spec in self.metrics if spec.name == name)
+
+    @model_validator(mode="after")
+    def _true_references(self) -> "Evaluation":
+        for name, source in self.sets.items():
+            if source.kind == "generated" and source.noise:
+                raise ValueError(
+                    f"sets.{name}: noise damages answers to learn from, and these are references "
+                    "to score against: remove it"
+                )
+        return self
 
     @model_validator(mode="after")
     def _choices_of_known_sets(self) -> "Evaluation":

@@ -18,7 +18,6 @@ import torch
 from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from transformers import set_seed
 
 from adakd.config import Pruned, Suite
 from adakd.config import Task as TaskConfig
@@ -31,12 +30,15 @@ from adakd.evaluation.shared_prompts import Pair, batches_of_prompts, groups, pr
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.continuations import Prompt, shared_logits
+from adakd.models.decoding import Ends, Request, continuously, in_batches
 from adakd.models.forward import response_logits
 from adakd.models.loading import DTYPES, context_length, use_plain_generation
 from adakd.planning import Job
+from adakd.policies import Decoding
 from adakd.store.records import Item, ScoreRecord, Sort
 
 _log = logging.getLogger(__name__)
+ENGINES = {"batches": in_batches, "continuous": continuously}
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""
 
@@ -50,6 +52,8 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     """
 
     def __init__(self, model: Any, tokenizer: Any, suite: Suite) -> None:
+        self._engine = ENGINES[suite.evaluation.engine]
+        self._sampling_seed: int | None = None
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         dtype = DTYPES[suite.evaluation.precision]
         use_plain_generation(model, tokenizer)
@@ -65,9 +69,14 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         self._shares: bool | None = None
         self._trained_length, self._as_trained = suite.data.max_tokens, True
 
-    def read(self, sort: Sort) -> None:
-        """Read the next requests as those of an instruction set, or of a task of lm-eval."""
-        self._as_trained = sort != "task"
+    def read(self, sort: Sort, sampling_seed: int | None = None) -> None:
+        """Read the next requests as those of an instruction set, or of a task of lm-eval.
+
+        Args:
+            sort: the sort of the task.
+            sampling_seed: names the random streams of its answers.
+        """
+        self._as_trained, self._sampling_seed = sort != "task", sampling_seed
         self._max_length = self._trained_length if self._as_trained else None
 
     def tok_encode(
@@ -114,9 +123,33 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         return [*_prompt_tokens(self.tokenizer, context)], response
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
-        """Generate without a bar."""
+        """Generate without a bar: answers to an instruction set by the suite's engine.
+
+        The random stream of an answer is named by the sampling seed, the set and the item. So both
+        arms of a pair draw the same numbers, whatever the batch.
+        """
         self._requests, self._done = len(requests), 0
-        return super().generate_until(requests, disable_tqdm=True)
+        if not self._as_trained:
+            return super().generate_until(requests, disable_tqdm=True)
+        settings = requests[0].args[1]  # those of the set
+        most = settings["max_gen_toks"]
+        asked = [
+            Request(
+                self.tok_encode(one.args[0])[-(self.max_length - most) :],
+                most,
+                f"sampling seed {self._sampling_seed}, {one.task_name}, item {one.doc['id']}",
+            )
+            for one in requests
+        ]
+        decoding = Decoding(
+            settings["temperature"] if settings["do_sample"] else 0.0,
+            settings.get("top_p", 1.0),
+            settings.get("top_k", 0),
+        )
+        ends = Ends(self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
+        found = self._engine(self.model, asked, decoding, ends, self.batch_size, self._count)
+        end = self.tokenizer.eos_token
+        return [self.tok_decode(tokens).split(end)[0] for tokens in found]
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
         """Score continuations without a bar."""
@@ -251,14 +284,13 @@ def score(
     start = time.perf_counter()
     job = jobs[0]
     name, sort, asked = _asked(job, suite)
-    harness.read(sort)
+    harness.read(sort, job.sampling_seed)
     if sort == "task":
         _seed_as_lm_eval()
         loaded = _load(_all_tasks(suite.evaluation.include_path), name, asked)
     else:
         manager = TaskManager(include_path=str(tasks), include_defaults=False)
         loaded = _load(manager, name, asked)
-        set_seed(job.sampling_seed if job.sampling_seed is not None else 0)
     result = lm_eval.evaluate(
         lm=harness,
         task_dict=loaded,

@@ -5,6 +5,7 @@ from typing import Any
 from adakd.config import Elsewhere, Pretrained, Pruned
 from adakd.errors import AdakdError
 from adakd.models import loading
+from adakd.models.decoding import check_pages
 from adakd.models.outline import outline, pruned_outline
 from adakd.planning import Plan
 from adakd.training.context import RunContext
@@ -34,6 +35,10 @@ def check_models(plan: Plan, context: RunContext) -> None:
         if isinstance(base, Pretrained) and suite.bridge is None:
             loading.check_same_tokenizer(loading.load_tokenizer(base), context.tokenizer)
         student = outline(base, context.tokenizer)
+    if suite.evaluation.engine == "continuous":
+        for model in (teacher, student):
+            if model is not None:
+                check_pages(model)
     if sft is not None and sft.lora is not None and teacher is not None:
         loading.with_adapters(teacher, sft.lora, seed=0, field="teacher.sft.lora")
     trained: Any = student

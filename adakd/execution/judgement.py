@@ -73,7 +73,8 @@ def ask_judges(
         progress.note(warning, "yellow")
     if judged.failure:
         failed = judged.summaries[-1].outcomes.get("failed", 0)
-        progress.note(f"{failed} pairs without a verdict: {judged.failure}", "yellow")
+        pairs = "pair" if failed == 1 else "pairs"
+        progress.note(f"{failed} {pairs} without a verdict: {judged.failure}", "yellow")
 
 
 def item_texts(suite: Suite) -> Mapping[str, Mapping[str, ItemText]]:

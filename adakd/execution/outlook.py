@@ -1,14 +1,14 @@
 """What a start of a run has to do, and how long that takes here. Imports no torch."""
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable
 
 from adakd.config import Suite
 from adakd.data.files import rows_of
+from adakd.execution.speeds import Rates
 from adakd.planning import Plan
-from adakd.reporting.formatting import counted, duration
+from adakd.planning.quantities import counted, duration
 from adakd.store import Store
-from adakd.store.records import ScoreRecord, TrainingRecord
 
 
 def outlook(planned: Plan, store: Store) -> str:
@@ -33,8 +33,11 @@ def outlook(planned: Plan, store: Store) -> str:
     line = f"{name}: {' and '.join(told)}"
     if len(open_scores) < len(scores) or len(open_trainings) < len(trainings):
         line += "; the rest is done"
-    seconds = _seconds(lengths, open_scores.values(), store)
-    return line if seconds is None else f"{line}; about {duration(seconds)} at the speed so far"
+    rates = Rates(store)
+    training, scoring = rates.trainings(lengths), rates.scores(open_scores.values())
+    if training is None or scoring is None:
+        return line
+    return f"{line}; about {duration(training + scoring)} at the speed so far"
 
 
 def _items(suite: Suite, tasks: Iterable[str]) -> str:
@@ -49,31 +52,3 @@ def _items(suite: Suite, tasks: Iterable[str]) -> str:
     if any(sizes.get(task) is None for task in models):
         return f"{counted(len(models), 'set')} of items"
     return counted(sum((sizes[task] or 0) * count for task, count in models.items()), "item")
-
-
-def _seconds(
-    lengths: Iterable[tuple[str, int | None]], tasks: Iterable[str], store: Store
-) -> float | None:
-    """Return the time of some trainings and scores; None where the speed of one is not known."""
-    done = [one for one in store.of(TrainingRecord) if one.steps]
-    a_step = _rates((one.cell.role, one.seconds, len(one.steps)) for one in done)
-    answered = {one.answers: one for one in store.of(ScoreRecord)}.values()
-    a_score = _rates((one.task, one.seconds, 1) for one in answered)
-    total = 0.0
-    for role, steps in lengths:
-        if steps is None or role not in a_step:
-            return None
-        total += steps * a_step[role]
-    for task in tasks:
-        if task not in a_score:
-            return None
-        total += a_score[task]
-    return total
-
-
-def _rates(measured: Iterable[tuple[Hashable, float, int]]) -> Mapping[Hashable, float]:
-    """Return the seconds of one part, by what was measured."""
-    sums: dict[Hashable, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for of, seconds, parts in measured:
-        sums[of] = (sums[of][0] + seconds, sums[of][1] + parts)
-    return {of: seconds / parts for of, (seconds, parts) in sums.items()}

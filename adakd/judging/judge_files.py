@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from adakd.config import Config, resources
 from adakd.config.base import Line
@@ -19,8 +19,22 @@ from adakd.registry import Spec, load_plugins
 
 JUDGING_VERSION = 2
 """To be raised when the same judge file would give other verdicts."""
+_LONGEST_NAME = 100
 JURY = "jury"
 """The kind of a file that lists judges."""
+
+
+def _as_folder(name: str) -> str:
+    if "/" in name or "\\" in name or name.startswith(".") or len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f"expected a name that a folder can have: at most {_LONGEST_NAME} characters, without "
+            "slashes, and no dot at the start"
+        )
+    return name
+
+
+JudgeName = Annotated[Line, AfterValidator(_as_folder)]
+"""The name of a judge, which its calibrations' folder bears too."""
 
 
 class JudgeConfig(Config):
@@ -28,7 +42,7 @@ class JudgeConfig(Config):
 
     model_config = ConfigDict(extra="allow")
 
-    name: Line
+    name: JudgeName
     """Taken from the file's name."""
     description: str = ""
     kind: str
@@ -44,7 +58,7 @@ class JudgeConfig(Config):
 class JuryConfig(Config):
     """The fields of a jury file."""
 
-    name: Line
+    name: JudgeName
     description: str = ""
     kind: str
     members: tuple[str, ...] = Field(min_length=2)
@@ -165,7 +179,7 @@ def _settings(config: JudgeConfig, file: Path) -> dict[str, Any]:
         found = [place for place in places if place.is_file()]
         if not found:
             raise AdakdError(
-                f"{file}: prompt: {prompt} is neither in the same folder nor a shipped prompt"
+                f"prompt: {prompt!r} is neither in the same folder nor a shipped prompt"
             )
         settings["prompt"] = found[0]
     return settings

@@ -14,7 +14,6 @@ from huggingface_hub.errors import StrictDataclassError
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from safetensors import SafetensorError
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -27,6 +26,7 @@ from transformers import (
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from adakd.config import Lora, Pretrained, Pruned, Scratch
+from adakd.data.bpe import END, PADDING, trained_tokenizer
 from adakd.errors import AdakdError, one_line
 from adakd.models.converted import converted
 from adakd.store.disk import share_tree, sync, sync_tree, writing
@@ -34,7 +34,6 @@ from adakd.store.disk import share_tree, sync, sync_tree, writing
 DTYPES = {"float32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 DAMAGED = (SafetensorError, RuntimeError, EOFError, pickle.UnpicklingError, StrictDataclassError)
 """Exceptions of readers of models whose files are damaged or hold another model."""
-END, PADDING = "<end>", "<pad>"
 ADAPTERS = "adapter_config.json"
 """The configuration of adapters on another model."""
 WEIGHTS = ("*.safetensors", "pytorch_model*.bin", "adapter_model*.bin")
@@ -84,18 +83,11 @@ def _loaded_tokenizer(where: str, options: Mapping[str, Any]) -> Any:
 
 def train_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
     """Return a byte-level BPE tokenizer trained on `texts`; training is deterministic."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END, PADDING],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING, padding_side="left"
+        tokenizer_object=trained_tokenizer(texts, vocabulary),
+        eos_token=END,
+        pad_token=PADDING,
+        padding_side="left",
     )
 
 

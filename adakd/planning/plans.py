@@ -211,7 +211,8 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             parts = {**taught, "adaptive": wrapper}
             cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
     for one in suite.students:
-        parts = {"tokenizer": base, "model": model_digest(one.base)}
+        reads = base if suite.bridge is None else shared["student"]  # the students' tokenizer
+        parts = {"tokenizer": reads, "model": model_digest(one.base)}
         cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
 
@@ -251,7 +252,7 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     """Return every cell x task x sampling seed x metric."""
     evaluation, data = suite.evaluation, suite.data
     common = (data.template, data.max_tokens, evaluation.batch_size, evaluation.precision)
-    sampling = evaluation.sampling.model_dump(exclude={"seeds"})
+    sampling = evaluation.sampling.model_dump(exclude={"seeds"}) | {"engine": evaluation.engine}
     seeds = evaluation.sampling.seeds if evaluation.sampling.do_sample else (None,)
     metrics = _metrics(suite)
     tasks: list[tuple[str, int | None, str, Mapping[str | None, tuple[Any, ...]]]] = []

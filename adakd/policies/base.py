@@ -64,6 +64,8 @@ class Policy:
     fresh: bool = False
     """Whether it may return examples generated during the training. The teacher then runs on every
     batch, since its hidden states cannot be cached in advance."""
+    writes: float = 0.0
+    """About what share of the batches the student generates itself; for estimates."""
     held_out: int = 0
     """Number of rows held out of the training, for :attr:`PolicyContext.validate`."""
     rewriting: Decoding | None = None

@@ -33,7 +33,7 @@ class OnPolicy(Policy):
         top_k: TopK = 0,
         max_new_tokens: MaxNewTokens | None = None,
     ) -> None:
-        self.lmbda, self.fresh = lmbda, lmbda > 0
+        self.lmbda, self.fresh, self.writes = lmbda, lmbda > 0, lmbda
         self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)
 
     def __call__(self, examples: Examples, context: PolicyContext, /) -> Examples:

@@ -80,6 +80,7 @@ class Replay(Policy):
         self.eps, self.rise_since = eps, rise_since
         self.validate_every, self.held_out = validate_every, held_out
         self.threshold, self.fresh = threshold, threshold > 0 or held_out > 0
+        self.writes = threshold / 2  # it falls to 0; more where validations raise the threshold
         self.reference: float | None = None
         self.buffer: deque[Example] = deque(maxlen=capacity)
         self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)

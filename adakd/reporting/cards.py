@@ -16,10 +16,11 @@ from adakd.reporting.families import arm_differences
 from adakd.reporting.formatting import interval, number, signed
 from adakd.reporting.index import Method
 from adakd.reporting.paired import PairedDifference
+from adakd.reporting.scorings import Scoring
 from adakd.reporting.sections.base import Context
 from adakd.reporting.sections.scores import Score, score_table
 from adakd.reporting.wording import arm_name, as_yaml
-from adakd.store.records import RunRecord, ScoreRecord, TaskRecord
+from adakd.store.records import RunRecord, TaskRecord
 
 TEMPLATES = resources.ROOT / "templates" / "cards"
 UNKNOWN = "unknown"
@@ -84,7 +85,7 @@ def student_card(context: Context, cell: Cell, facts: Facts, files: Mapping[str,
         settings=as_yaml(_settings(run, cell)),
         teacher=_model_name(run.suite["teacher"]["base"]),
         data=_data_name(run.suite["data"]["train"]),
-        seeds=len([s for m, s in context.index.expected if m == Method.of(cell)]),
+        seeds=len(context.index.seeds_of(Method.of(cell))),
     )
 
 
@@ -136,18 +137,18 @@ def _environment() -> Environment:
     return made
 
 
-def _scored(context: Context, cell: Cell) -> Iterator[tuple[TaskRecord, tuple[ScoreRecord, ...]]]:
+def _scored(context: Context, cell: Cell) -> Iterator[tuple[TaskRecord, tuple[Scoring, ...]]]:
     """Yield the columns that a cell has scores of, one for each sampling seed."""
     for task in context.index.tasks:
         if records := context.index.scores.get((Method.of(cell), cell.seed, task.key)):
             yield task, records
 
 
-def _value(task: TaskRecord, records: tuple[ScoreRecord, ...]) -> float:
+def _value(task: TaskRecord, records: tuple[Scoring, ...]) -> float:
     return mean(record.value for record in records) * task.scale
 
 
-def _result(run: RunRecord, task: TaskRecord, records: tuple[ScoreRecord, ...]) -> EvalResult:
+def _result(run: RunRecord, task: TaskRecord, records: tuple[Scoring, ...]) -> EvalResult:
     source = run.suite["evaluation"]["sets"].get(task.name, {})
     return EvalResult(
         task_type="text-generation",
@@ -161,7 +162,7 @@ def _result(run: RunRecord, task: TaskRecord, records: tuple[ScoreRecord, ...]) 
 
 
 def _line(
-    context: Context, cell: Cell, task: TaskRecord, records: tuple[ScoreRecord, ...]
+    context: Context, cell: Cell, task: TaskRecord, records: tuple[Scoring, ...]
 ) -> ScoreLine:
     table = score_table(context.index, [task])
     (score,) = next(scores for method, scores in table.rows if method == Method.of(cell))
@@ -203,6 +204,7 @@ def _settings(run: RunRecord, cell: Cell) -> dict[str, Any]:
         **{f"{part.sort} {part.name}": dict(part.settings) for part in parts},
         "seed": cell.seed,
         **({"longer": cell.longer} if cell.longer else {}),
+        **{name: run.suite[name] for name in ("bridge", "objective") if run.suite.get(name)},
         "student": run.suite["student"],
         "training": run.suite["training"],
         "template": run.suite["data"]["template"],

@@ -10,7 +10,7 @@ from math import ceil, floor, isfinite, log10
 
 from markupsafe import Markup
 
-from adakd.reporting.formatting import number, signed
+from adakd.reporting.formatting import number, on_page, signed
 
 ROW_WIDTH, ROW_HEIGHT, ROW_MARGIN = 320, 26, 18
 CHART_WIDTH, CHART_HEIGHT = 340, 200
@@ -238,6 +238,8 @@ class ScatterChart:
 def scatter_chart(chart: ScatterChart, classes: Mapping[str, str], label: str) -> Markup:
     """Draw points with their intervals and, as a stepped line, the numbered ones' frontier.
 
+    Of very many points, the first ones and those of the frontier are drawn.
+
     Args:
         chart: the points.
         classes: the CSS class of each series.
@@ -253,7 +255,7 @@ def scatter_chart(chart: ScatterChart, classes: Mapping[str, str], label: str) -
         steps += [f"{x},{before}", f"{x},{y}"]
     steps += [f"{CHART_WIDTH - RIGHT},{y}" for _, y in places[-1:]]
     parts.append(Markup('<polyline class="frontier" points="{}"/>').format(" ".join(steps)))
-    for point in chart.points:
+    for point in dict.fromkeys((*on_page(chart.points), *on_frontier)):
         css = classes[point.series]
         x, y = _across(horizontal, point.x), _up(vertical, point.y)
         if point.y_ends:

@@ -22,8 +22,9 @@ def points(estimate: Estimate | None) -> str:
 
 def cited(record: CalibrationRecord) -> str:
     """Return a calibration in one sentence."""
-    said = [f"decided {share(record.accuracy)} of known pairs rightly in both orders"]
-    if record.flips:
+    said = [f"decided {share(record.accuracy)} of known pairs rightly"]
+    if record.flips:  # a judge that rates one answer at a time knows no order
+        said[0] += " in both orders"
         said.append(f"flips {share(record.flips)}")
     if record.position:
         said.append(f"position pull {points(record.position)}")

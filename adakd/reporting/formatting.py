@@ -1,22 +1,32 @@
 """Format numbers for the page: digits, signs and units."""
 
-from math import isfinite
+from collections.abc import Sequence
+from typing import TypeVar
 
+from adakd.planning.quantities import MINUS as MINUS
+from adakd.planning.quantities import NONE as NONE
+from adakd.planning.quantities import counted as counted
+from adakd.planning.quantities import duration as duration
+from adakd.planning.quantities import number as number
 from adakd.stats import Ratio
 
-NONE = "–"
-MINUS = "−"
+T = TypeVar("T")
+
 FEW = 6
 """Most rows that a reader takes in at a glance; more are folded, or described in part."""
+ROWS = 120
+"""Most rows of a table on the page, those of the headline first; ``report.json`` has all."""
 
 
-def number(value: float | None, digits: int = 2) -> str:
-    """Return a number with a true minus sign, or a dash for none."""
-    if value is None or not isfinite(value):
-        return NONE
-    rounded = f"{value:,.{digits}f}"
-    is_zero = not rounded.strip("-0.,")
-    return rounded.lstrip("-") if is_zero else rounded.replace("-", MINUS)
+def on_page(rows: Sequence[T]) -> Sequence[T]:
+    """Return the rows of a table that the page has room for: the first ones."""
+    return rows[:ROWS]
+
+
+def beyond_page(rows: Sequence[object]) -> str:
+    """Return how many rows the page has no room for, in a sentence; empty if it shows all."""
+    left = len(rows) - ROWS
+    return f"{counted(left, 'more row')}: see report.json." if left > 0 else ""
 
 
 def signed(value: float | None, digits: int = 2) -> str:
@@ -64,18 +74,6 @@ def size(value: int | None) -> str:
     return f"{mebibytes / 1024:.2f} GiB" if mebibytes >= 1024 else f"{mebibytes:.0f} MiB"
 
 
-def duration(seconds: float) -> str:
-    """Return seconds, minutes or hours, whichever is readable."""
-    if seconds < 120:
-        return f"{number(seconds, 1)} s"
-    return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{number(seconds / 3600, 1)} h"
-
-
 def seconds(value: float) -> str:
     """Return seconds with the digits that a short time needs."""
     return number(value, 1 if value >= 10 else 2 if value >= 0.1 else 4)
-
-
-def counted(count: int, thing: str) -> str:
-    """Return ``1 seed`` or ``3 seeds``."""
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

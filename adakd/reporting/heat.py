@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
 
+from adakd.reporting.formatting import on_page
 from adakd.reporting.paired import PairedDifference
 
 MANY = 48
@@ -27,8 +28,9 @@ class HeatTable:
 
     @property
     def blocks(self) -> tuple[tuple[tuple[str, tuple[PairedDifference | None, ...]], ...], ...]:
-        """The rows in one or two blocks, which a wide screen shows side by side."""
-        return halves(self.rows) if len(self.rows) > TALL else (self.rows,)
+        """The rows on the page in one or two blocks, which a wide screen shows side by side."""
+        rows = tuple(on_page(self.rows))
+        return halves(rows) if len(rows) > TALL else (rows,)
 
 
 def heat_table(rows: Sequence[PairedDifference], corner: str, row: Name, column: Name) -> HeatTable:

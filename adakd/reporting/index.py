@@ -1,7 +1,8 @@
 """The records of a run by method, seed and task, with the gaps and their reasons."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from pydantic import ValidationError
@@ -9,6 +10,7 @@ from pydantic import ValidationError
 from adakd.config import Suite
 from adakd.planning import PLAIN, Cell, method_name
 from adakd.planning import SEEDED as TRAINED
+from adakd.reporting.scorings import Scoring, scorings
 from adakd.store import Store
 from adakd.store.records import RunRecord, ScoreRecord, Sort, TaskRecord, TrainingRecord
 
@@ -37,7 +39,7 @@ class Method:
         return method_name(self.role, self.divergence, self.arm, self.longer)
 
 
-Scores = dict[tuple[Method, int, tuple[str, str]], tuple[ScoreRecord, ...]]
+Scores = dict[tuple[Method, int, tuple[str, str]], tuple[Scoring, ...]]
 """Scores by method, training seed and column (task and metric): one for each sampling seed."""
 
 
@@ -63,15 +65,28 @@ class Index:
     expected: tuple[tuple[Method, int], ...]
     trainings: dict[tuple[Method, int], TrainingRecord] = field(default_factory=dict)
     scores: Scores = field(default_factory=dict)
+    neutral: tuple[Scoring, ...] = ()
+    """The scores of the neutral student."""
     cells: frozenset[str] = frozenset()
     """The keys of the cells that count."""
     superseded: int = 0
     """Count of the records of settings that were changed since, which are left out."""
 
-    @property
+    @cached_property
     def all_seeds(self) -> tuple[int, ...]:
         """The training seeds of any method, controls too."""
         return tuple(dict.fromkeys(seed for _, seed in self.expected))
+
+    def seeds_of(self, method: Method) -> tuple[int, ...]:
+        """Return the training seeds of a method."""
+        return self._seeds_of.get(method, ())
+
+    @cached_property
+    def _seeds_of(self) -> Mapping[Method, tuple[int, ...]]:
+        found: dict[Method, list[int]] = {}
+        for method, seed in self.expected:
+            found.setdefault(method, []).append(seed)
+        return {method: tuple(seeds) for method, seeds in found.items()}
 
     @property
     def is_of_files(self) -> bool:
@@ -92,7 +107,7 @@ class Index:
         """Return the columns of some sorts of tasks, in the suite's order."""
         return tuple(task for task in self.tasks if task.sort in sorts)
 
-    @property
+    @cached_property
     def sets(self) -> tuple[TaskRecord, ...]:
         """The instruction sets by the first metric, which averages and comparisons go by."""
         columns = self.of_sort("answers")
@@ -139,9 +154,10 @@ def index(store: Store) -> Index:
 
     The neutral student is no method of the tables: the section on controls reads it by itself.
     """
-    run = next(reversed(store.of(RunRecord)), None)
+    run = store.last(RunRecord)
     suite = _suite(run)
-    trained, scored = store.current(TrainingRecord), store.scores()
+    trained = store.current(TrainingRecord)
+    scored = scorings(store.each_current(ScoreRecord))
     trainings = [training for training in trained if training.cell.role != "neutral"]
     scores = [score for score in scored if score.cell.role != "neutral"]
     cells = [*(score.cell for score in scores), *(training.cell for training in trainings)]
@@ -156,9 +172,10 @@ def index(store: Store) -> Index:
         expected=tuple(expected),
         trainings={(Method.of(t.cell), t.cell.seed): t for t in trainings},
         scores=_by_column(scores),
+        neutral=tuple(score for score in scored if score.cell.role == "neutral"),
         cells=frozenset(cell.key for cell in cells),
-        superseded=len(store.of(TrainingRecord))
-        + len(store.of(ScoreRecord))
+        superseded=store.count(TrainingRecord)
+        + store.count(ScoreRecord)
         - len(trained)
         - len(scored),
     )
@@ -172,7 +189,7 @@ def _suite(run: RunRecord | None) -> Suite | None:
         return None
 
 
-def _tasks(run: RunRecord | None, scores: Sequence[ScoreRecord]) -> tuple[TaskRecord, ...]:
+def _tasks(run: RunRecord | None, scores: Sequence[Scoring]) -> tuple[TaskRecord, ...]:
     """Return the columns that the run asks for, and further scored ones.
 
     Scores decide how a column is shown. If their scales differ, the larger one was inferred from
@@ -196,7 +213,7 @@ def _answers_to(scored: TaskRecord, asked: TaskRecord) -> bool:
     return scored.name == asked.name and asked.metric in ("", scored.metric)
 
 
-def _by_column(records: Iterable[ScoreRecord]) -> Scores:
+def _by_column(records: Iterable[Scoring]) -> Scores:
     found: Scores = {}
     for record in records:
         place = (Method.of(record.cell), record.cell.seed, (record.task, record.metric))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.base import Context
@@ -28,13 +29,12 @@ class Matrices:
         a, b = (self._cube(method, task, index.seeds) for method in (on, off))
         unpaired = np.isnan(a + b)
         a, b = (np.where(unpaired, np.nan, one) for one in (a, b))
-        its_seeds = [seed for method, seed in index.expected if method == teacher][:1]
-        c = self._cube(teacher, task, its_seeds or [0])
+        c = self._cube(teacher, task, index.seeds_of(teacher)[:1] or [0])
         return mean_of_layers(a), mean_of_layers(b), mean_of_layers(c)
 
     def of(self, method: Method, task: TaskRecord) -> Array:
         """Return items x the method's own training seeds, sampling seeds averaged."""
-        seeds = [seed for one, seed in self._index.expected if one == method]
+        seeds = self._index.seeds_of(method)
         return mean_of_layers(self._cube(method, task, seeds))
 
     def _layout(self, task: TaskRecord) -> "_Layout":
@@ -51,10 +51,10 @@ class Matrices:
         cube = np.full((len(layout.items), len(seeds), max(len(layout.samplings), 1)), np.nan)
         for column, seed in enumerate(seeds):
             for record in self._index.scores.get((method, seed, task.key), ()):
-                layer = layout.samplings[record.sampling_seed]
-                for item in record.items:
-                    if item.value is not None:
-                        cube[layout.items[item.id], column, layer] = item.value * task.scale
+                rows = layout.rows(record.ids)
+                cube[rows, column, layout.samplings[record.sampling_seed]] = (
+                    record.values * task.scale
+                )
         self._cubes[place] = cube
         return cube
 
@@ -64,10 +64,18 @@ class _Layout:
 
     def __init__(self, index: Index, task: TaskRecord) -> None:
         records = [r for (_, _, key), of in index.scores.items() if key == task.key for r in of]
-        ids = dict.fromkeys(item.id for record in records for item in record.items)
+        lists = dict.fromkeys(record.ids for record in records)
+        ids = dict.fromkeys(item for of in lists for item in of)
         samplings = dict.fromkeys(record.sampling_seed for record in records)
         self.items = {item: position for position, item in enumerate(ids)}
         self.samplings = {seed: position for position, seed in enumerate(samplings)}
+        self._rows: dict[tuple[str, ...], NDArray[np.intp]] = {}
+
+    def rows(self, ids: tuple[str, ...]) -> NDArray[np.intp]:
+        """Return the positions of some items; most records have the same."""
+        if ids not in self._rows:
+            self._rows[ids] = np.array([self.items[item] for item in ids], np.intp)
+        return self._rows[ids]
 
 
 def mean_of_layers(cube: Array) -> Array:

@@ -8,6 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from adakd.config import Config, resources
@@ -33,6 +34,8 @@ FILTERS = (
     formatting.shares,
     formatting.money,
     formatting.counted,
+    formatting.on_page,
+    formatting.beyond_page,
     wording.arm_name,
     wording.as_yaml,
 )
@@ -154,8 +157,14 @@ def _figures(sections: Sequence[Shown]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     """Return a view as plain JSON values; a number that is not finite becomes null."""
+    if type(value) is float:
+        return value if isfinite(value) else None
+    if value is None or type(value) in (str, int, bool):
+        return value
     if isinstance(value, Method):
         return str(value)
+    if isinstance(value, charts.Line) and np.isfinite(value.points).all():
+        return vars(value)  # most figures of a large run, all plain already
     if isinstance(value, Config):
         return value.model_dump(mode="json")
     if is_dataclass(value):

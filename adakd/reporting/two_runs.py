@@ -8,7 +8,7 @@ distance of trainings that differ in their seed alone.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import isfinite, isnan, sqrt
 from typing import Literal
 
 import numpy as np
@@ -17,11 +17,12 @@ from scipy.special import stdtrit
 from adakd.planning import SEEDED
 from adakd.reporting.formatting import counted, number, signed
 from adakd.reporting.index import Index, Method, index
+from adakd.reporting.scorings import Scoring
 from adakd.reporting.wording import listed
 from adakd.stats import SeedNoise, distances, seed_noise
 from adakd.stats.bootstrap import LEVEL
 from adakd.store import Store
-from adakd.store.records import ScoreRecord, TaskRecord, TimingRecord, TrainingRecord
+from adakd.store.records import TaskRecord, TimingRecord, TrainingRecord
 from adakd.store.uniting import settings
 
 Verdict = Literal["equal", "within noise", "beyond noise", "noise unknown"]
@@ -220,16 +221,14 @@ def _parted(ours: TrainingRecord, theirs: TrainingRecord) -> str:
     return ""
 
 
-def _values(
-    records: Sequence[ScoreRecord], samplings: Sequence[int | None], scale: float
-) -> Values:
+def _values(records: Sequence[Scoring], samplings: Sequence[int | None], scale: float) -> Values:
     """Return the value of each item, averaged over some sampling seeds."""
     found: dict[str, list[float]] = {}
     for record in records:
         if record.sampling_seed in samplings:
-            for item in record.items:
-                if item.value is not None:
-                    found.setdefault(item.id, []).append(item.value * scale)
+            for item, value in zip(record.ids, record.values.tolist(), strict=True):
+                if not isnan(value):
+                    found.setdefault(item, []).append(value * scale)
     return {item: sum(values) / len(values) for item, values in found.items()}
 
 

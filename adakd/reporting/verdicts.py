@@ -148,6 +148,8 @@ def judge_records(store: Store, verdicts: Iterable[VerdictRecord]) -> tuple[Judg
 def verdicts(store: Store, index: Index) -> Verdicts:
     """Group the verdicts on answers of the last run's settings by judge and comparison."""
     records = tuple(store.of(VerdictRecord))
+    if not records:
+        return Verdicts((), {}, ())
     files = {score.cell.method: score.cell.key for score in _of_files(store)}
     current = {*files.values(), *index.cells}
     by_id: dict[ComparisonId, dict[str, dict[bool, VerdictRecord]]] = {}
@@ -223,15 +225,18 @@ class _Answers:
     """The answers of a run by cell, task, sampling seed and item, with their first metric."""
 
     def __init__(self, store: Store, index: Index) -> None:
-        self._items: dict[tuple[str, str, int | None], dict[str, Item]] = defaultdict(dict)
+        self._store = store
+        self._items: dict[tuple[str, str, int | None], dict[str, Item]] = {}
+        """Read from the store when they are asked for: of most cells, none is judged."""
+        self._keys: dict[tuple[str, str, int | None], str] = {}
         self.higher_is_better = index.metric is None or index.metric.higher_is_better
         for score in _of_files(store):
-            self._items[score.cell.key, score.task, None] = {item.id: item for item in score.items}
+            self._keys[score.cell.key, score.task, None] = score.key
         columns = {task.key for task in index.sets}
         for (_, _, column), records in index.scores.items():
-            for score in records if column in columns else ():
-                place = (score.cell.key, score.task, score.sampling_seed)
-                self._items[place] = {item.id: item for item in score.items}
+            for scoring in records if column in columns else ():
+                place = (scoring.cell.key, scoring.task, scoring.sampling_seed)
+                self._keys[place] = scoring.key
         self._references = {
             (example.task, example.item): example.reference for example in store.of(ExampleRecord)
         }
@@ -241,15 +246,22 @@ class _Answers:
         if cell is None:
             return JudgedAnswer(Method(REFERENCE), self._references.get(id.prompt) or None)
         sampling_seed = None if cell.role == "file" else id.sampling_seed
-        item = self._items[cell.key, id.task, sampling_seed].get(id.item)
+        item = self._of((cell.key, id.task, sampling_seed)).get(id.item)
         if item is None:
             return JudgedAnswer(Method.of(cell), None)
         return JudgedAnswer(Method.of(cell), item.answer, item.value)
 
+    def _of(self, place: tuple[str, str, int | None]) -> Mapping[str, Item]:
+        if place not in self._items:
+            score = self._store.get(ScoreRecord, self._keys.get(place, ""))
+            items = self._store.with_texts(score).items if score else ()
+            self._items[place] = {item.id: item for item in items}
+        return self._items[place]
+
 
 def _of_files(store: Store) -> Iterator[ScoreRecord]:
     """Yield the scores of answers that were read from files."""
-    yield from (score for score in store.of(ScoreRecord) if score.cell.role == "file")
+    yield from (score for score in store.each(ScoreRecord) if score.cell.role == "file")
 
 
 def grouped(

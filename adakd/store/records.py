@@ -10,13 +10,10 @@ from pydantic import Field, NonNegativeInt, field_validator
 from adakd.config import Config
 from adakd.config.judge import Asks, Prices, Vetting
 from adakd.planning import Cell
+from adakd.store.steps import Phase, Steps
 
-SCHEMA = 2
+SCHEMA = 3
 """Rises with the form of the records; :mod:`adakd.store.upgrade` reads older ones."""
-Phase = Literal["generation", "teacher", "selection", "student", "loss", "backward", "optimizer"]
-"""The parts of a training step: teacher forward, student forward, loss, backward, optimizer.
-``selection`` is the first pass over a step whose tokens are selected over all its micro-batches.
-``generation`` comes first, in steps whose data policy has the student write or be validated."""
 
 
 class PartRecord(Config):
@@ -109,20 +106,6 @@ class TeacherStatesRecord(Config):
     """Time for reading; 0 if the states were there."""
 
 
-class Step(Config):
-    """One optimizer step of a training."""
-
-    step: int
-    loss: float
-    learning_rate: float
-    grad_norm: float
-    kept_ratio: float
-    """Share of the response tokens that were selected for the loss."""
-    temperature: float
-    """Mean over the selected tokens."""
-    seconds: dict[Phase, float]
-
-
 class BridgeUse(Config):
     """How much of its sequences a training across tokenizers compared."""
 
@@ -170,7 +153,7 @@ class TrainingRecord(Config):
     cell: Cell
     status: Literal["done", "failed"]
     reason: str | None = None
-    steps: tuple[Step, ...] = ()
+    steps: Steps = Steps()
     seconds: float = 0.0
     parameters: int = 0
     trainable: int = 0

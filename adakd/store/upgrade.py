@@ -22,7 +22,8 @@ def upgraded(record: dict[str, Any]) -> dict[str, Any]:
 
     The plain arm was called ``none`` in cells and ``plain`` elsewhere; it is ``plain`` now. The
     judge backend ``in_process`` was called ``decision``. A score had no display and one metric for
-    its answers, and a run's cells and tasks were read from its suite.
+    its answers, and a run's cells and tasks were read from its suite. Schema 2 had an object for
+    each step of a training, which :class:`~adakd.store.steps.Steps` takes as they are.
     """
     changed: dict[str, Any] = {name: _renamed(record[name]) for name in _CELLS if record.get(name)}
     if record["kind"] == "timing":

@@ -13,8 +13,9 @@ from adakd.data.example import IGNORED, Example
 from adakd.errors import AdakdError
 from adakd.losses.objective import SupervisedObjective, next_token_labels
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
-from adakd.models.generation import ResponseGenerator, generation_mode
+from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
 from adakd.policies import Examples, Policy, PolicyContext
 from adakd.training.crossing import Crossing
@@ -76,7 +77,7 @@ class PolicyBatches:
         self.policy, self.generator, self.steps, self.seed = policy, generator, steps, seed
         self.examples = data.examples
         self.rows = {example.number: example for example in data.examples}
-        self.collate = Collator(generator.pad, crossing)
+        self.collate = Collator(generator.ends.pad, crossing)
         starts = range(0, len(data.held_out), batch_size)
         self.held_out = [data.held_out[start : start + batch_size] for start in starts]
 
@@ -138,7 +139,7 @@ class PolicyBatches:
         total, tokens, objective = 0.0, 0, SupervisedObjective()
         with generation_mode(model), torch.no_grad(), autocast(enabled=precision != torch.float32):
             for rows in self.held_out:
-                collated = Collator(self.generator.pad)(rows)
+                collated = Collator(self.generator.ends.pad)(rows)
                 batch = {name: value.to(device) for name, value in collated.items()}
                 labels = next_token_labels(batch["labels"])
                 valid = labels != IGNORED

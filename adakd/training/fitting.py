@@ -11,7 +11,6 @@ import torch
 from torch.nn import Module
 from transformers import TrainingArguments
 
-from adakd.config import Training
 from adakd.data.example import IGNORED, Example
 from adakd.errors import NonFiniteLoss, one_line
 from adakd.losses.objective import (
@@ -21,16 +20,18 @@ from adakd.losses.objective import (
     next_token_labels,
 )
 from adakd.models import loading
+from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
-from adakd.models.generation import generation_mode
 from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
-from adakd.store.records import BridgeUse, DiagnosticRecord, Step, TrainingRecord
+from adakd.store.records import BridgeUse, DiagnosticRecord, TrainingRecord
+from adakd.store.steps import Step, Steps
 from adakd.training.batches import PolicyBatches, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
 from adakd.training.integrity import file_hashes
+from adakd.training.loggers import logged
 from adakd.training.row_order import row_order
 from adakd.training.sequences import TrainingData, first_rows
 from adakd.training.teacher_states import TeacherOutputs, TeacherStates, hidden_width
@@ -40,6 +41,8 @@ MEASURED = 8
 """Sequences on which the mass that a bridge compares is measured."""
 Keep = Callable[[DiagnosticRecord], None]
 """Takes the diagnostics of a step."""
+Finish = Callable[[TrainingRecord], None]
+"""Takes the record of a training."""
 Note = Callable[[str], None]
 """Takes a line for the user."""
 
@@ -51,6 +54,7 @@ def train(
     on_step: OnStep = lambda _: None,
     keep: Keep = lambda _: None,
     note: Note = lambda _: None,
+    finish: Finish = lambda _: None,
 ) -> TrainingRecord:
     """Train a cell from its last checkpoint, save its model and return its record.
 
@@ -63,16 +67,20 @@ def train(
         on_step: called after each optimizer step with the number of finished steps.
         keep: called with the diagnostics of a step as soon as it is done.
         note: called with a line for each checkpoint that cannot be read.
+        finish: called with the record once the model is saved, before the checkpoints are removed:
+            whoever keeps it there loses no finished training.
 
     Raises:
         AdakdError: a model cannot be loaded, or the disk is full.
     """
     context, cell, training = data.context, assignment.cell, assignment.training
     if training is None:
-        return TrainingRecord(key=cell.key, cell=cell, status="done")
+        record = TrainingRecord(key=cell.key, cell=cell, status="done")
+        finish(record)
+        return record
     folder, start = context.model_folder(cell), time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)  # saved, but killed before its record
-    checkpoints = folder.with_name("checkpoints")
+    checkpoints = context.checkpoints(cell)
     model = trainable_model(assignment, context)
     outputs = teacher.outputs(assignment) if cell.has_teacher else None
     objective = build_objective(assignment, model, outputs)
@@ -89,31 +97,32 @@ def train(
         )
     batches = policy_batches(assignment, data)
     use = bridge_use(batches, [*first_rows(batches.examples, assignment, MEASURED)], model, outputs)
-    trainer = DistillationTrainer(
-        model=model,
-        teacher=outputs,
-        objective=objective,
-        order=row_order(batches.examples, assignment, cell.seed),
-        batches=batches,
-        cross_entropy=assignment.cross_entropy,
-        on_step=on_step,
-        recorder=recorder,
-        args=_arguments(training, assignment.steps, cell.seed, checkpoints),
-        train_dataset=batches.examples,
-        data_collator=batches.collate,
-    )
-    failure = _fit(trainer, objective, batches, checkpoints, note)
+    with logged(training, context.folder, context.suite.name, cell):
+        trainer = DistillationTrainer(
+            model=model,
+            teacher=outputs,
+            objective=objective,
+            order=row_order(batches.examples, assignment, cell.seed),
+            batches=batches,
+            cross_entropy=assignment.cross_entropy,
+            on_step=on_step,
+            recorder=recorder,
+            args=_arguments(assignment, context.suite.name, checkpoints),
+            train_dataset=batches.examples,
+            data_collator=batches.collate,
+        )
+        failure = _fit(trainer, objective, batches, checkpoints, note)
     if failure is None:
         loading.save(model, context.tokenizer_of(cell), folder)
         context.saved[cell.key] = file_hashes(folder)
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    sync(checkpoints.parent)  # or a power cut brings them back, and nothing removes them again
-    return TrainingRecord(
+    record = TrainingRecord(
         key=cell.key,
         cell=cell,
         status="failed" if failure else "done",
         reason=failure and str(failure),
-        steps=tuple(_step(entry) for entry in trainer.state.log_history if "loss" in entry),
+        steps=Steps.model_validate(
+            [_step(entry) for entry in trainer.state.log_history if "loss" in entry]
+        ),
         seconds=time.perf_counter() - start,
         parameters=_count(model),
         trainable=_count(model, trainable=True),
@@ -123,6 +132,10 @@ def train(
         files=dict(context.saved[cell.key]) if failure is None else {},
         **_overlap(context),
     )
+    finish(record)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    sync(checkpoints.parent)
+    return record
 
 
 def bridge_use(
@@ -215,7 +228,9 @@ def _resumed(
     return None
 
 
-def _arguments(training: Training, steps: int, seed: int, folder: Path) -> TrainingArguments:
+def _arguments(assignment: ResolvedAssignment, suite: str, folder: Path) -> TrainingArguments:
+    training, steps, cell = assignment.training, assignment.steps, assignment.cell
+    assert training is not None
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
@@ -231,13 +246,15 @@ def _arguments(training: Training, steps: int, seed: int, folder: Path) -> Train
         bf16=training.precision == "bf16",
         fp16=training.precision == "fp16",
         activation_checkpointing=training.gradient_checkpointing,
-        seed=seed,
-        data_seed=seed,
+        seed=cell.seed,
+        data_seed=cell.seed,
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_steps=training.save_every,
         save_total_limit=2,  # the older one, if a crash leaves the newer incomplete
         report_to=list(training.report_to) or "none",
+        run_name=f"{cell.method}, seed {cell.seed}",
+        project=suite,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.accelerator.is_available(),
@@ -245,6 +262,10 @@ def _arguments(training: Training, steps: int, seed: int, folder: Path) -> Train
     # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
     arguments._n_gpu = min(1, arguments.n_gpu)
     return arguments
+
+
+_DIGITS = 6
+"""Digits of recorded seconds: the clock tells no more than microseconds."""
 
 
 def _step(entry: Mapping[str, Any]) -> Step:
@@ -257,7 +278,7 @@ def _step(entry: Mapping[str, Any]) -> Step:
         kept_ratio=entry["kept_ratio"],
         temperature=entry["temperature"],
         seconds={
-            key.removeprefix(prefix): value
+            key.removeprefix(prefix): round(value, _DIGITS)
             for key, value in entry.items()
             if key.startswith(prefix)
         },

@@ -14,7 +14,8 @@ from torch import Tensor
 from adakd.losses.objective import Objective, TokenObjective, next_token_labels
 from adakd.models import loading
 from adakd.planning import PLAIN, ResolvedAssignment, timing_key
-from adakd.store.records import Phase, TimedStep, TimingRecord
+from adakd.store.records import TimedStep, TimingRecord
+from adakd.store.steps import Phase
 from adakd.training.batches import Collator, policy_batches
 from adakd.training.checkpoints import learned_parameters
 from adakd.training.diagnostics import Compute

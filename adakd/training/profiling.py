@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from adakd.store.records import Phase
+from adakd.store.steps import Phase
 from adakd.training.allocator import return_freed_memory
 
 

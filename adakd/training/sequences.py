@@ -14,6 +14,7 @@ from adakd.config.hashing import digest
 from adakd.data.example import Example
 from adakd.errors import AdakdError
 from adakd.models import loading
+from adakd.models.decoding import Ends
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import Assignment, ResolvedAssignment
 from adakd.policies import Decoding
@@ -130,7 +131,7 @@ class TrainingData:
             generator = self._generator(context.teacher_tokenizer)
             weights = loading.weights_digest(context.load(context.plan.teacher))
             prompts = [row.prompt for row in self._as_read(context.encoded.examples)]
-            limits = generator.end, generator.max_tokens, context.suite.training.batch_size
+            limits = generator.ends.end, generator.max_tokens, context.suite.training.batch_size
             name = digest(weights, prompts, decoding, limits, str(context.teacher_dtype))
             self._responses[decoding] = TeacherResponses(
                 file=context.folder / "answers" / f"{name}.jsonl",
@@ -153,7 +154,8 @@ class TrainingData:
         self, tokenizer: Any, precision: torch.dtype = torch.float32
     ) -> ResponseGenerator:
         limit = self.context.suite.data.max_tokens
-        return ResponseGenerator(tokenizer.eos_token_id, tokenizer.pad_token_id, limit, precision)
+        ends = Ends(tokenizer.eos_token_id, tokenizer.pad_token_id)
+        return ResponseGenerator(ends, limit, precision)
 
     def _rewrite(self, decoding: Decoding) -> list[Example]:
         """Return the data set with the teacher's responses, under numbers of their own.

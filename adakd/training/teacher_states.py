@@ -24,6 +24,7 @@ from adakd.store.records import TeacherStatesRecord
 from adakd.training.row_order import world_size
 from adakd.training.sequences import TrainingData
 from adakd.training.states_file import StatesFile
+from adakd.training.teacher_head import StoredHead, store_head, stored_head
 
 
 class TeacherOutputs(Protocol):
@@ -63,7 +64,7 @@ class TeacherStates:
 
     @cached_property
     def stored(self) -> StatesFile | str:
-        """The file of hidden states, or why there is none.
+        """The file of hidden states, or why there is none; opened without the teacher next time.
 
         Raises:
             AdakdError: the disk has no room for it.
@@ -73,20 +74,30 @@ class TeacherStates:
             return "teacher.cache is off"
         if world_size() > 1:
             return "several processes train together"
-        head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
-        if isinstance(head, str):
-            return f"its LM head cannot be separated, {head}"
-        batches, training = self.data.readings(), context.suite.training
+        batches, folder = self.data.readings(), context.folder / "teacher"
         if not batches:
             return "every data policy of the suite generates its sequences during the training"
         sequences = [[(row.number, row.input_ids, row.labels) for row in one] for one in batches]
-        weights = loading.weights_digest(self._model)
-        folder = context.folder / "teacher" / digest(weights, sequences, mode)
+        teacher = context.plan.teacher.cell.key
+        name = digest(teacher, context.saved.get(teacher, {}), sequences, mode)
+        kept = folder / "heads" / f"{name}.safetensors"
+        found = stored_head(kept)
+        if found is None:
+            kept.unlink(missing_ok=True)  # damaged
+            head = head_of(self._model, {"input_ids": torch.zeros(1, 1, dtype=torch.long)})
+            if isinstance(head, str):
+                return f"its LM head cannot be separated, {head}"
+            weights = loading.weights_digest(self._model)
+            found = StoredHead(head, digest(weights, sequences, mode))
+        head = found.head
         width, dtype = head.weight.shape[-1], loading.DTYPES[mode]
-        head = head.to(loading.device(), loading.DTYPES[training.precision])
-        file = StatesFile(folder, batches, width, dtype, head)
+        precision = loading.DTYPES[context.suite.training.precision]
+        head_there = head.to(loading.device(), precision)
+        file = StatesFile(folder / found.states, batches, width, dtype, head_there)
         if file.missing:
-            check_room(folder, file.bytes)
+            check_room(folder, file.bytes + head.weight.nbytes)
+        if not kept.exists():
+            store_head(kept, head, found.states)
         return file
 
     def check_room(self, store: Store) -> None:
@@ -121,8 +132,21 @@ class TeacherStates:
             width = hidden_width(self.context.initial(self.context.plan.teacher.cell))
         return width
 
-    def prepare(self, assignment: ResolvedAssignment, store: Store, progress: Progress) -> None:
+    def prepare(
+        self,
+        assignment: ResolvedAssignment,
+        known: TeacherStatesRecord | None,
+        progress: Progress,
+    ) -> float:
         """Generate the responses and compute the states that trainings need, unless stored.
+
+        Args:
+            assignment: the training that comes next.
+            known: how the teacher's outputs were obtained for earlier students of the run.
+            progress: receives the stages.
+
+        Returns:
+            The seconds that reading with the teacher took.
 
         Raises:
             AdakdError: earlier students learned from stored states, which cannot be stored now.
@@ -134,8 +158,7 @@ class TeacherStates:
         if assignment.generates:
             cell = assignment.cell
             progress.note(f"the teacher runs on every batch: {cell} trains on generated sequences")
-            return
-        known = store.get(TeacherStatesRecord, self.context.plan.teacher_states_key)
+            return 0.0
         if known is not None:
             self._stay_with(known)
         start = time.perf_counter()
@@ -146,8 +169,7 @@ class TeacherStates:
             progress.note(f"the teacher's hidden states take {size:,.1f} MB in {folder}")
             with progress.stage("store teacher states", len(self.stored.parts)) as show:
                 self.fill(show)
-        if known is None:
-            store.add(self.record(time.perf_counter() - start))
+        return time.perf_counter() - start
 
     def outputs(self, assignment: ResolvedAssignment) -> TeacherOutputs:
         """Return the teacher as a training sees it: live where its sequences were not known."""

@@ -16,7 +16,8 @@ from adakd.planning import PLAIN, Plan, plan
 from adakd.reporting import write_report
 from adakd.store import Store
 from adakd.store.provenance import run_record
-from adakd.store.records import Item, ScoreRecord, Step, TrainingRecord
+from adakd.store.records import Item, ScoreRecord, TrainingRecord
+from adakd.store.steps import Step, Steps
 
 STEPS, ITEMS = 200, 100
 GRIDS = {4: (["forward_kl", "reverse_kl"], 1), 64: ([], 4)}
@@ -73,7 +74,9 @@ def records(planned: Plan) -> Iterator[TrainingRecord | ScoreRecord]:
             )
             for number, loss in enumerate(losses, start=1)
         )
-        yield TrainingRecord(key=cell.key, cell=cell, status="done", steps=tuple(steps))
+        yield TrainingRecord(
+            key=cell.key, cell=cell, status="done", steps=Steps.model_validate(list(steps))
+        )
     for job in planned.jobs:
         values = torch.rand(ITEMS, generator=chance).tolist()
         yield ScoreRecord(

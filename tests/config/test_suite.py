@@ -121,6 +121,8 @@ def test_an_unknown_field(suite_file, changes: dict[str, Any], field: str, neare
         ({"data.train.kind": "generatd"}, ["data.train", "generatd", "'generated'"]),
         ({"data": ...}, ["data: missing"]),
         ({"data.train.rows": ...}, ["data.train.generated.rows: missing"]),
+        ({"data.train.noise": 1.5}, ["data.train.generated.noise", "less than or equal to 1"]),
+        ({"evaluation.sets.puzzles.noise": 0.3}, ["evaluation: sets.puzzles: noise", "remove it"]),
         ({"teacher.sft": ...}, ["teacher", "sft"]),
         ({"evaluation.choices": [{"set": "puzles"}]}, ["'puzles'", "did you mean 'puzzles'?"]),
         ({"student": {"kind": "pruned", "drop_layers": []}}, ["student.pruned.drop_layers"]),
@@ -285,6 +287,21 @@ def test_a_path_is_relative_to_the_file_that_names_it(
         monkeypatch.chdir(here)
         given = load_suite(os.path.relpath(file)).data.train
         assert given.path.resolve() == rows
+
+
+def test_a_model_beside_the_suite_file(
+    tmp_path: Path, suite_file, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = suite_file({"teacher.base": {"kind": "pretrained", "model": "./mine"}})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    for here, expected in (("elsewhere", str(tmp_path / "mine")), (".", "mine")):
+        monkeypatch.chdir(tmp_path / here)
+        assert load_suite(str(file)).teacher.base.model == expected
+    (tmp_path / "mine").rmdir()  # then it is as seen from the working directory
+    assert load_suite(str(file)).teacher.base.model == "./mine"
+    override = load_suite(str(file), ["teacher.base.model=./elsewhere"])
+    assert override.teacher.base.model == "elsewhere"
 
 
 def test_an_override_is_relative_to_the_working_directory(

@@ -57,6 +57,23 @@ LATE = {
         },
         r"diagnostics\.layer: no parameter of layer -1 is trained",
     ),
+    "layer behind a bridge of its own rows": (
+        {
+            "bridge": "gold",
+            "student.vocabulary": 300,
+            "diagnostics": {"every": 1, "layer": 0},
+        },
+        r"diagnostics\.layer: not with the bridge gold",
+    ),
+    "attention that cannot read a paged cache": (
+        {
+            "student": {
+                "kind": "scratch",
+                "config": {"model_type": "bloom", "hidden_size": 16, "n_layer": 1, "n_head": 2},
+            }
+        },
+        r"evaluation\.engine: Bloom.* set evaluation\.engine: batches",
+    ),
     "logger without its package": (
         {"training.report_to": ["wandb"]},
         r"training\.report_to: 'wandb' cannot be used",

@@ -302,3 +302,10 @@ def test_a_wrong_entry_is_one_line(
     done = command_line("run", file, "--out", tmp_path / "run")
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert said in done.err
+
+
+def test_doctor_tells_that_a_student_is_on_the_hub(make_suite: Callable[..., Suite]) -> None:
+    from adakd.commands.doctor import _of_hub
+
+    suite = make_suite({"students": [{"name": "x", "model": "ada/no-such-model"}]})
+    assert "ada/no-such-model" in set(_of_hub(suite))

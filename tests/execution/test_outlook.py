@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from adakd.execution import outlook as module
 from adakd.execution.outlook import outlook
+from adakd.execution.speeds import Rates
 from adakd.planning import Plan, plan
 from adakd.reporting.formatting import counted
 from adakd.store import Store
@@ -71,29 +71,25 @@ def test_one_more_seed_takes_as_long_as_those_before(done: tuple[Plan, Store]) -
     line = outlook(more, store)
     assert line.startswith(f"{suite.name}: trains {len(new)} models in ")
     assert "; the rest is done; about " in line
-    seconds = module._seconds(
-        [
-            (cell.role, more.length(one)[0])
-            for one in more.assignments
-            if (cell := one.cell).key in new
-        ],
-        [job.task for job in more.jobs if job.cell.key in new],
-        store,
-    )
+    rates = Rates(store)
+    added = [one for one in more.assignments if one.cell.key in new]
+    training = rates.trainings((one.cell.role, more.length(one)[0]) for one in added)
+    scoring = rates.scores(job.task for job in more.jobs if job.cell.key in new)
+    assert training is not None
+    assert scoring is not None
     roles = {cell.role for cell in more.cells if cell.seed == 99}
     before = [one for one in store.of(TrainingRecord) if one.cell.role in roles]
     scores = [one for one in store.of(ScoreRecord)]
-    assert seconds is not None
     by_seed = sum(one.seconds for one in before) / len(suite.seeds)
     means = {
         task: [one.seconds for one in scores if one.task == task]
         for task in {s.task for s in scores}
     }
     by_seed += len(new) * sum(sum(of) / len(of) for of in means.values())
-    assert seconds == pytest.approx(by_seed, rel=1e-6)
+    assert training + scoring == pytest.approx(by_seed, rel=1e-6)
 
 
 def test_a_task_that_was_never_scored_has_no_time(done: tuple[Plan, Store]) -> None:
     _, store = done
-    assert module._seconds([], ["unheard"], store) is None
-    assert module._seconds([("longer", 3)], [], store) is None
+    assert Rates(store).scores(["unheard"]) is None
+    assert Rates(store).trainings([("longer", 3)]) is None

@@ -314,7 +314,7 @@ def test_a_further_metric_of_a_finished_run_costs_no_generation(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("adakd.execution.serial.Harness", refuse)
+    monkeypatch.setattr("adakd.execution.workers.Harness", refuse)
     adakd.run(with_metrics("rouge_l", "token_f1"), again)
     after = results(again)
     assert before.items() <= after.items()

@@ -57,7 +57,7 @@ def in_batches(
     import torch
     from transformers import StoppingCriteriaList
 
-    from adakd.models.generation import _config, _LengthLimits, generation_mode
+    from adakd.models.decoding import _config, _LengthLimits, generation_mode
 
     order = sorted(range(len(prompts)), key=lambda number: -len(prompts[number]))
     decoded = 0

@@ -118,20 +118,29 @@ def test_the_identity_follows_the_prompt_text_not_its_place(
         ("base_url=localhost", "base_url: "),
         ("base_url=https://me:hush@example.org/v1", "base_url: "),
         ("api_key_env=sk-hush", "api_key_env: "),
-        ("prompt=nowhere.j2", "prompt: nowhere.j2 is neither"),
+        ("prompt=nowhere.j2", "prompt: 'nowhere.j2' is neither"),
         ("pattern=(A", "pattern: "),
         ("pattern=A|B", "pattern: "),
         ("pattern=()", "pattern: matches an empty text"),
         ("pattern=(.*?)", "pattern: matches an empty text"),
-        ("model=''", "model: expected one line of text"),
-        ("model=' '", "model: expected one line of text"),
-        ('name="a\\nb"', "name: expected one line of text"),
+        ("model=''", "model: expected one line of printable text"),
+        ("model=' '", "model: expected one line of printable text"),
+        ('name="a\\nb"', "name: expected one line of printable text"),
         ("extra={model: other}", "extra: 'model' is not for `extra`: set the field `model`"),
         ("extra={messages: []}", "extra: 'messages' is not for `extra`: the field `prompt`"),
         ("extra={temperature: 1}", "extra: 'temperature' is not for `extra`: set the field"),
         ("extra={max_tokens: 1}", "extra: 'max_tokens' is not"),
         ("extra={stream: true}", "extra: 'stream' is not"),
         ("extra={n: 2}", "extra: 'n' is not"),
+        ("extra={echo: true}", "extra: 'echo' is not"),
+        ("extra={tools: []}", "extra: 'tools' is not"),
+        ("extra={top_p: .nan}", "extra: a number in it is not finite"),
+        ("timeout=inf", "timeout: Input should be a finite number"),
+        ("verdicts=[A, ' B', C]", "verdicts: ' B' is no label that can be read"),
+        ("verdicts=['[A]', B, C]", "verdicts: '[A]' is no label that can be read"),
+        ("name=../x", "name: expected a name that a folder can have"),
+        ("name=.x", "name: expected a name that a folder can have"),
+        ("mode=best", "'openai', mode: Input should be"),
         ("patience=-1", "patience: "),
         ("vetting={accuracy: 2}", "vetting.accuracy"),
         ("vetting={bar: 1}", "vetting.bar"),
@@ -145,6 +154,7 @@ def test_a_wrong_field_is_named_with_its_file(override: str, said: str) -> None:
     message = str(caught.value)
     assert str(resources.ROOT / "judges") in message
     assert said in message
+    assert message.count("openai.yaml") == 1
     assert "\n" not in message
     assert "hush" not in message
 

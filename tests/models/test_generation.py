@@ -9,6 +9,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from adakd.config import Lora
 from adakd.data.example import IGNORED, Example
+from adakd.models.decoding import Ends
 from adakd.models.generation import ResponseGenerator
 from adakd.models.loading import with_adapters
 from adakd.policies import Decoding
@@ -46,7 +47,7 @@ def said(answers: list[Example]) -> list[list[int]]:
     return [answer.input_ids[len(answer.prompt) :] for answer in answers]
 
 
-GENERATE = ResponseGenerator(end=END, pad=PAD, max_tokens=20)
+GENERATE = ResponseGenerator(Ends(END, PAD), max_tokens=20)
 
 
 def greedy(model: Any, prompt: list[int], room: int) -> list[int]:
@@ -132,7 +133,7 @@ def test_an_answer_ends_with_its_end_or_where_no_more_fits(model: Any) -> None:
 
 def test_padding_that_is_the_end_changes_nothing(model: Any) -> None:
     given = rows(3, 9, 6, 17, 2)
-    other = ResponseGenerator(end=END, pad=END, max_tokens=20)
+    other = ResponseGenerator(Ends(END, END), max_tokens=20)
     assert said(other(model, given, Decoding(), "x")) == said(
         GENERATE(model, given, Decoding(), "x")
     )

@@ -45,7 +45,7 @@ def test_triton_kernels_give_their_trainings_keys_of_their_own() -> None:
 )
 def test_kernels_that_nothing_has_are_an_error(override: str, message: str) -> None:
     with pytest.raises(AdakdError, match=message):
-        load_suite("smoke", [override])
+        load_suite("smoke-teacher", [override])
 
 
 # --- files ------------------------------------------------------------------------------------

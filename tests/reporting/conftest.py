@@ -26,7 +26,6 @@ from adakd.store.records import (
     Record,
     RunRecord,
     ScoreRecord,
-    Step,
     TaskRecord,
     TimedStep,
     TimingRecord,
@@ -34,6 +33,7 @@ from adakd.store.records import (
     VerdictRecord,
     VettingRecord,
 )
+from adakd.store.steps import Step, Steps
 
 STORED = Path(__file__).parent / "stored"
 """Records of a real run; its README says how it was made."""
@@ -186,7 +186,7 @@ def training(one: Cell, made: Made, failed: bool, rng: np.random.Generator) -> T
         cell=one,
         status="failed" if failed else "done",
         reason=reason if failed else None,
-        steps=steps,
+        steps=Steps.model_validate(steps),
         seconds=12.5,
         parameters=1000,
         trainable=1000,

@@ -9,11 +9,13 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from adakd.reporting import write_report
+from adakd.reporting import write_calibration, write_report
+from adakd.store import Store
+from adakd.store.records import CalibrationRecord, Case, Estimate, JudgeRecord, Length
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 AXE = os.environ.get("ADAKD_AXE")
@@ -136,7 +138,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def pages(stored, filled, tmp_path_factory) -> dict[str, Path]:
-    """Return the pages of a made-up run, a real one, a hostile one and one of forty arms."""
+    """Return the pages of runs (made up, real, hostile, of forty arms) and of a calibration."""
     folder = tmp_path_factory.mktemp("pages")
     runs = {
         "mini": {"metrics": ("rouge_l", "token_f1"), "longer": 0.1},
@@ -156,10 +158,50 @@ def pages(stored, filled, tmp_path_factory) -> dict[str, Path]:
     (folder / "stored").mkdir()
     source = stored.store.source
     shutil.copy(source, folder / "stored" / source.name)
-    return {**found, "stored": write_report(folder / "stored")}
+    return {
+        **found,
+        "stored": write_report(folder / "stored"),
+        "calibration": write_calibration(calibrated(folder / "calibration").folder),
+    }
 
 
-NAMES = ("mini", "hostile", "forty", "stored")
+def calibrated(folder: Path) -> Store:
+    """Return a folder with the calibration of a judge whose every text is hostile."""
+    share = Estimate(value=0.5, low=0.4, high=0.6, n=100)
+    text = HOSTILE + "x" * 200
+    store = Store(folder)
+    store.add(
+        JudgeRecord(
+            key="j@1",
+            name=text,
+            description=text,
+            backend="openai",
+            mode="text",
+            settings={"model": text, "prompt": text},
+        ),
+        CalibrationRecord(
+            key="k",
+            judge="j@1",
+            name=text,
+            model=text,
+            mode="text",
+            data=f"{'d' * 100}/{text}",
+            data_digest="0" * 64,
+            pairs=200,
+            failed=share,
+            accuracy=share,
+            by_case=dict.fromkeys(get_args(Case), share),
+            by_length=dict.fromkeys(get_args(Length), share),
+            flips=share,
+            self_ties=share,
+            position=share,
+            length=share,
+        ),
+    )
+    return store
+
+
+NAMES = ("mini", "hostile", "forty", "stored", "calibration")
 
 
 @pytest.mark.parametrize("name", NAMES)

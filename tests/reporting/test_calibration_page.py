@@ -52,18 +52,37 @@ def test_the_page_shows_every_measure_with_its_interval(record, tmp_path, page_r
     )
     page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
     for text in (
-        "It decides 90 % (85–95 %, n = 175) of pairs with a known answer rightly",
+        "It decides 90 % (85–95 %, n = 175) of pairs with a known answer rightly in both orders, "
+        "and changes 10 % (5–15 %, n = 100) of its verdicts with the order; 5 %",
         "200 pairs, in both orders",
         "10 % (5–15 %, n = 100)",
         "+2 points (−3 to +7)",
         "−10 points (−20 to 0)",
         "with another item's reference behind it",
         "Right on short references",
+        "Guessing is right in both orders on 25 % of them.",
     ):
         assert text in page.text
     assert "script" not in page.names
     assert "\x1b" not in page.written
     assert page.addresses == []
+
+
+def test_a_rule_is_not_praised_for_knowing_the_reference(record, tmp_path, page_reader) -> None:
+    store = Store(tmp_path)
+    store.add(record.model_copy(update={"mode": "rule"}))
+    page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
+    assert "its accuracy says no more than that the rule works" in page.text
+    assert "Guessing" not in page.text
+
+
+def test_a_judge_that_rates_knows_no_order(record, tmp_path, page_reader) -> None:
+    store, rated = Store(tmp_path), record.model_copy(update={"flips": None, "position": None})
+    store.add(rated)
+    page = page_reader(write_calibration(tmp_path).read_text(encoding="utf-8"))
+    assert "guessing is right on 50 % of them" in page.text
+    assert "order" not in page.text.partition("Ties between")[0]
+    assert "of known pairs rightly, length pull" in cited(rated)
 
 
 def test_a_calibration_is_cited_in_one_sentence(record) -> None:

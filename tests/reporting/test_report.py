@@ -8,6 +8,7 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.reporting import write_report
+from adakd.reporting.report import Report
 from adakd.reporting.sections import SECTIONS
 from adakd.reporting.sections.base import Context
 from adakd.store import Store
@@ -163,3 +164,14 @@ def test_published_runs_can_be_read(file):
     assert order.suite is not None
     assert order.suite.name == file.parent.name
     assert order.gaps() == ()
+
+
+def test_a_page_has_room_for_the_first_rows_of_long_tables(made_store, monkeypatch):
+    effects = tuple((f"skew_reverse_kl(lam=0.{n})", 0.0) for n in range(1, 9))
+    made = Report.of(made_store(effects=effects, failed=None, judge=False))
+    full, figures = made.page, made.json
+    monkeypatch.setattr("adakd.reporting.formatting.ROWS", 3)
+    assert "more row" not in full
+    assert "more rows: see report.json" in made.page
+    assert len(made.page) < len(full)
+    assert made.json == figures

@@ -8,7 +8,8 @@ from adakd.config import Suite
 from adakd.planning import Cell, Job, plan
 from adakd.store import Store
 from adakd.store.provenance import run_record
-from adakd.store.records import Item, ScoreRecord, Step, TrainingRecord
+from adakd.store.records import Item, ScoreRecord, TrainingRecord
+from adakd.store.steps import Step
 
 Value = Callable[[Cell, int], float]
 """The value of an item of a cell, by the item's number."""

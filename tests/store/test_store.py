@@ -190,6 +190,30 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         locked(tmp_path / "file" / "run")
 
 
+def test_records_are_read_when_they_are_asked_for(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of many cells has more records than fit in memory."""
+    Store(folder).add(*(example(str(number)) for number in range(50)), scored("score"))
+    read: list[int] = []
+    whole = Store._record
+
+    def spy(self: Store, place: int, line: bytes) -> Any:
+        read.append(place)
+        return whole(self, place, line)
+
+    monkeypatch.setattr(Store, "_record", spy)
+    store = Store(folder)
+    assert "49" in store
+    assert (store.count(ExampleRecord), store.count(ScoreRecord)) == (50, 1)
+    assert not read
+    assert store.get(ExampleRecord, "7") == example("7")
+    assert store.last(ExampleRecord) == example("49")
+    assert len(read) == 2
+    assert next(store.each(ExampleRecord)) == example("0")
+    assert len(read) == 3
+
+
 # --- which records count ----------------------------------------------------------------------
 
 
@@ -318,7 +342,7 @@ def test_a_bad_line_is_named_with_what_deleting_it_costs(
 ) -> None:
     damaged(folder, line)
     with pytest.raises(AdakdError, match=r"results\.jsonl, line 2: not a record") as caught:
-        Store(folder)
+        Store(folder).of(TrainingRecord)  # a field that is wrong is told when it is read
     assert str(caught.value).endswith(f"delete this line: only {cost} is done again")
     assert "\n" not in str(caught.value)
 

@@ -14,7 +14,7 @@ from adakd.data.tokenized import Encoded
 from adakd.errors import AdakdError
 from adakd.planning import Cell
 from adakd.policies import Examples, Policy, PolicyContext, policy
-from adakd.store.records import Step
+from adakd.store.steps import Steps
 from adakd.training import batches, trainer
 from adakd.training.checkpoints import complete
 from adakd.training.teacher_responses import TeacherResponses
@@ -53,7 +53,7 @@ def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return all(torch.equal(one[name], other[name]) for name in one)
 
 
-def told(steps: tuple[Step, ...]) -> list[dict[str, Any]]:
+def told(steps: Steps) -> list[dict[str, Any]]:
     return [step.model_dump(exclude={"seconds"}) for step in steps]
 
 

@@ -11,7 +11,8 @@ from adakd.config import Timing
 from adakd.data.example import IGNORED
 from adakd.losses.objective import Objective
 from adakd.planning import timing_key
-from adakd.store.records import Phase, TimingRecord
+from adakd.store.records import TimingRecord
+from adakd.store.steps import Phase
 from adakd.training import overhead
 
 

@@ -219,6 +219,34 @@ def test_no_teacher_stays_in_memory_beside_its_stored_states(run) -> None:
     assert not [model for model in models if model.config.hidden_size == 32]
 
 
+def test_stored_states_are_opened_without_the_teacher(run, monkeypatch) -> None:
+    first = run(**ALL_ROWS)
+    first.teacher.fill()
+    batch = next(batches(first, 4))
+    expected = logits(first, batch)
+    later = run(**ALL_ROWS)
+    monkeypatch.setattr(later.context, "load", lambda _: pytest.fail("a model was loaded"))
+    assert torch.equal(logits(later, batch), expected)
+
+
+@pytest.mark.parametrize("harm", ["a bit", "cut", "gone"])
+def test_a_damaged_head_is_taken_from_the_teacher_again(run, harm: str) -> None:
+    first = run(**ALL_ROWS)
+    first.teacher.fill()
+    (file,) = (first.context.folder / "teacher" / "heads").iterdir()
+    content = file.read_bytes()
+    if harm == "a bit":
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif harm == "cut":
+        file.write_bytes(content[:-4])
+    else:
+        file.unlink()
+    later = run(**ALL_ROWS)
+    assert torch.equal(later.teacher.stored.head.weight, first.teacher.stored.head.weight)
+    assert not later.teacher.stored.missing
+    assert file.read_bytes() == content
+
+
 # --- after a crash ----------------------------------------------------------------------------
 
 
@@ -304,7 +332,8 @@ def test_states_that_do_not_fit_are_an_error_that_names_the_fix(
 
 
 def test_no_room_is_an_error_with_its_size(run, monkeypatch: pytest.MonkeyPatch) -> None:
-    size = run("room").teacher.stored.bytes
+    stored = run("room").teacher.stored
+    size = stored.bytes + stored.head.weight.nbytes
     made = run()
     monkeypatch.setattr(disk, "RESERVE", 1 << 60)
     with pytest.raises(AdakdError, match=f"take {size:,} bytes.*set teacher.cache: off"):

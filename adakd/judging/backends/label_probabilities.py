@@ -4,6 +4,7 @@ The questions and answers of the System One API are the same in process (``Decis
 transformers) and over HTTP (``POST /v1/systemone`` of ``transformers serve``).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from math import isclose
 from typing import Annotated, Any
@@ -23,6 +24,12 @@ _CHOICES: tuple[Preference, ...] = ("first", "second", "tie")
 def _distinct(labels: tuple[str, str, str]) -> tuple[str, str, str]:
     if len(set(labels)) < len(labels) or not all(labels):
         raise ValueError("needs three distinct labels, for: first better, second better, tie")
+    for label in labels:
+        if label != label.strip() or not label.isprintable() or re.search(r"[\[\]]", label):
+            raise ValueError(
+                f"{label!r} is no label that can be read: write it in one line, without brackets "
+                "and without blanks around it"
+            )
     return labels
 
 

@@ -1,5 +1,6 @@
 """Settings of a judge behind an OpenAI-compatible server, and the requests made from them."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, Field, JsonValue, NonNegativeInt, PositiveInt
 
 from adakd.config.base import Line
 from adakd.config.judge import Asks
@@ -46,6 +47,11 @@ _SET_BY = {
     "stream": "replies are read whole",
     "stream_options": "replies are read whole",
     "n": "one reply is read",
+    "echo": "the reply alone is read",
+    "tools": "a reply in text is read",
+    "tool_choice": "a reply in text is read",
+    "functions": "a reply in text is read",
+    "function_call": "a reply in text is read",
 }
 """Fields of a request that the judge file decides, or that no reply could be read with."""
 _TOP = 8
@@ -58,8 +64,13 @@ def _endpoint(url: str) -> str:
     plain = url.isprintable() and " " not in url
     if parts.scheme not in ("http", "https") or not parts.hostname or not plain:
         raise ValueError("expected an address such as http://127.0.0.1:8000/v1")
-    if "@" in url or parts.query:
-        raise ValueError("an address holds no password or key: name its variable in api_key_env")
+    if "@" in url or parts.query or parts.fragment:
+        raise ValueError(
+            "an address holds no password, key, ? or #: name a key's variable in api_key_env "
+            "(Azure's address ends in /openai/v1)"
+        )
+    if parts.path.rstrip("/").endswith("/chat/completions"):
+        raise ValueError("leave /chat/completions out: it is added")
     try:
         parts.hostname.encode("idna")
         valid = parts.port != 0
@@ -86,6 +97,10 @@ def _additional(extra: dict[str, JsonValue] | None) -> dict[str, JsonValue] | No
     for name in extra or {}:
         if name in _SET_BY:
             raise ValueError(f"{name!r} is not for `extra`: {_SET_BY[name]}")
+    try:
+        json.dumps(extra, allow_nan=False)
+    except ValueError:
+        raise ValueError("a number in it is not finite, which JSON cannot say") from None
     return extra
 
 
@@ -127,7 +142,7 @@ class OpenAISettings:
     """Always sent: without it a local server may generate forever."""
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The server's name for ``max_tokens``."""
-    timeout: PositiveFloat = 120.0
+    timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
     """Seconds for each attempt, from sending it to the last byte of the reply."""
     retries: NonNegativeInt = 2
     """Further attempts of a failed call."""

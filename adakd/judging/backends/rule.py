@@ -52,7 +52,8 @@ class Rule:
         start = perf_counter()
         if not question.item.references:
             raise JudgeError(
-                "kind: a rule compares with the reference and cannot judge against it; use a model"
+                "kind: a rule compares with the reference, which an item does not have or which is "
+                "itself one of the two answers; use a model"
             )
         first = _score(question.first, question.item.references)
         second = _score(question.second or "", question.item.references)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterator
 from io import StringIO
+from math import isnan
 
 from adakd.console import printable
 from adakd.reporting.index import index
@@ -24,12 +25,12 @@ def item_lines(store: Store) -> Iterator[str]:
         task = columns[key]
         for record in records:
             sampling = "" if record.sampling_seed is None else record.sampling_seed
-            for item in record.items:
+            for item, value in zip(record.ids, record.values.tolist(), strict=True):
                 yield _line(
                     (
-                        task.name, task.metric, task.unit, task.higher_is_better, item.id, method,
+                        task.name, task.metric, task.unit, task.higher_is_better, item, method,
                         method.role, method.divergence or "", method.arm, method.longer, seed,
-                        sampling, "" if item.value is None else repr(item.value * task.scale),
+                        sampling, "" if isnan(value) else repr(value * task.scale),
                     )
                 )  # fmt: skip
 

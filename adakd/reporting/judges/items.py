@@ -136,7 +136,7 @@ def marks(text: str | None) -> tuple[str, ...]:
     words = (text or "").split()
     found = {
         "empty": text is not None and not words,
-        "repetitive": is_repetitive(words),
+        "repetitive": is_repetitive(len(words), len(set(words))),
         "may be cut": len(words) >= LONG and _is_cut(text or ""),
     }
     return tuple(name for name, is_so in found.items() if is_so)

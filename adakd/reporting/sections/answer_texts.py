@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import fmean
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.base import Context
@@ -11,6 +14,7 @@ REPETITIVE = 0.3
 """An answer is repetitive if its share of different words is below this."""
 LONG = 20
 """Least words of a repetitive answer: a shorter one repeats few words by chance."""
+Counts = NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -38,29 +42,31 @@ def answer_texts(context: Context) -> AnswerTexts | None:
     """Describe the answers of every method; None where no answer was recorded."""
     index = context.index
     found = ((method, list(_words(index, method))) for method in index.methods)
-    rows = tuple(_statistics(method, answers) for method, answers in found if answers)
+    rows = tuple(_statistics(method, np.hstack(counts)) for method, counts in found if counts)
     return AnswerTexts(rows) if rows else None
 
 
-def _words(index: Index, method: Method) -> Iterator[list[str]]:
+def _words(index: Index, method: Method) -> Iterator[Counts]:
+    """Yield the words and the different words of the answers of each scoring."""
     for task in index.sets:
         for seed in index.all_seeds:
-            for record in index.scores.get((method, seed, task.key), ()):
-                yield from (i.answer.split() for i in record.items if i.answer is not None)
+            for scoring in index.scores.get((method, seed, task.key), ()):
+                if scoring.words is not None:
+                    yield scoring.words
 
 
-def _statistics(method: Method, answers: list[list[str]]) -> TextStatistics:
-    lengths = [len(words) for words in answers]
+def _statistics(method: Method, counts: Counts) -> TextStatistics:
+    words, different = counts
     return TextStatistics(
         method=method,
-        answers=len(answers),
-        median_words=median(lengths),
-        mean_words=fmean(lengths),
-        empty=fmean(not words for words in answers),
-        repetitive=fmean(is_repetitive(words) for words in answers),
+        answers=len(words),
+        median_words=float(np.median(words)),
+        mean_words=float(words.mean()),
+        empty=float((words == 0).mean()),
+        repetitive=fmean(map(is_repetitive, words.tolist(), different.tolist())),
     )
 
 
-def is_repetitive(words: list[str]) -> bool:
-    """Whether an answer repeats few words over and over."""
-    return len(words) >= LONG and len(set(words)) < REPETITIVE * len(words)
+def is_repetitive(words: int, different: int) -> bool:
+    """Whether an answer repeats few words over and over, by its words and different words."""
+    return words >= LONG and different < REPETITIVE * words

@@ -3,7 +3,7 @@
 The comparisons are tested alone. They are no part of the suite's questions, and change no verdict.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isfinite, isnan
 
@@ -15,14 +15,16 @@ from adakd.reporting.formatting import counted, interval, number, signed
 from adakd.reporting.index import Index, Method
 from adakd.reporting.matrices import Matrices, mean_of_columns
 from adakd.reporting.paired import PairedDifference, pooled
+from adakd.reporting.scorings import Scoring
 from adakd.reporting.sections.base import Context
 from adakd.reporting.wording import listed
 from adakd.stats import conclusion
 from adakd.store import Store
-from adakd.store.records import ScoreRecord, Step, TaskRecord, TrainingRecord
+from adakd.store.records import TaskRecord, TrainingRecord
+from adakd.store.steps import Steps
 
 SFT = Method("sft")
-_Scoring = tuple[str, str, int | None]
+_Place = tuple[str, str, int | None]
 """Task, metric and sampling seed."""
 
 
@@ -195,7 +197,9 @@ def _neutral(store: Store, index: Index, cell: Cell, cells: Sequence[Cell]) -> N
             return replace(found, note=f"{one.method}, seed {one.seed}, failed: {record.reason}")
         records.append(record)
     plain, neutral = records
-    ours, theirs = (_scorings(store, one.key) for one in (twin, cell))
+    at = (Method.of(twin), twin.seed)
+    ours = _values(one for place, of in index.scores.items() if place[:2] == at for one in of)
+    theirs = _values(index.neutral)
     if lacking := ours.keys() ^ theirs.keys():
         names = listed(sorted({task for task, _, _ in lacking}))
         return replace(found, note=f"not scored in both arms on {names}")
@@ -216,18 +220,18 @@ def _neutral(store: Store, index: Index, cell: Cell, cells: Sequence[Cell]) -> N
     )
 
 
-def _scorings(store: Store, key: str) -> dict[_Scoring, Mapping[str, float | None]]:
-    """Return the values of items for each scoring of a cell."""
+def _values(scorings: Iterable[Scoring]) -> dict[_Place, Mapping[str, float | None]]:
+    """Return the values of items for each scoring; None where an item has none."""
     return {
-        (score.task, score.title, score.sampling_seed): {
-            item.id: item.value for item in score.items
+        (one.task, one.title, one.sampling_seed): {
+            item: None if isnan(value) else value
+            for item, value in zip(one.ids, one.values.tolist(), strict=True)
         }
-        for score in store.current(ScoreRecord)
-        if score.cell.key == key
+        for one in scorings
     }
 
 
-def _differing_steps(plain: Sequence[Step], neutral: Sequence[Step]) -> Iterator[str]:
+def _differing_steps(plain: Steps, neutral: Steps) -> Iterator[str]:
     """Name the first step that is not the same; times are left out."""
     if len(plain) != len(neutral):
         yield f"{len(plain)} steps in plain, {len(neutral)} in the neutral arm"
@@ -250,8 +254,8 @@ def _differing_files(plain: Mapping[str, str], neutral: Mapping[str, str]) -> It
 
 
 def _differing_scores(
-    plain: Mapping[_Scoring, Mapping[str, float | None]],
-    neutral: Mapping[_Scoring, Mapping[str, float | None]],
+    plain: Mapping[_Place, Mapping[str, float | None]],
+    neutral: Mapping[_Place, Mapping[str, float | None]],
 ) -> Iterator[str]:
     """Count the items of each scoring whose values are not the same."""
     for (task, title, sampling), ours in plain.items():

@@ -3,14 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import ceil, isfinite
-from statistics import fmean
+from math import ceil
+
+import numpy as np
 
 from adakd.planning import PLAIN
 from adakd.reporting.charts import Line, LineChart
 from adakd.reporting.index import Index, Method
 from adakd.reporting.sections.base import Context
-from adakd.store.records import Step
+from adakd.store.steps import Steps
 
 POINTS = 100
 """Most points of a line; longer trainings are averaged over equal ranges of steps."""
@@ -19,10 +20,10 @@ DRAWN = 240
 TOGETHER = 4
 """Most adaptive arms in one chart; with more, each has its own charts with the plain arm."""
 
-MEASURES: dict[str, tuple[str, Callable[[Step], float]]] = {
-    "loss": ("Loss", lambda step: step.loss),
-    "kept": ("Share of tokens selected", lambda step: step.kept_ratio),
-    "temperature": ("Temperature, mean over selected tokens", lambda step: step.temperature),
+MEASURES: dict[str, tuple[str, Callable[[Steps], Sequence[float]]]] = {
+    "loss": ("Loss", lambda steps: steps.loss),
+    "kept": ("Share of tokens selected", lambda steps: steps.kept_ratio),
+    "temperature": ("Temperature, mean over selected tokens", lambda steps: steps.temperature),
 }
 
 
@@ -99,10 +100,10 @@ def _charts(index: Index, methods: Sequence[Method]) -> tuple[LineChart, ...]:
 
 
 def _lines(
-    index: Index, methods: Sequence[Method], value: Callable[[Step], float]
+    index: Index, methods: Sequence[Method], values: Callable[[Steps], Sequence[float]]
 ) -> tuple[Line, ...]:
     lines = [
-        Line(str(method), method.arm, seed, thinned(record.steps, value))
+        Line(str(method), method.arm, seed, thinned(record.steps.step, values(record.steps)))
         for method in methods
         for seed in index.all_seeds
         if (record := index.trainings.get((method, seed)))
@@ -111,10 +112,14 @@ def _lines(
 
 
 def thinned(
-    steps: Sequence[Step], value: Callable[[Step], float], most: int = POINTS
+    steps: Sequence[float], values: Sequence[float], most: int = POINTS
 ) -> tuple[tuple[float, float], ...]:
     """Return step and value, averaged over ranges of steps to at most `most` points."""
-    finite = [(step.step, value(step)) for step in steps if isfinite(value(step))]
-    length = ceil(len(finite) / most) or 1
-    parts = [finite[start : start + length] for start in range(0, len(finite), length)]
-    return tuple((fmean(x for x, _ in part), fmean(y for _, y in part)) for part in parts)
+    points = np.array([steps, values], float)
+    finite = points[:, np.isfinite(points[1])]
+    starts = range(0, finite.shape[1], ceil(finite.shape[1] / most) or 1)
+    if not starts:
+        return ()
+    lengths = np.diff([*starts, finite.shape[1]])
+    means = np.add.reduceat(finite, starts, axis=1) / lengths
+    return tuple(map(tuple, means.T.tolist()))

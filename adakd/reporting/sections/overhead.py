@@ -11,7 +11,8 @@ from adakd.reporting.charts import Axis, axis_over
 from adakd.reporting.sections.base import Context
 from adakd.reporting.wording import arm_name
 from adakd.stats import LEAST_PAIRS, Ratio, mean_ratio, median_ratio
-from adakd.store.records import Phase, TimedStep, TimingRecord
+from adakd.store.records import TimedStep, TimingRecord
+from adakd.store.steps import Phase
 
 PHASES: tuple[Phase, ...] = get_args(Phase)
 _COLOURS = dict(zip(PHASES, ("s5", "s0", "s6", "s3", "s1", "s4", "s2"), strict=True))

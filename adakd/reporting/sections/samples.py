@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from adakd.judging.comparisons import AGAIN
 from adakd.reporting.index import Index, Method
 from adakd.reporting.passages import Passage
+from adakd.reporting.scorings import Scoring
 from adakd.reporting.sections.base import Context
 from adakd.store.records import ExampleRecord, Item, ScoreRecord, TaskRecord, VerdictRecord
 
@@ -17,6 +18,8 @@ LONGEST = 600
 """Most characters of a judge's reason; the full text is in the records."""
 ARMS = 6
 """Most adaptive arms of a divergence whose answers are on the page."""
+DIVERGENCES = 12
+"""Most divergences whose answers are on the page."""
 _AnswerId = tuple[str, str, str, int | None]
 """An answer's cell, task, item and sampling seed."""
 VerdictLines = Mapping[_AnswerId, tuple[str, ...]]
@@ -65,15 +68,14 @@ class Samples:
 
 def samples(context: Context) -> Samples:
     """Return a few samples of each task, with the answers of the first seeds."""
-    store, index = context.store, context.index
-    tasks = {task.name: task for task in index.sets}
+    store, tasks = context.store, {task.name: task for task in context.index.sets}
     by_task: dict[str, dict[str, ExampleRecord]] = defaultdict(dict)
     for record in store.of(ExampleRecord):
         by_task[record.task].setdefault(record.item, record)  # judging may record it again
     lines = _verdict_lines(context.verdicts.records)
     return Samples(
         tuple(
-            _sample(record, tasks[name], index, lines)
+            _sample(record, tasks[name], context, lines)
             for name, records in by_task.items()
             if name in tasks
             for record in list(records.values())[:PER_TASK]
@@ -84,16 +86,19 @@ def samples(context: Context) -> Samples:
 def _sample(
     record: ExampleRecord,
     task: TaskRecord,
-    index: Index,
+    context: Context,
     lines: VerdictLines,
 ) -> Sample:
     grouped: dict[str, list[Method]] = defaultdict(list)
-    for method in index.methods:
+    for method in context.index.methods:
         grouped[method.divergence or ""].append(method)
     controls = grouped.pop("", [])
 
     def answers(methods: Sequence[Method]) -> tuple[SampleAnswer, ...]:
-        return tuple(_answer(method, record, task, index, lines) for method in methods)
+        return tuple(_answer(method, record, task, context, lines) for method in methods)
+
+    shown = dict(list(grouped.items())[:DIVERGENCES])
+    arms = sum(map(len, grouped.values()))
 
     return Sample(
         task=task.name,
@@ -103,30 +108,33 @@ def _sample(
         reference=Passage.of(record.reference or None),
         record=record.key,
         controls=answers(controls),
-        by_divergence=tuple((name, answers(of[: ARMS + 1])) for name, of in grouped.items()),
-        hidden=sum(len(of[ARMS + 1 :]) for of in grouped.values()),
+        by_divergence=tuple((name, answers(of[: ARMS + 1])) for name, of in shown.items()),
+        hidden=arms - sum(len(of[: ARMS + 1]) for of in shown.values()),
     )
 
 
 def _answer(
-    method: Method, record: ExampleRecord, task: TaskRecord, index: Index, lines: VerdictLines
+    method: Method, record: ExampleRecord, task: TaskRecord, context: Context, lines: VerdictLines
 ) -> SampleAnswer:
-    found = next(_items(method, record, task, index), None)
-    if found is None:
+    scoring = next(_scorings(method, record, task, context.index), None)
+    score = context.store.get(ScoreRecord, scoring.key) if scoring else None
+    if score is None:
         return SampleAnswer(method, None, None)
-    score, item = found
+    items = context.store.with_texts(score).items
+    item = next(item for item in items if item.id == record.item)
     value = None if item.value is None else item.value * task.scale
     verdicts = lines.get(_answer_id(score, item), ())
     return SampleAnswer(method, Passage.of(item.answer), value, score.key, verdicts)
 
 
-def _items(
+def _scorings(
     method: Method, record: ExampleRecord, task: TaskRecord, index: Index
-) -> Iterator[tuple[ScoreRecord, Item]]:
-    """Yield the item in the method's runs, first seeds first."""
+) -> Iterator[Scoring]:
+    """Yield the scorings of a method that have the item, first seeds first."""
     for seed in index.all_seeds:
-        for score in index.scores.get((method, seed, task.key), ()):
-            yield from ((score, item) for item in score.items if item.id == record.item)
+        for scoring in index.scores.get((method, seed, task.key), ()):
+            if record.item in scoring.ids:
+                yield scoring
 
 
 def _answer_id(score: ScoreRecord, item: Item) -> _AnswerId:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import fmean, stdev
 from typing import Literal
 
+import numpy as np
 from rich.table import Table
 from rich.text import Text
 
@@ -12,9 +13,10 @@ from adakd.console import shown
 from adakd.metrics.coverage import unseen_line
 from adakd.reporting import formatting
 from adakd.reporting.index import Index, Method
+from adakd.reporting.scorings import Scoring
 from adakd.reporting.sections.base import Context
 from adakd.store import Store
-from adakd.store.records import ScoreRecord, TaskRecord
+from adakd.store.records import TaskRecord
 
 Spread = Literal["training", "sampling"]
 
@@ -92,12 +94,12 @@ class Scores:
 
 def scores(context: Context) -> Scores:
     """Return the scores of all methods on all tasks."""
-    records = [record for records in context.index.scores.values() for record in records]
+    records = [record for of in context.index.scores.values() for record in of]
     return Scores(
         sets=context.once(instruction_sets),
         tasks=context.once(other_tasks),
         unscored=sum(record.unscored for record in records),
-        has_values=any(item.value is not None for record in records for item in record.items),
+        has_values=any(bool(np.isfinite(record.values).any()) for record in records),
         unseen=unseen_lines(context.index),
         overlap_kept=max((r.overlap_kept for r in context.index.trainings.values()), default=0),
     )
@@ -119,6 +121,8 @@ def instruction_sets(context: Context) -> ScoreTable:
 
 def set_means(context: Context) -> ScoreTable:
     """Return the table of the instruction sets in the first metric; the mean comes last."""
+    if context.index.sets == context.index.of_sort("answers"):
+        return context.once(instruction_sets)
     return score_table(context.index, context.index.sets, average=True)
 
 
@@ -217,7 +221,7 @@ def _samplings(index: Index, tasks: Sequence[TaskRecord]) -> int:
 
 def _score(index: Index, method: Method, tasks: Sequence[TaskRecord], spread: Spread) -> Score:
     """Return the mean of a method over tasks, with its std over the seeds that vary."""
-    wanted = [seed for m, seed in index.expected if m == method]
+    wanted = index.seeds_of(method)
     reasons = [reason for seed in wanted if (reason := index.failure(method, seed))]
     by_seed = {
         seed: [index.scores.get((method, seed, t.key), ()) for t in tasks] for seed in wanted
@@ -232,10 +236,10 @@ def _score(index: Index, method: Method, tasks: Sequence[TaskRecord], spread: Sp
     records = [r for of_tasks in scored.values() for of_task in of_tasks for r in of_task]
     complete = len(scored) == len(wanted)
     return Score(
-        mean=mean(values),
+        mean=fmean(values),
         std=stdev(values) if len(values) > 1 else None,
         seeds=len(scored),
-        items=sum(len(records[0].items) for records in next(iter(scored.values()))),
+        items=sum(len(records[0].ids) for records in next(iter(scored.values()))),
         unscored=sum(record.unscored for record in records),
         status="complete" if complete else "partial",
         note="" if complete else f"{len(scored)} of {len(wanted)} seeds",
@@ -243,7 +247,7 @@ def _score(index: Index, method: Method, tasks: Sequence[TaskRecord], spread: Sp
 
 
 def _values(
-    scored: Iterable[Sequence[Sequence[ScoreRecord]]], tasks: Sequence[TaskRecord], spread: Spread
+    scored: Iterable[Sequence[Sequence[Scoring]]], tasks: Sequence[TaskRecord], spread: Spread
 ) -> Iterator[float]:
     """Yield the mean over `tasks` for each seed that varies.
 
@@ -258,7 +262,7 @@ def _values(
             for task, records in zip(tasks, of_seed, strict=True)
         ]
         if spread == "training":
-            yield mean(mean(values.values()) for values in by_task)
+            yield fmean(fmean(values.values()) for values in by_task)
             continue
         shared = set.intersection(*(set(values) for values in by_task))
-        yield from (mean(values[seed] for values in by_task) for seed in sorted(shared, key=str))
+        yield from (fmean(values[seed] for values in by_task) for seed in sorted(shared, key=str))

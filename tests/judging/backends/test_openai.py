@@ -119,6 +119,8 @@ def test_a_prompt_must_bear_empty_texts(tmp_path: Path) -> None:
         "http://\ud800/v1",
         "https://me:hush@example.org/v1",
         "https://example.org/v1?key=hush",
+        "https://example.org/v1#x",
+        "https://example.org/v1/chat/completions/",
     ],
 )
 def test_what_is_no_address_is_told_when_the_judge_is_read(address: str) -> None:

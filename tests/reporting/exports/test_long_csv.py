@@ -28,7 +28,7 @@ def test_the_means_of_the_page_follow_from_the_lines(mini):
 
 def test_there_is_one_line_for_each_item_and_run(mini):
     rows = rows_of(mini.store)
-    items = sum(len(r.items) for records in mini.index.scores.values() for r in records)
+    items = sum(len(r.ids) for records in mini.index.scores.values() for r in records)
     assert len(rows) == items
     names = ("task", "metric", "item", "method", "training_seed", "sampling_seed")
     assert len({tuple(row[name] for name in names) for row in rows}) == items

@@ -5,9 +5,9 @@ from adakd.reporting.sections.base import Context
 
 
 def test_an_answer_is_repetitive_if_it_is_long_and_has_few_words():
-    assert is_repetitive(["la"] * 20)
-    assert not is_repetitive(["la"] * 19)
-    assert not is_repetitive(list("abcdefghijklmnopqrstuvw"))
+    assert is_repetitive(20, 1)
+    assert not is_repetitive(19, 1)
+    assert not is_repetitive(23, 23)
 
 
 def test_empty_answers_are_counted(mini, made_store):

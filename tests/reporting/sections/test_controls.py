@@ -16,6 +16,7 @@ from adakd.reporting.sections.scores import instruction_sets
 from adakd.stats import pooled_difference
 from adakd.store import Store
 from adakd.store.records import RunRecord, ScoreRecord, TrainingRecord
+from adakd.store.steps import Steps
 
 
 def checked(store: Store, change=lambda record: record, without=()) -> Store:
@@ -158,7 +159,7 @@ def other_loss(record):
         return record
     steps = list(record.steps)
     steps[4] = steps[4].model_copy(update={"loss": steps[4].loss + 1e-9})
-    return record.model_copy(update={"steps": tuple(steps)})
+    return record.model_copy(update={"steps": Steps.model_validate(steps)})
 
 
 def other_weights(record):
@@ -174,7 +175,7 @@ def other_score(record):
 
 
 def shorter(record):
-    return record if record.kind == "score" else record.model_copy(update={"steps": ()})
+    return record if record.kind == "score" else record.model_copy(update={"steps": Steps()})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""The table of what a plan takes, as a user sees it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from adakd.commands.takes import takes, takes_table
+from adakd.config.loading import load_suite
+from adakd.errors import AdakdError
+from adakd.planning import plan
+from adakd.store import Store
+
+
+def said(found: Any) -> str:
+    console = Console(width=160, no_color=True)
+    with console.capture() as captured:
+        console.print(takes_table(found))
+    return " ".join(captured.get().split())
+
+
+def test_a_large_suite_is_told_in_hours_with_and_without_an_engine() -> None:
+    planned = plan(load_suite("paper/table1-qwen2"))
+    text = said(takes(planned, price=2.0))
+    assert "713 k answers" in text
+    assert "one H100, assumed" in text
+    assert "batches engine" in text
+    assert "at 2 an hour" in text
+    assert "assumed" in text
+
+
+def test_a_small_suite_gets_no_guess_of_its_time(make_suite: Callable[..., Any]) -> None:
+    found = takes(plan(make_suite({})))
+    assert not found.times
+    assert "Time: run it once, or give --speed or --like" in said(found)
+
+
+def test_the_speed_of_a_run_counts_and_a_stated_one_before_it(finished_run: Path) -> None:
+    planned = plan(Store(finished_run).suite())
+    assert set(takes(planned, run=finished_run).times) == {"time, as in the run"}
+    found = takes(planned, run=finished_run, speed="900,300")
+    assert set(found.times) == {"time"}
+    assert all(seconds is not None for seconds in found.times["time"])
+
+
+def test_a_folder_without_records_tells_no_time(
+    make_suite: Callable[..., Any], tmp_path: Path
+) -> None:
+    planned, before = plan(make_suite({})), [*tmp_path.iterdir()]
+    for folder in (tmp_path, tmp_path / "missing"):
+        assert not takes(planned, run=folder).times
+    assert [*tmp_path.iterdir()] == before
+
+
+@pytest.mark.parametrize("price", [-1.0, float("nan"), float("inf")])
+def test_what_is_no_price_is_refused(make_suite: Callable[..., Any], price: float) -> None:
+    with pytest.raises(AdakdError, match="--price"):
+        takes(plan(make_suite({})), price=price)

@@ -1,0 +1,53 @@
+"""Times of stages: by stated speeds, and by the records of a run."""
+
+from pathlib import Path
+
+import pytest
+
+from adakd.errors import AdakdError
+from adakd.execution.needs import ANSWERS, SFT, STUDENTS, Need
+from adakd.execution.speeds import Rates, Speed, stated
+from adakd.planning import plan
+from adakd.store import Store
+from adakd.store.records import ScoreRecord, TrainingRecord
+
+READS = Need("reads", 1, "sequence", tokens=1e6, operations=6e12)
+WRITES = Need("writes", 1, "answer", tokens=9_000, operations=1e9, at_once=16)
+
+
+def test_the_speed_of_batches_rises_with_their_rows_and_that_of_an_engine_does_not() -> None:
+    batches, engine = Speed(3e12, 10.0), Speed(3e12, 300.0, in_batches=False)
+    assert batches.seconds(READS) == engine.seconds(READS) == 2
+    assert batches.seconds(WRITES) == 9_000 / 160
+    assert engine.seconds(WRITES) == 30
+    assert batches.seconds(Need("far", None, "answer")) is None
+
+
+def test_a_stated_speed_is_that_of_the_suites_batch() -> None:
+    speed = stated("900,300", at_once=32)
+    assert speed == Speed(300e12, 900 / 32)
+
+
+@pytest.mark.parametrize("text", ["900", "900,300,1", "a,b", "0,300", "900,-1", "nan,1", "inf,1"])
+def test_what_is_no_speed_is_refused(text: str) -> None:
+    with pytest.raises(AdakdError, match=r"--speed: .*TOKENS_PER_S,TFLOPS"):
+        stated(text, 32)
+
+
+def test_a_finished_run_tells_its_own_time(finished_run: Path) -> None:
+    store = Store(finished_run)
+    found = Rates(store).stages(plan(store.suite()))
+    trained = [record for record in store.of(TrainingRecord) if record.steps]
+    by_role = {
+        SFT: sum(one.seconds for one in trained if one.cell.role == "teacher"),
+        STUDENTS: sum(one.seconds for one in trained if one.cell.role == "distilled"),
+    }
+    assert found[SFT] == pytest.approx(by_role[SFT])
+    assert (found[STUDENTS] or 0) >= by_role[STUDENTS] * 0.999
+    answers = {one.answers: one.seconds for one in store.of(ScoreRecord) if one.sort == "answers"}
+    assert found[ANSWERS] == pytest.approx(sum(answers.values()))
+
+
+def test_an_empty_folder_tells_nothing(tmp_path: Path, finished_run: Path) -> None:
+    planned = plan(Store(finished_run).suite())
+    assert not any(Rates(Store(tmp_path)).stages(planned).values())
