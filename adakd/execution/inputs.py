@@ -2,6 +2,7 @@
 
 import os
 import re
+import socket
 from importlib.util import find_spec
 
 from adakd.config import Suite
@@ -30,12 +31,15 @@ LAUNCHED = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TA
 ACCELERATE = "ACCELERATE_USE_CPU"
 """Set by ``accelerate launch`` alone, also where it starts one process."""
 
+ANSWER = 10.0
+"""Seconds in which a cluster must answer."""
+
 
 def check_engine(on: str | None) -> None:
     """Check the value of ``--on``.
 
     Raises:
-        AdakdError: no such engine, or its package is missing.
+        AdakdError: no such engine, its package is missing, or no cluster answers at the address.
     """
     if on is None:
         return
@@ -46,6 +50,15 @@ def check_engine(on: str | None) -> None:
         )
     if find_spec("ray") is None:
         raise AdakdError("--on ray needs the package ray: pip install 'adakd[ray]'")
+    if (found := re.fullmatch(r"ray:(?:ray://)?([^:/]+):(\d+)", on)) is None:
+        return
+    try:  # Ray itself tries for minutes
+        socket.create_connection((found[1], int(found[2])), timeout=ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise AdakdError(
+            f"--on {on}: no Ray cluster answers there ({error}); start it by `ray start`, or use "
+            "--on ray for this machine alone"
+        ) from None
 
 
 def check_launcher() -> None:

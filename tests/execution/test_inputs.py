@@ -1,6 +1,7 @@
 """Who starts a run, and on what: mistakes are told before anything is loaded."""
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,24 @@ def test_the_command_line_refuses_a_launcher(
 def test_an_unknown_engine_is_named(on: str) -> None:
     with pytest.raises(AdakdError, match=f"--on: no engine '{on}': use ray"):
         check_engine(on)
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.1:{port}", "ray://127.0.0.1:{port}", "127.0.0.1:99999"]
+)
+def test_an_address_without_a_cluster_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(inputs, "find_spec", lambda name: object())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        on = "ray:" + address.format(port=free.getsockname()[1])
+        with pytest.raises(AdakdError, match=f"--on {on}: no Ray cluster answers there"):
+            check_engine(on)
+        if "99999" not in address:
+            free.listen()
+            check_engine(on)
+    check_engine("ray:auto")
 
 
 def test_a_missing_package_is_one_line(

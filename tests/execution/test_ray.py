@@ -194,12 +194,3 @@ def test_an_owner_that_is_killed_goes_on(
     assert done.returncode == 0, out + err
     assert results(run) == results(serial)
     assert not (run / "units").exists()
-
-
-def test_no_cluster_is_one_line(serial: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(serial, tmp_path / "run"))
-    lines = (run / "results.jsonl").read_text().splitlines(keepends=True)
-    kept = [line for line in lines if '"kind":"score"' not in line]
-    (run / "results.jsonl").write_text("".join(kept))
-    with pytest.raises(AdakdError, match="--on ray:nowhere:1: no Ray cluster answers there"):
-        adakd.run(Store(run).suite(), run, on="ray:nowhere:1")
