@@ -135,6 +135,19 @@ def run(
         Path | None, typer.Option(help="The run folder. [default: runs/SUITE]", show_default=False)
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the report at the end.")] = False,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ray[:ADDRESS]",
+            help="Work on all cores or GPUs of this machine by Ray, or on the cluster at ADDRESS "
+            "(auto: the one that this machine is part of). [default: in this process]",
+            show_default=False,
+        ),
+    ] = None,
+    prepare: Annotated[
+        bool,
+        typer.Option("--prepare", help="Check all and stop before any work: for `adakd work`."),
+    ] = False,
     overrides: Overrides = [],  # noqa: B006  # Typer reads the default, nobody changes it
 ) -> None:
     """Train, score, time and judge all that a suite asks for, and write the report.
@@ -144,9 +157,11 @@ def run(
 
     Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
-    from adakd.execution.inputs import check_inputs
+    from adakd.execution.inputs import check_engine, check_inputs, check_launcher
     from adakd.planning import plan as make_plan
 
+    check_launcher()
+    check_engine(on)
     loaded = load_suite(suite, overrides)
     if out is None and not loaded.name.strip(". "):
         raise AdakdError(f"name: {loaded.name!r} names no folder; rename the suite, or give --out")
@@ -154,24 +169,38 @@ def run(
     planned = make_plan(loaded)
     check_inputs(loaded)
 
-    from adakd.commands.run import next_line
+    from adakd.commands.run import next_line, take_in_units
+    from adakd.commands.run import prepare as prepare_run
     from adakd.commands.run import run as run_suite
+    from adakd.execution.finished import is_finished
     from adakd.execution.outlook import outlook
     from adakd.reporting import answer_lines, summary_table
     from adakd.store import Store
 
-    _print_line(outlook(planned, Store(folder)))
+    take_in_units(folder)
+    store = Store(folder)
+    _print_line(outlook(planned, store))
+    if not is_finished(planned, store):
+        from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
 
-    from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
-
-    keep_freed_memory()
-    report = run_suite(loaded, folder, Live(console))
+        keep_freed_memory()
+    if prepare:
+        prepare_run(loaded, folder, Live(console))
+        _print_line(f"prepared: adakd work {folder}")
+        return
+    report = run_suite(loaded, folder, Live(console), on)
+    given = [
+        word
+        for flag, value in (("--out", out), ("--on", on))
+        if value
+        for word in (flag, str(value))
+    ]
     store = Store(folder)
     for line in answer_lines(store):
         _print_line(line)
     console.print(summary_table(store))
     _print_report(report)
-    _print_line(next_line(["run", suite, *(["--out", str(out)] if out else [])], overrides, loaded))
+    _print_line(next_line(["run", suite, *given], overrides, loaded))
     if open_page and not webbrowser.open(report.resolve().as_uri()):
         _print_line("--open: no browser found; open the report yourself")
 
@@ -206,6 +235,10 @@ def plan(
     price: Annotated[
         float | None, typer.Option(help="Of an hour of the device: adds the cost.")
     ] = None,
+    units: Annotated[
+        bool,
+        typer.Option("--units", help="List the units of work: what each needs before, and takes."),
+    ] = False,
     overrides: Overrides = [],  # noqa: B006
 ) -> None:
     """Show what a run would train and score, take and find. Trains nothing and answers at once.
@@ -226,6 +259,11 @@ def plan(
 
     planned = make_plan(load_suite(suite, overrides))
     panel = check_inputs(planned.suite)
+    if units:
+        from adakd.commands.work import units_table
+
+        console.print(units_table(planned))
+        return
     found = takes(planned, panel, like or run_folder(planned.suite.name), speed, price)
     console.print(plan_summary(planned))
     console.print(takes_table(found))
@@ -235,6 +273,38 @@ def plan(
     from adakd.commands.detectable import detectable, detectable_table  # statistics: slow
 
     console.print(detectable_table(detectable(planned, like, spread)))
+
+
+@app.command(rich_help_panel=BENCHMARK)
+def work(
+    folder: RunFolder,
+    unit: Annotated[
+        str | None,
+        typer.Option(metavar="KEY", help="The unit to do; lists those that are left if not given."),
+    ] = None,
+) -> None:
+    """Do one unit of a run, with no engine: a job in an array of Slurm, or in any queue.
+
+    Begin the run with `adakd run SUITE --prepare`. Without `--unit`, each line has the key of a
+    unit, its kind, the keys of those it waits for or `-`, and what it does. Units that wait for
+    nothing may be done at the same time, on all machines that share the folder. At last
+    `adakd run SUITE` takes all in, judges, and writes the report.
+
+    Example: `adakd work runs/smoke --unit 0123abcd`
+    """
+    from adakd.commands.work import unit_lines
+    from adakd.commands.work import work as do_unit
+
+    if unit is None:
+        for line in unit_lines(folder):
+            print(printable(line))
+        return
+
+    from adakd.training.allocator import keep_freed_memory
+
+    keep_freed_memory()
+    if not do_unit(folder, unit, Live(console)):
+        _print_line(f"{unit}: done before, or it has nothing to do")
 
 
 @app.command(rich_help_panel=JUDGE)

@@ -45,35 +45,52 @@ class Silent:
 
 
 class Live:
-    """Shows a bar with the time left per stage on a terminal, and a line per stage elsewhere."""
+    """Shows a bar with the time left per stage on a terminal, and a line per stage elsewhere.
+
+    Several stages may be open at once, and end in any order.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._bars: Bars | None = None
+        """Shared by the stages that are open."""
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Show]:
         """Show a bar until the block ends, then the title with the elapsed time."""
         interrupts.check()
-        bars = Bars(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            TaskProgressColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        with bars:
-            bar = bars.add_task(printable(title), total=total)
+        bars = self._started()
+        bar = bars.add_task(printable(title), total=total)
 
-            def show(done: float, total: float = total) -> None:
-                interrupts.check()
+        def show(done: float, total: float = total) -> None:
+            interrupts.check()
+            if bar in bars.task_ids:  # else this came late
                 bars.update(bar, completed=done, total=total)
 
+        try:
             yield show
-            seconds = bars.tasks[bar].elapsed or 0.0
+            seconds = next(task.elapsed or 0.0 for task in bars.tasks if task.id == bar)
+        finally:
+            bars.remove_task(bar)
+            if not bars.tasks:
+                bars.stop()
+                self._bars = None
         took = shown(f"  {seconds:.0f} s", "dim")
         self.console.print(shown(title).append_text(took), highlight=False)
+
+    def _started(self) -> Bars:
+        if self._bars is None:
+            self._bars = Bars(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(bar_width=24),
+                TaskProgressColumn(),
+                TimeRemainingColumn(elapsed_when_finished=True),
+                console=self.console,
+                transient=True,
+                disable=not self.console.is_terminal,
+            )
+            self._bars.start()
+        return self._bars
 
     def note(self, text: str, style: str = "") -> None:
         """Print one line."""

@@ -69,6 +69,26 @@ def test_progress_shows_titles_and_notes_as_they_are(text: str) -> None:
     assert second == expected
 
 
+@pytest.mark.parametrize("is_terminal", [False, True])
+def test_stages_that_are_open_at_once_end_in_any_order(is_terminal: bool) -> None:
+    to = console()
+    to._force_terminal = is_terminal
+    live = Live(to)
+    one, other, lost = (live.stage(title, 2) for title in ("one", "other", "lost"))
+    show, *_ = (stage.__enter__() for stage in (one, other, lost))
+    one.__exit__(None, None, None)
+    show(2)  # it was late
+    lost.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    other.__exit__(None, None, None)
+    for title in ("one", "other"):
+        assert f"{title}  0 s" in output(to)
+    assert "lost  0 s" not in output(to)
+    assert to._live_stack == []  # the cursor is back
+    with live.stage("again", 1):
+        pass
+    assert "again  0 s" in output(to)
+
+
 def test_a_plan_of_hostile_names(command_line: Any, suite_file: Any) -> None:
     changes = {
         "divergences": [{"divergence": "reverse_kl", "label": "kl[/b]"}, "forward_kl"],

@@ -152,8 +152,10 @@ def commands(code: str) -> Iterator[list[str]]:
 def quick(words: list[str]) -> list[str]:
     """Return a command in the form that takes no minutes, no key and no server."""
     if words[0] == "run":
-        place = words.index("--out") if "--out" in words else len(words)
-        return ["plan", *words[1:place], *words[place + 2 :]]
+        for option in ("--out", "--on"):
+            place = words.index(option) if option in words else len(words)
+            words = [*words[:place], *words[place + 2 :]]
+        return ["plan", *words[1:]]
     judges = {value for name, value in pairwise(words) if name in ASKING}
     shipped = {judge for judge in judges if not judge.endswith(".yaml")}
     if words[0] == "judge" and not shipped <= ASKS_NOBODY and "--plan" not in words:

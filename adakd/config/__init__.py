@@ -3,6 +3,7 @@
 Nothing here imports torch, so mistakes in a suite are reported at once.
 """
 
+from adakd.config.allocation import Needs, Resources
 from adakd.config.base import Config
 from adakd.config.scoring import ChoiceTask, Evaluation, Sampling, Task
 from adakd.config.sources import Columns, Data, Generated, Hub, Jsonl, Selection, Source
@@ -33,9 +34,11 @@ __all__ = [
     "Jsonl",
     "Lora",
     "LossTerms",
+    "Needs",
     "Pretrained",
     "Pruned",
     "Published",
+    "Resources",
     "Sampling",
     "Scratch",
     "Selection",

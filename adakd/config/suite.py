@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
+from adakd.config.allocation import Resources
 from adakd.config.base import Config, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.scoring import Evaluation
@@ -143,6 +144,7 @@ class Suite(Config):
     """Students trained elsewhere, scored beside those of the run."""
     paper: tuple[Published, ...] = ()
     """Published tables that the report shows beside ours."""
+    resources: Resources = Resources()
     ours: tuple[str, ...] = ()
     """Fields of a suite that follows a paper, such as ``training.epochs``, whose values no source
     gives: the report names them."""

@@ -37,8 +37,14 @@ PACKAGES = (
 )
 
 
-def run_record(plan: Plan) -> RunRecord:
-    """Return the run record of this process."""
+def run_record(plan: Plan, threads: int | None = None) -> RunRecord:
+    """Return the run record of this process.
+
+    Args:
+        plan: of the run.
+        threads: of PyTorch in each unit; as many as in this process if None.
+    """
+    threads = torch.get_num_threads() if threads is None else threads
     started = datetime.now(UTC).isoformat(timespec="seconds")
     content = plan.suite.model_dump(mode="json")
     return RunRecord(
@@ -52,7 +58,7 @@ def run_record(plan: Plan) -> RunRecord:
         tasks=tuple(task_records(plan.suite)),
         wanted=plan.keys,
         versions=versions(),
-        hardware=hardware(),
+        hardware={**hardware(), "threads": str(threads)},
         commit=commit(),
     )
 

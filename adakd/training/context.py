@@ -17,6 +17,7 @@ from adakd.data.tokenized import Encoded, encode, encode_all
 from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.planning import Assignment, Cell, Plan
+from adakd.store.unit_files import model_folder
 from adakd.training.crossing import Crossing
 from adakd.training.integrity import check_files
 
@@ -125,7 +126,11 @@ class RunContext:
 
     def model_folder(self, cell: Cell) -> Path:
         """Return the folder that a cell's trained model is saved in."""
-        return self.folder / "cells" / cell.key / "model"
+        return model_folder(self.folder, cell.key)
+
+    def checkpoints(self, cell: Cell) -> Path:
+        """Return the folder of the checkpoints of a cell's training, which is gone after it."""
+        return self.model_folder(cell).with_name("checkpoints")
 
     def load(self, assignment: Assignment) -> PreTrainedModel:
         """Return a cell's finished model, in float32 on the CPU.

@@ -41,6 +41,8 @@ MEASURED = 8
 """Sequences on which the mass that a bridge compares is measured."""
 Keep = Callable[[DiagnosticRecord], None]
 """Takes the diagnostics of a step."""
+Finish = Callable[[TrainingRecord], None]
+"""Takes the record of a training."""
 Note = Callable[[str], None]
 """Takes a line for the user."""
 
@@ -52,6 +54,7 @@ def train(
     on_step: OnStep = lambda _: None,
     keep: Keep = lambda _: None,
     note: Note = lambda _: None,
+    finish: Finish = lambda _: None,
 ) -> TrainingRecord:
     """Train a cell from its last checkpoint, save its model and return its record.
 
@@ -64,16 +67,20 @@ def train(
         on_step: called after each optimizer step with the number of finished steps.
         keep: called with the diagnostics of a step as soon as it is done.
         note: called with a line for each checkpoint that cannot be read.
+        finish: called with the record once the model is saved, before the checkpoints are removed:
+            whoever keeps it there loses no finished training.
 
     Raises:
         AdakdError: a model cannot be loaded, or the disk is full.
     """
     context, cell, training = data.context, assignment.cell, assignment.training
     if training is None:
-        return TrainingRecord(key=cell.key, cell=cell, status="done")
+        record = TrainingRecord(key=cell.key, cell=cell, status="done")
+        finish(record)
+        return record
     folder, start = context.model_folder(cell), time.perf_counter()
     shutil.rmtree(folder, ignore_errors=True)  # saved, but killed before its record
-    checkpoints = folder.with_name("checkpoints")
+    checkpoints = context.checkpoints(cell)
     model = trainable_model(assignment, context)
     outputs = teacher.outputs(assignment) if cell.has_teacher else None
     objective = build_objective(assignment, model, outputs)
@@ -108,9 +115,7 @@ def train(
     if failure is None:
         loading.save(model, context.tokenizer_of(cell), folder)
         context.saved[cell.key] = file_hashes(folder)
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    sync(checkpoints.parent)  # or a power cut brings them back, and nothing removes them again
-    return TrainingRecord(
+    record = TrainingRecord(
         key=cell.key,
         cell=cell,
         status="failed" if failure else "done",
@@ -127,6 +132,10 @@ def train(
         files=dict(context.saved[cell.key]) if failure is None else {},
         **_overlap(context),
     )
+    finish(record)
+    shutil.rmtree(checkpoints, ignore_errors=True)
+    sync(checkpoints.parent)
+    return record
 
 
 def bridge_use(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from adakd.data.example import IGNORED, Example
@@ -106,7 +107,9 @@ class StatesFile:
             AdakdError: the disk is full, or a state overflows the stored precision.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with writing(self._file, self.folder):
+        with writing(self._file, self.folder), FileLock(self.folder / ".lock"):
+            vars(self).pop("_checksums", None)  # another process may have filled it meanwhile
+            self.missing = [part for part in self.missing if not self._is_valid(part)]
             if not self._file.exists() or self._file.stat().st_size != self.bytes:
                 with self._file.open("wb") as stream:
                     stream.truncate(self.bytes)

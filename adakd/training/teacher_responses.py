@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from adakd.data.example import Example
 from adakd.models.generation import ResponseGenerator
 from adakd.policies import Decoding
@@ -35,9 +37,15 @@ class TeacherResponses:
         decoding: Decoding,
     ) -> None:
         self.file, self.generator, self.decoding = file, generator, decoding
-        self.responses = dict(_lines(file))
+        self._batches = batches
+        self._read()
+
+    def _read(self) -> None:
+        self.responses = dict(_lines(self.file))
         self.missing = [
-            batch for batch in batches if any(row.number not in self.responses for row in batch)
+            batch
+            for batch in self._batches
+            if any(row.number not in self.responses for row in batch)
         ]
 
     def fill(self, model: Any, show: Show = lambda _: None) -> None:
@@ -52,8 +60,14 @@ class TeacherResponses:
         """
         self.file.parent.mkdir(parents=True, exist_ok=True)
         count = len(self.missing)
-        with writing(self.file, self.file.parent), self.file.open("a", encoding="utf-8") as lines:
+        lock = FileLock(self.file.with_suffix(".lock"))
+        with (
+            writing(self.file, self.file.parent),
+            lock,
+            self.file.open("a", encoding="utf-8") as lines,
+        ):
             lines.write("\n")  # ends a line that a crash left open
+            self._read()  # another process may have written it meanwhile
             while self.missing:
                 rows = self.missing[0]
                 for row, tokens in zip(rows, self._generate(model, rows), strict=True):

@@ -132,8 +132,21 @@ class TeacherStates:
             width = hidden_width(self.context.initial(self.context.plan.teacher.cell))
         return width
 
-    def prepare(self, assignment: ResolvedAssignment, store: Store, progress: Progress) -> None:
+    def prepare(
+        self,
+        assignment: ResolvedAssignment,
+        known: TeacherStatesRecord | None,
+        progress: Progress,
+    ) -> float:
         """Generate the responses and compute the states that trainings need, unless stored.
+
+        Args:
+            assignment: the training that comes next.
+            known: how the teacher's outputs were obtained for earlier students of the run.
+            progress: receives the stages.
+
+        Returns:
+            The seconds that reading with the teacher took.
 
         Raises:
             AdakdError: earlier students learned from stored states, which cannot be stored now.
@@ -145,8 +158,7 @@ class TeacherStates:
         if assignment.generates:
             cell = assignment.cell
             progress.note(f"the teacher runs on every batch: {cell} trains on generated sequences")
-            return
-        known = store.get(TeacherStatesRecord, self.context.plan.teacher_states_key)
+            return 0.0
         if known is not None:
             self._stay_with(known)
         start = time.perf_counter()
@@ -157,8 +169,7 @@ class TeacherStates:
             progress.note(f"the teacher's hidden states take {size:,.1f} MB in {folder}")
             with progress.stage("store teacher states", len(self.stored.parts)) as show:
                 self.fill(show)
-        if known is None:
-            store.add(self.record(time.perf_counter() - start))
+        return time.perf_counter() - start
 
     def outputs(self, assignment: ResolvedAssignment) -> TeacherOutputs:
         """Return the teacher as a training sees it: live where its sequences were not known."""

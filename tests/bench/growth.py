@@ -211,6 +211,7 @@ def one_step(step: str, cells: int, folder: Path) -> None:
 
     if step == "restart":
         adakd.reporting.write_report = lambda folder: folder  # a step of its own
+        import adakd.execution.flow
         import adakd.execution.serial
         import adakd.losses.dispatch
 

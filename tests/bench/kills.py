@@ -30,7 +30,7 @@ from power import LOSSES, Disk
 
 from adakd import cli
 
-IMPORTED = ("adakd.execution.serial", "nltk", "sklearn.metrics")
+IMPORTED = ("adakd.execution.flow", "adakd.execution.serial", "nltk", "sklearn.metrics")
 """What a run imports when it needs it: here once for all runs."""
 
 SIGNALS = (signal.SIGKILL, signal.SIGINT, signal.SIGTERM)

@@ -86,7 +86,7 @@ def stopped(*_: Any) -> None:
 def work(suite: Any, folder: Path, cells: Any, results: Any) -> None:
     """Train and score the cells that arrive, one after another, and send back their records."""
     from adakd.evaluation.harness import Harness, score
-    from adakd.execution.serial import TASKS
+    from adakd.execution.workers import TASKS
     from adakd.models.loading import place
     from adakd.planning import plan
     from adakd.training.context import RunContext
@@ -252,7 +252,7 @@ class Kept:
 def experiment(suite: Any, folder: Path, size: int, end: float, pool: Pool, kept: Kept) -> None:
     """Do what the time allows, and keep the records of each cell as soon as it is done."""
     from adakd.evaluation.tasks import write_tasks
-    from adakd.execution.serial import TASKS
+    from adakd.execution.workers import TASKS
     from adakd.planning import plan
     from adakd.progress import Silent
     from adakd.store import Store, locked
@@ -282,7 +282,9 @@ def experiment(suite: Any, folder: Path, size: int, end: float, pool: Pool, kept
                 pool.begin(waiting.pop(0).cell, context.saved)
             if taught:  # while the workers do what needs no states
                 start = pool.now
-                TeacherStates(data).prepare(data.resolve(taught[0]), store, Silent())
+                teacher = TeacherStates(data)
+                seconds = teacher.prepare(data.resolve(taught[0]), None, Silent())
+                store.add(teacher.record(seconds))
                 free_memory()
                 pool.note("store teacher states", start)
                 waiting, taught = taught, []

@@ -1,0 +1,205 @@
+"""Units on Ray: the records of one process, whatever is lost on the way."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import pytest
+
+import adakd
+from adakd.config.loading import load_suite
+from adakd.errors import AdakdError
+from adakd.progress import Silent
+from adakd.store import Store
+
+if not os.environ.get("ADAKD_RAY"):
+    pytest.skip("starts clusters on this machine: tox -e ray", allow_module_level=True)
+
+import ray
+from ray.cluster_utils import Cluster
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
+CHANGING = {"seconds", "peak_bytes", "pairs"}
+SUITE = {
+    "judges": [],
+    "controls.sft": False,
+    "seeds": [1, 2],
+    "training.save_every": 1,
+    "evaluation.sampling": {"max_new_tokens": 8},
+    "resources": {kind: {"cpus": 1} for kind in ("teacher", "teaching", "student", "score")},
+}
+
+
+def lasting(value: Any) -> Any:
+    """Leave out what no two runs share."""
+    if isinstance(value, dict):
+        return {key: lasting(inner) for key, inner in value.items() if key not in CHANGING}
+    return [lasting(inner) for inner in value] if isinstance(value, list) else value
+
+
+def results(run: Path) -> dict[tuple[str, str], Any]:
+    records = map(json.loads, (run / "results.jsonl").read_text().splitlines())
+    return {(one["kind"], one["key"]): lasting(one) for one in records if one["kind"] != "run"}
+
+
+class Told:
+    """Remembers notes, and acts once when a stage begins."""
+
+    def __init__(self, title: str = "-", act: Callable[[], None] = lambda: None) -> None:
+        self.notes: list[str] = []
+        self.title, self.act = title, act
+
+    def stage(self, title: str, total: int) -> Any:
+        if title.startswith(self.title):
+            self.title = "-"
+            self.act()
+        return Silent().stage(title, total)
+
+    def note(self, text: str, style: str = "") -> None:
+        self.notes.append(text)
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:
+    folder = tmp_path_factory.mktemp("serial")
+    adakd.run(load_suite(str(write_suite(folder, SUITE))), folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head, and two nodes with a core each, in processes of this machine."""
+    os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112  # its name
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    for _ in range(2):
+        made.add_node(num_cpus=1)
+    made.wait_for_nodes()
+    yield made
+    ray.shutdown()
+    made.shutdown()
+
+
+@contextmanager
+def beside(act: Callable[[], None], over: Event) -> Iterator[None]:
+    """Let a function run beside the block, and tell it when that is over."""
+    thread = Thread(target=act)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def workers_of(run: Path) -> list[int]:
+    """Return the processes of workers that are at a unit of a run."""
+    text = str(run.resolve())
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            name = (process / "cmdline").read_bytes()
+            files = [os.readlink(file) for file in (process / "fd").iterdir()]
+        except OSError:
+            continue
+        if name.startswith(b"ray::RayWorker") and any(text in file for file in files):
+            found.append(int(process.name))
+    return found
+
+
+def test_two_nodes_give_the_records_of_one_process(
+    serial: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    """Though a worker is killed in the midst of a training."""
+    run, killed, over = tmp_path / "run", list[int](), Event()
+
+    def kill() -> None:
+        while not killed and not over.wait(0.02):
+            if list(run.glob("cells/*/checkpoints/checkpoint-*")):
+                for process in workers_of(run)[:1]:
+                    os.kill(process, signal.SIGKILL)
+                    killed.append(process)
+
+    told = Told()
+    with beside(kill, over):
+        adakd.run(Store(serial).suite(), run, told, on=f"ray:{cluster.address}")
+    assert killed
+    assert any("its worker is lost" in note for note in told.notes)
+    assert results(run) == results(serial)
+    assert not (run / "units").exists()
+    assert not list(run.glob("cells/*/checkpoints"))
+
+
+def test_nodes_that_are_lost_lose_nothing(serial: Path, cluster: Cluster, tmp_path: Path) -> None:
+    """All that work, in the midst of a training; others come in their place."""
+
+    def move() -> None:
+        for node in [*cluster.worker_nodes]:
+            cluster.remove_node(node)
+            cluster.add_node(num_cpus=1)
+
+    run, told = tmp_path / "run", Told("train reverse_kl", move)
+    adakd.run(Store(serial).suite(), run, told, on=f"ray:{cluster.address}")
+    assert any("its worker is lost" in note for note in told.notes)
+    assert results(run) == results(serial)
+
+
+def test_errors_have_the_words_of_one_process(
+    serial: Path, cluster: Cluster, tmp_path: Path
+) -> None:
+    """And the other workers end with it."""
+    run, said = Path(shutil.copytree(serial, tmp_path / "run")), list[str]()
+    lines = (run / "results.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"kind":"score"' not in line]
+    (run / "results.jsonl").write_text("".join(kept))
+    weights = next(run.glob("cells/*/model/model.safetensors"))
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    for on in (None, f"ray:{cluster.address}"):
+        with pytest.raises(AdakdError, match=r"model\.safetensors: its content has changed") as e:
+            adakd.run(Store(run).suite(), run, on=on)
+        said.append(str(e.value))
+    assert said[0].replace(str(run), "") == said[1].replace(str(run), "")
+
+
+@pytest.mark.slow
+def test_an_owner_that_is_killed_goes_on(
+    serial: Path, tmp_path: Path, write_suite, command
+) -> None:
+    """Its workers end by themselves, and what they did is taken in."""
+    file, run = write_suite(tmp_path, SUITE), tmp_path / "run"
+    process = command("run", file, "--out", run, "--on", "ray", start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not list(run.glob("cells/*/checkpoints/checkpoint-*")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    workers = workers_of(run)
+    process.kill()
+    process.communicate()
+    assert workers
+    while set(workers_of(run)) & set(workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    done = command("run", file, "--out", run, "--on", "ray")
+    out, err = done.communicate()
+    assert done.returncode == 0, out + err
+    assert results(run) == results(serial)
+    assert not (run / "units").exists()
+
+
+def test_no_cluster_is_one_line(serial: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(serial, tmp_path / "run"))
+    lines = (run / "results.jsonl").read_text().splitlines(keepends=True)
+    kept = [line for line in lines if '"kind":"score"' not in line]
+    (run / "results.jsonl").write_text("".join(kept))
+    with pytest.raises(AdakdError, match="--on ray:nowhere:1: no Ray cluster answers there"):
+        adakd.run(Store(run).suite(), run, on="ray:nowhere:1")
