@@ -172,16 +172,18 @@ def run(
     from adakd.commands.run import next_line, take_in_units
     from adakd.commands.run import prepare as prepare_run
     from adakd.commands.run import run as run_suite
+    from adakd.execution.finished import is_finished
     from adakd.execution.outlook import outlook
     from adakd.reporting import answer_lines, summary_table
     from adakd.store import Store
 
     take_in_units(folder)
-    _print_line(outlook(planned, Store(folder)))
+    store = Store(folder)
+    _print_line(outlook(planned, store))
+    if not is_finished(planned, store):
+        from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
 
-    from adakd.training.allocator import keep_freed_memory  # torch: after all that needs none
-
-    keep_freed_memory()
+        keep_freed_memory()
     if prepare:
         prepare_run(loaded, folder, Live(console))
         _print_line(f"prepared: adakd work {folder}")

@@ -1,6 +1,7 @@
 """What needs no model is answered without the packages that models need."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,9 @@ def test_answers_need_no_heavy_package(
 def test_a_package_that_was_imported_is_found(tmp_path: Path) -> None:
     (found,) = answers([["judge", "missing", "--judge", "rule"]], {"numpy", "torch"}, tmp_path)
     assert found[1:] == [2, ["numpy"]]
+
+
+def test_a_start_with_everything_done_needs_no_model(finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    command = ["run", str(finished_run.parent / "micro.yaml"), "--out", str(run)]
+    assert answers([command], MODELS, tmp_path) == [[command, 0, []]]

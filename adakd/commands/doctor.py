@@ -20,6 +20,7 @@ from adakd.data.files import is_local
 from adakd.models.loading import DTYPES, device
 from adakd.models.sizes import parameters
 from adakd.planning import Plan, plan
+from adakd.planning.precision import fastest
 from adakd.reporting.formatting import duration, size
 from adakd.store.provenance import hardware, memory_total
 
@@ -33,6 +34,8 @@ EXTRAS = {
 """Packages that adakd works without, and their purpose."""
 SIDE, SECONDS = 768, 0.25
 """Rows of the square matrices whose product is timed, and the time given to each precision."""
+CLEARLY = 1.25
+"""How many times as fast a precision must be for this to be told."""
 PATIENCE = 3.0
 """Seconds to wait for the hub."""
 LONG = 86_400.0
@@ -54,8 +57,10 @@ class Machine:
     has_gpu: bool
     speeds: dict[str, float]
     """Operations a second of a matrix product, by precision."""
-    fastest: str
-    """The precision with the most of them."""
+    auto: str
+    """What ``precision: auto`` is on this machine, as in plans and runs."""
+    reason: str
+    """The device that decides it."""
     hub: str
     """``reachable``, or why it is not."""
     extras: dict[str, str | None]
@@ -96,7 +101,7 @@ def doctor() -> Findings:
 
 def measured() -> Machine:
     """Measure this machine."""
-    where = device()
+    where, found = device(), fastest()
     has_gpu = where.type == "cuda"
     speeds = {name: _speed(dtype, where) for name, dtype in DTYPES.items()}
     return Machine(
@@ -105,7 +110,8 @@ def measured() -> Machine:
         memory=torch.cuda.mem_get_info()[1] if has_gpu else memory_total(),
         has_gpu=has_gpu,
         speeds=speeds,
-        fastest=max(speeds, key=speeds.__getitem__),
+        auto=found.precision,
+        reason=found.device,
         hub=hub_state(),
         extras={name: _version(name) for name in EXTRAS},
     )
@@ -237,12 +243,29 @@ def findings_table(found: Findings) -> Group:
     return Group(first, "", second)
 
 
+def faster(machine: Machine) -> str | None:
+    """Return ``float32`` or ``bf16`` where it is clearly faster than what ``auto`` takes.
+
+    ``auto`` goes by what the device has instructions for, so that a plan needs no torch and keys
+    never depend on a measurement; here is where one would disagree.
+    """
+    other = "float32" if machine.auto == "bf16" else "bf16"
+    is_faster = machine.speeds[other] > CLEARLY * machine.speeds[machine.auto]
+    return other if is_faster else None
+
+
 def _rows(machine: Machine) -> Iterator[tuple[str, str]]:
     yield from machine.hardware.items()
     yield "threads", str(machine.threads)
     speeds = sorted(machine.speeds.items(), key=lambda pair: -pair[1])
-    told = (f"{name} {speed / 1e9:,.0f}" for name, speed in speeds)
-    yield "precision", f"{machine.fastest} is fastest (GFLOP/s of a product: {', '.join(told)})"
+    told = ", ".join(f"{name} {speed / 1e9:,.0f}" for name, speed in speeds)
+    yield "precision", f"auto is {machine.auto}, on {machine.reason} (GFLOP/s of a product: {told})"
+    if other := faster(machine):
+        yield (
+            "",
+            f"{other} is {machine.speeds[other] / machine.speeds[machine.auto]:.1f} times as fast "
+            f"here: set training.precision and evaluation.precision to {other} in place of auto",
+        )
     yield "hub", machine.hub
     for name, number in machine.extras.items():
         yield name, number or f"not installed; {EXTRAS[name]}"

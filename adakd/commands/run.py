@@ -65,8 +65,15 @@ def run(
     check_engine(on)
     planned, panel = _checked(suite)
 
+    from adakd.execution.finished import conclude, is_finished
+
+    if is_finished(planned, Store(folder)):  # no model is needed, nor torch
+        with locked(folder):
+            return conclude(planned, Store(folder), panel, progress or Silent())
+
     from adakd.execution.flow import run_plan
 
+    _check_kernels(suite)
     return run_plan(planned, folder, panel, _engine(on), progress or Silent())
 
 
@@ -98,6 +105,7 @@ def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> Non
 
     from adakd.execution.flow import prepare_plan
 
+    _check_kernels(suite)
     prepare_plan(planned, folder, _engine(None).threads, progress or Silent())
 
 
@@ -119,9 +127,14 @@ def _checked(suite: Suite) -> tuple[Plan, Panel | None]:
     panel = check_inputs(suite)
 
     from adakd.judging.runner import check
-    from adakd.losses.dispatch import row_functions
 
-    row_functions(suite.training.kernels)  # Triton that cannot run is an error now, not later
     if panel:
         check(panel)  # before hours of training, not after
     return planned, panel
+
+
+def _check_kernels(suite: Suite) -> None:
+    """Check that Triton can run where it is asked for: an error now, not later."""
+    from adakd.losses.dispatch import row_functions
+
+    row_functions(suite.training.kernels)

@@ -3,12 +3,14 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
-from adakd.config import Suite
-from adakd.data.files import is_local
+from adakd.config import Hub, Jsonl, Suite
+from adakd.config.hashing import digest, file_digest
+from adakd.data.files import is_local, local_file
 from adakd.data.instructions import Row, read_source
 from adakd.errors import AdakdError
 
@@ -19,6 +21,8 @@ _PLAIN = str.maketrans(
     | dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2212", "-")
 )
 """Typographic quotes and dashes -> those of ASCII."""
+_last: dict[str, "TrainingRows"] = {}
+"""What was found last, by :func:`_identity`."""
 
 
 @dataclass(frozen=True)
@@ -86,13 +90,17 @@ def normalized_prompt(row: Row) -> str:
     text = f"{row.instruction} {_CITATION.sub('', row.input)}".translate(_PLAIN)
     if not text.isascii():  # ASCII is its own normal form
         text = unicodedata.normalize("NFKC", text)
-        text = "".join(char for char in text if unicodedata.category(char) != "Cf")
-    return " ".join(map(_bare, text.casefold().split()))
+    return " ".join(filter(None, map(_bare, text.casefold().split())))
 
 
 @lru_cache(maxsize=1 << 16)  # a plan compares every row, and words come again
 def _bare(word: str) -> str:
-    """Return a word without the punctuation at its ends; a word of nothing else stays."""
+    """Return a word without the punctuation at its ends; a word of nothing else stays.
+
+    Characters without a form, such as a zero-width space, go; of a word of these nothing is left.
+    """
+    if not word.isprintable():
+        word = "".join(char for char in word if unicodedata.category(char) != "Cf")
     start, end = 0, len(word)
     while start < end and _is_punctuation(word[start]):
         start += 1
@@ -106,7 +114,40 @@ def _is_punctuation(character: str) -> bool:
 
 
 def _found(suite: Suite, sets: Iterable[str]) -> TrainingRows:
-    """Compare the training rows with the items of some sets."""
+    """Compare the training rows with the items of some sets.
+
+    A plan, its lines on the screen and its run ask for the same: local data is read once.
+    """
+    names = [*sets]
+    identity = _identity(suite, names)
+    if identity is None:
+        return _compared(suite, names)
+    if identity not in _last:
+        found = _compared(suite, names)
+        _last.clear()
+        _last[identity] = found
+    return _last[identity]
+
+
+def _identity(suite: Suite, sets: Sequence[str]) -> str | None:
+    """Return a hash of all that decides what is found; None where a source is on the hub."""
+    named = {"": suite.data.train} | {name: suite.evaluation.sets[name] for name in sets}
+    if not all(is_local(source, suite) for source in named.values()):
+        return None
+    sources = [
+        (name, source, None if source.kind == "generated" else file_digest(_file(source, suite)))
+        for name, source in named.items()
+    ]
+    return digest(suite.data.overlap, sources)
+
+
+def _file(source: Jsonl | Hub, suite: Suite) -> Path:
+    file = local_file(source, suite)
+    assert file is not None
+    return file
+
+
+def _compared(suite: Suite, sets: Sequence[str]) -> TrainingRows:
     train = read_source(suite.data.train, suite)
     items = {name: read_source(suite.evaluation.sets[name], suite) for name in sets}
     prompts = {name: set(map(normalized_prompt, of.rows)) for name, of in items.items()}

@@ -26,7 +26,13 @@ from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
 from adakd.evaluation.requests import check_requests
-from adakd.evaluation.shared_prompts import Pair, batches_of_prompts, groups, probe
+from adakd.evaluation.shared_prompts import (
+    Pair,
+    batches_alone,
+    batches_of_prompts,
+    groups,
+    probe,
+)
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.continuations import Prompt, shared_logits
@@ -184,10 +190,9 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         prompts, alone = groups(pairs, self.max_length)
         if prompts and not self._shares_prompts([pairs[i] for i in probe(prompts)]):
             prompts, alone = [], [*range(len(pairs))]
-        read = [(batch, self._shared_likelihoods) for batch in batches_of_prompts(prompts, size)]
-        alone.sort(key=lambda i: len(pairs[i][0]) + len(pairs[i][1]), reverse=True)
-        starts = range(0, len(alone), size)
-        read += [(alone[start : start + size], self._likelihoods) for start in starts]
+        batches = batches_of_prompts(prompts, pairs, size)
+        read = [(batch, self._shared_likelihoods) for batch in batches]
+        read += [(batch, self._likelihoods) for batch in batches_alone(alone, pairs, size)]
         for batch, likelihoods in read:
             answers |= zip(batch, likelihoods([pairs[i] for i in batch]), strict=True)
             self._count(len(batch))

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from adakd.models.continuations import alike
+
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 """The token ids of a prompt and of its continuation."""
 
@@ -29,8 +31,18 @@ def groups(pairs: Sequence[Pair], limit: int) -> tuple[list[list[int]], list[int
     return found, alone
 
 
-def batches_of_prompts(found: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
-    """Yield the pairs of groups, at most `size` at a time; a group is parted if it has more."""
+def batches_of_prompts(
+    found: Sequence[Sequence[int]], pairs: Sequence[Pair], size: int
+) -> Iterator[list[int]]:
+    """Yield the pairs of groups, at most `size` at a time, with prompts of about one length.
+
+    A group is parted if it has more.
+    """
+    for even in alike([len(pairs[same[0]][0]) for same in found]):
+        yield from _batches(found[even], size)
+
+
+def _batches(found: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
     batch: list[int] = []
     for same in found:
         for start in range(0, len(same), size):
@@ -41,6 +53,15 @@ def batches_of_prompts(found: Sequence[Sequence[int]], size: int) -> Iterator[li
             batch += part
     if batch:
         yield batch
+
+
+def batches_alone(alone: Sequence[int], pairs: Sequence[Pair], size: int) -> Iterator[list[int]]:
+    """Yield pairs that are read whole, at most `size` at a time, those with most tokens first."""
+    tokens = {number: sum(map(len, pairs[number])) for number in alone}
+    longest_first = sorted(alone, key=tokens.__getitem__, reverse=True)
+    for even in alike([tokens[number] for number in longest_first]):
+        one = longest_first[even]
+        yield from (one[start : start + size] for start in range(0, len(one), size))
 
 
 def probe(found: Sequence[Sequence[int]]) -> list[int]:

@@ -5,20 +5,16 @@ from typing import Protocol
 
 import torch
 
-from adakd.config import Suite
 from adakd.data.overlap import described, unread_lines
 from adakd.evaluation.harness import check_task
 from adakd.evaluation.tasks import write_tasks
 from adakd.execution.checks import check_models
-from adakd.execution.judgement import ask_judges, item_texts, subject_of
+from adakd.execution.finished import conclude
 from adakd.execution.owner import Owner
 from adakd.execution.workers import TASKS, TEACHER_TASKS
 from adakd.judging import Panel
-from adakd.judging.runner import keep_texts
 from adakd.planning import Plan
-from adakd.planning.units import twins
 from adakd.progress import Progress
-from adakd.reporting import write_report
 from adakd.store import Store, locked
 from adakd.store.provenance import run_record
 from adakd.store.records import RunRecord, TrainingRecord
@@ -26,9 +22,6 @@ from adakd.store.unit_files import sweep
 from adakd.training.context import RunContext
 from adakd.training.sequences import TrainingData
 from adakd.training.teacher_states import TeacherStates
-
-EXAMPLES = 2
-"""Items of each instruction set whose text and answers the report shows."""
 
 
 class Engine(Protocol):
@@ -63,12 +56,7 @@ def run_plan(
         store, context = Store(folder), RunContext(plan, folder)
         begin(store, context, engine.threads, progress)
         engine(Owner(plan, store, context, progress), progress)
-        _keep_examples(plan.suite, store)
-        report = write_report(folder)
-        if panel and _has_pairs(plan, store):
-            ask_judges(panel, subject_of(folder), store, progress)
-            report = write_report(folder)
-        return report
+        return conclude(plan, store, panel, progress)
 
 
 def prepare_plan(plan: Plan, folder: Path, threads: int, progress: Progress) -> None:
@@ -147,15 +135,3 @@ def _write_tasks(context: RunContext, store: Store) -> None:
     for task in suite.evaluation.tasks:
         if task.name in todo:
             check_task(task, suite, context.tokenizer)
-
-
-def _has_pairs(plan: Plan, store: Store) -> bool:
-    """Return whether both arms of a pair are trained, so that there is something to judge."""
-    done = {record.key for record in store.of(TrainingRecord) if record.status == "done"}
-    return any({one.cell.key for one in pair} <= done for pair in twins(plan))
-
-
-def _keep_examples(suite: Suite, store: Store) -> None:
-    """Record the text of the items that the report shows."""
-    items = item_texts(suite)
-    keep_texts(store, items, ((task, item) for task in items for item in [*items[task]][:EXAMPLES]))

@@ -90,15 +90,15 @@ def _is_lost(
 
     A model that nothing needs any more is not looked at: its folder may have been deleted.
     """
-    if unit.kind not in ("teacher", "student"):
+    if unit.kind not in ("teacher", "student") or unit.assignment is None:
         return False
-    cell, assignment = unit.cell, unit.assignment
-    if assignment is None or assignment.training is None or not _are_trained([cell.key], records):
-        return False
+    cell = unit.cell
     needed = cell.key in unscored
     if cell.role == "teacher":
         needed = needed or _needs_teacher(plan, records, unscored)
-    why = damage(model_folder(folder, cell.key)) if needed else ""
+    if not needed or unit.assignment.training is None or not _are_trained([cell.key], records):
+        return False
+    why = damage(model_folder(folder, cell.key))
     if why:
         note(f"{cell}: its model cannot be read, {why}; it is trained again", "yellow")
     return bool(why)

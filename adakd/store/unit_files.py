@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol, TypeVar, get_args
+from typing import Protocol, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -114,8 +114,7 @@ def claimed(folder: Path, key: str, title: str, patience: float = 0) -> Iterator
 def take_in(store: Store, key: str) -> None:
     """Add a unit's own records to those of its run, and remove its folder."""
     own = unit_store(store.folder, key)
-    records = [record for kind in get_args(Record) for record in own.of(kind)]
-    if new := [one for one in records if store.get(type(one), one.key) != one]:
+    if new := [one for one in own.written() if store.get(type(one), one.key) != one]:
         store.add(*new)
     _remove(own.folder)
 

@@ -1,6 +1,7 @@
 """What a machine can do and what suites take: right values, and what is missing is named."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,12 +9,14 @@ from threading import Thread
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from adakd.commands import doctor
-from adakd.commands.doctor import Machine, hub_state, need
+from adakd.commands.doctor import Machine, faster, findings_table, hub_state, measured, need
 from adakd.config.loading import load_suite
 from adakd.models.sizes import parameters
 from adakd.planning import plan
+from adakd.planning.precision import Fastest, fastest
 
 SPEEDS = {"float32": 1e9, "bf16": 2e9, "fp16": 1e9}
 MACHINE = Machine(
@@ -22,7 +25,8 @@ MACHINE = Machine(
     memory=2**35,
     has_gpu=False,
     speeds=SPEEDS,
-    fastest="bf16",
+    auto="bf16",
+    reason="a processor",
     hub="off",
     extras={},
 )
@@ -62,6 +66,40 @@ def test_the_needs_of_a_suite_by_hand(make_suite: Callable[..., Any]) -> None:
     assert found.seconds == pytest.approx((trained + distilled + read) / 1e9)
     faster = replace(MACHINE, speeds={name: 2 * speed for name, speed in SPEEDS.items()})
     assert need(planned, faster).seconds == pytest.approx(found.seconds / 2)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_auto_is_what_a_plan_takes(
+    make_suite: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    for module in ("adakd.commands.doctor", "adakd.planning.precision"):
+        monkeypatch.setattr(f"{module}.fastest", lambda: Fastest(precision, "a device"))
+    monkeypatch.setattr(doctor, "SECONDS", 0.0)
+    planned = plan(make_suite({"training.precision": "auto"}))
+    assert measured().auto == planned.suite.training.precision == precision
+
+
+@pytest.mark.parametrize(
+    ("auto", "float32", "bf16", "told"),
+    [
+        ("bf16", 2.6, 2.0, ["float32 is 1.3 times as fast here"]),
+        ("float32", 2.0, 5.0, ["bf16 is 2.5 times as fast here"]),
+        ("bf16", 2.2, 2.0, []),
+        ("float32", 9.0, 2.0, []),
+    ],
+)
+def test_a_measurement_that_disagrees_is_told(
+    auto: str, float32: float, bf16: float, told: list[str]
+) -> None:
+    speeds = {"float32": float32 * 1e9, "bf16": bf16 * 1e9, "fp16": 1e12}
+    machine = replace(MACHINE, auto=auto, speeds=speeds)
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(findings_table(doctor.Findings(machine, ())))
+    text = shown.get()
+    assert f"auto is {auto}, on a processor (GFLOP/s of a product: fp16 1,000" in text
+    assert re.findall(r"\w+ is \S+ times as fast here", text) == told
+    assert (faster(machine) is not None) == bool(told)
 
 
 def test_what_a_machine_lacks() -> None:
@@ -106,7 +144,7 @@ def test_the_command(command_line: Callable[..., Any], monkeypatch: pytest.Monke
     assert "smollm2-dolly" in done.out
     found = json.loads(command_line("doctor", "--json").out)
     speeds = found["machine"]["speeds"]
-    assert found["machine"]["fastest"] == max(speeds, key=speeds.__getitem__)
+    assert found["machine"]["auto"] == fastest().precision
     assert set(speeds) == {"float32", "bf16", "fp16"}
     assert [one["suite"] for one in found["suites"]] == ["smoke", "smollm2-dolly"]
     assert found["suites"][0]["hub"] == []

@@ -9,6 +9,7 @@ import pytest
 from adakd.commands.plan import data_lines
 from adakd.config import Suite
 from adakd.data import Row
+from adakd.data.instructions import Content, read_source
 from adakd.data.overlap import normalized_prompt, training_rows
 from adakd.errors import AdakdError
 from adakd.planning import plan
@@ -141,3 +142,28 @@ def test_a_training_record_tells_them_from_other_left_out_rows(make, trainings) 
     record = opened.train(opened.find())
     assert (record.rows, record.left_out) == (6, 1)
     assert (record.overlap_left_out, record.overlap_kept) == (1, 0)
+
+
+def test_characters_without_a_form_make_no_word() -> None:
+    shown = Row("1", "Name \u200b the\u00ad pri\u2060mary colours", "", ("x",))
+    assert normalized_prompt(shown) == "name the primary colours"
+
+
+def test_plan_and_run_read_local_rows_once(make, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite, read = make([ITEM, *OTHERS], [OTHERS[0]]), []
+
+    def reading(source: Any, suite: Suite) -> Content:
+        read.append(source)
+        return read_source(source, suite)
+
+    monkeypatch.setattr("adakd.data.overlap.read_source", reading)
+    plan(suite)
+    assert len(read) == 2
+    data_lines(suite)
+    assert training_rows(suite).overlapping == (1,)
+    assert len(read) == 2
+
+
+def test_files_that_have_changed_are_read_again(make) -> None:
+    assert training_rows(make([ITEM, *OTHERS], [OTHERS[0]])).overlapping == (1,)
+    assert training_rows(make([ITEM, *OTHERS], [OTHERS[1]])).overlapping == (2,)

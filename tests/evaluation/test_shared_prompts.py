@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adakd.evaluation import harness as module
-from adakd.evaluation.shared_prompts import batches_of_prompts, groups, probe
+from adakd.evaluation.shared_prompts import batches_alone, batches_of_prompts, groups, probe
 
 SIZES = [(20, [3, 5, 1, 8]), (7, [2, 2]), (31, [4, 4, 4, 4, 4]), (9, [6]), (90, [3, 30])]
 
@@ -54,6 +54,19 @@ def test_long_prompts_take_less_than_half_the_tokens(bench) -> None:
     assert sum(read) < sum(len(c) + len(o) for _, c, o in asked) / 2
 
 
+def test_one_long_option_pads_no_other(bench) -> None:
+    harness, read = bench().harness, list[int]()
+    options = [[5, 6, 7, 4], [8, 9], [3, 4, 5], [6, 2]]
+    asked = [(("x", "y"), [n, *range(2, 21)], option) for n in range(2, 12) for option in options]
+    asked.append((("x", "y"), [2, *range(2, 21)], [*range(2, 62)]))
+    embeddings = harness.model.get_input_embeddings()
+    harness._shares = True  # tried before
+    embeddings.register_forward_hook(lambda _, ids, __: read.append(ids[0].numel()))
+    harness._loglikelihood_tokens(asked)
+    prompts, long, short = 10 * 20, 59, 40 * 3  # the last token of an option is not read
+    assert sum(read) == prompts + long + short
+
+
 class Refuses:
     """A way to share prompts that a model does not bear."""
 
@@ -89,8 +102,9 @@ def test_every_pair_is_in_one_batch_and_none_is_too_large() -> None:
     assert [pairs[i] for i in alone] == [((4,) * 90, (1,) * 30), ((3,) * 9, (1,) * 6),
                                          ((4,) * 90, (1,) * 3)]  # fmt: skip
     for size in (1, 2, 3, 5, 100):
-        batches = list(batches_of_prompts(shared, size))
-        assert sorted([i for one in batches for i in one] + alone) == list(range(len(pairs)))
+        batches = [*batches_of_prompts(shared, pairs, size), *batches_alone(alone, pairs, size)]
+        assert sorted(i for one in batches for i in one) == list(range(len(pairs)))
         assert all(0 < len(one) <= size for one in batches)
-    assert len(batches) == 1
+    lengths = [{len(pairs[i][0]) for i in one} for one in batches_of_prompts(shared, pairs, 100)]
+    assert lengths == [{31}, {20}, {7}]
     assert {len(pairs[i][0]) for i in probe(shared)} == {31, 7}

@@ -292,10 +292,7 @@ def test_the_same_command_again_does_nothing(again: Path) -> None:
     before, models = lines(again), models_of(again)
     told = Told()
     adakd.run(suite_of(again), again, told)
-    assert lines(again)[: len(before)] == before
-    added = Store(again)
-    assert len(lines(again)) == len(before) + 1
-    assert len(added.of(RunRecord)) == 2
+    assert lines(again) == before
     assert models_of(again) == models
     assert not [stage for stage in told.stages if not stage.startswith("judge")]
 

@@ -8,7 +8,7 @@ import torch
 
 from adakd.config import Scratch
 from adakd.models import loading
-from adakd.models.continuations import Prompt, shared_logits
+from adakd.models.continuations import Prompt, alike, shared_logits
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
@@ -90,3 +90,18 @@ def test_a_model_without_a_cache_is_refused(tokenizer: Any) -> None:
     model.forward = uncached
     with pytest.raises(TypeError, match="no key-value cache"):
         shared_logits(model, prompts([(5, [2, 2])]))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([], []),
+        ([5], [[5]]),
+        ([30, 22, 20, 19, 12, 10, 9, 1], [[30, 22, 20], [19, 12], [10, 9], [1]]),
+        ([9, 8, 4, 1], [[9, 8, 4, 1]]),
+        ([90, 60, 59, 51], [[90, 60], [59, 51]]),
+    ],
+    ids=str,
+)
+def test_rows_of_about_one_length_are_read_together(sizes: list[int], expected: Any) -> None:
+    assert [sizes[one] for one in alike(sizes)] == expected

@@ -20,12 +20,15 @@ from adakd.reporting.sections.base import Context
 from adakd.reporting.wording import listed
 from adakd.stats import conclusion
 from adakd.store import Store
-from adakd.store.records import TaskRecord, TrainingRecord
+from adakd.store.records import RunRecord, TaskRecord, TrainingRecord
 from adakd.store.steps import Steps
 
 SFT = Method("sft")
 _Place = tuple[str, str, int | None]
 """Task, metric and sampling seed."""
+FIRST_LOSS, FIRST_NORM, DRIFT = 1e-6, 1e-3, 0.02
+"""What rounding may change on a GPU, as a share: the loss of the first step, which no training has
+touched yet, its gradient norm, and the loss of any later step."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,19 @@ class Neutral:
     """What both have, such as ``the losses of 50 steps``."""
     differences: tuple[str, ...] = ()
     """What is not the same in both."""
+    drift: str = ""
+    """How far rounding takes both apart on a GPU, which may sum in another order each time."""
     note: str = ""
     """Why there is no result."""
 
     @property
     def state(self) -> str:
-        """``identical``, ``not identical`` or ``missing``."""
+        """``identical``, ``equal to rounding``, ``not identical`` or ``missing``."""
         if self.differences:
             return "not identical"
-        return "missing" if self.note else "identical"
+        if self.note:
+            return "missing"
+        return "equal to rounding" if self.drift else "identical"
 
 
 @dataclass(frozen=True)
@@ -74,18 +81,14 @@ class Controls:
             return "it FAILED where there is none: a neutral arm, which must equal plain, does not"
         if neutral.state == "missing":
             return f"where there is none it has no result: {neutral.note}"
+        equal = "equal to plain up to rounding" if neutral.drift else "identical to plain"
+        none = f"it found none where there is none (a neutral arm, {equal}"
         if again is None:
-            return "it found none where there is none (a neutral arm, identical to plain)"
+            return f"{none})"
         if again.difference is None:
-            return (
-                "it found none where there is none (a neutral arm, identical to plain; plain "
-                f"against plain has no result: {again.note})"
-            )
+            return f"{none}; plain against plain has no result: {again.note})"
         if again.conclusion == "not separable":
-            return (
-                "it found none where there is none (a neutral arm, identical to plain, and plain "
-                "against plain at other seeds)"
-            )
+            return f"{none}, and plain against plain at other seeds)"
         reason = (
             "with one pair of trainings the interval covers items only, and chance in training may "
             "be as large"
@@ -205,6 +208,27 @@ def _neutral(store: Store, index: Index, cell: Cell, cells: Sequence[Cell]) -> N
         return replace(found, note=f"not scored in both arms on {names}")
     if not ours:
         return replace(found, note="neither arm is scored yet")
+    scores = tuple(_differing_scores(ours, theirs))
+    differences = (
+        *_differing_steps(plain.steps, neutral.steps),
+        *_differing_files(plain.files, neutral.files),
+        *scores,
+    )
+    on_gpu = any("gpu" in run.hardware for run in store.of(RunRecord))
+    drift = _drift(plain.steps, neutral.steps) if differences and on_gpu else None
+    if drift is not None:
+        return replace(
+            found,
+            compared=(
+                f"selection, temperature and learning rate of {counted(len(plain.steps), 'step')}",
+                f"the loss of step 1 to {FIRST_LOSS:g} and its gradient norm to {FIRST_NORM:g}",
+            ),
+            drift=(
+                f"later losses differ by up to {100 * drift:.2g} %, at most {100 * DRIFT:g} % is "
+                "taken for rounding: a GPU does not repeat a training bit for bit"
+                + "".join(f"; {line}" for line in scores)
+            ),
+        )
     return replace(
         found,
         compared=(
@@ -212,12 +236,35 @@ def _neutral(store: Store, index: Index, cell: Cell, cells: Sequence[Cell]) -> N
             *(("the weights",) if plain.files and neutral.files else ()),
             f"the scores of {counted(sum(map(len, ours.values())), 'item')}",
         ),
-        differences=(
-            *_differing_steps(plain.steps, neutral.steps),
-            *_differing_files(plain.files, neutral.files),
-            *_differing_scores(ours, theirs),
-        ),
+        differences=differences,
     )
+
+
+def _drift(plain: Steps, neutral: Steps) -> float | None:
+    """Return how far the losses of two trainings drift apart, as a share of the larger.
+
+    None where more than rounding differs: the tokens that are selected, their temperature, the
+    first step, or a loss by more than :data:`DRIFT`.
+    """
+    if not plain or len(plain) != len(neutral):
+        return None
+    rounded, pairs = {"loss", "grad_norm", "seconds"}, list(zip(plain, neutral, strict=True))
+    if any(one.model_dump(exclude=rounded) != other.model_dump(exclude=rounded)
+           for one, other in pairs):  # fmt: skip
+        return None
+    first, again = pairs[0]
+    apart = [_apart(one.loss, other.loss) for one, other in pairs]
+    is_rounding = (
+        apart[0] <= FIRST_LOSS
+        and _apart(first.grad_norm, again.grad_norm) <= FIRST_NORM
+        and all(share <= DRIFT for share in apart)  # not so for NaN
+    )
+    return max(apart) if is_rounding else None
+
+
+def _apart(one: float, other: float) -> float:
+    """Return the difference of two numbers as a share of the larger."""
+    return abs(one - other) / max(abs(one), abs(other)) if one != other else 0.0
 
 
 def _values(scorings: Iterable[Scoring]) -> dict[_Place, Mapping[str, float | None]]:
