@@ -65,7 +65,7 @@ def takes(
         measured = tuple(known.get(need.stage) for need in found)
         if any(one is not None for one in measured):
             return Takes(found, {"time, as in the run": measured}, price)
-    times = {_H100: _times(found, H100), "engine": _times(found, H100_ENGINE)}
+    times = {_H100: _times(found, H100), "continuous": _times(found, H100_ENGINE)}
     if sum(one or 0.0 for one in times[_H100]) < WORTH:
         times = {}
     return Takes(found, times, price)
@@ -100,13 +100,13 @@ def takes_table(found: Takes) -> Table:
 def _caption(found: Takes) -> str:
     told = (
         "memory: weights, gradients and Adam's moments; activations come on top. Answers are "
-        "counted at their longest: a batch lasts as long as its longest row."
+        "counted at their longest."
     )
     if _H100 in found.times:
         told += (
             f" Times: one H100, assumed, {H100.operations / 1e12:g} TFLOP/s; it decodes padded "
-            f"batches with {H100.decoded:g} steps a second, or by an engine of continuous "
-            f"batching with {H100_ENGINE.decoded:,.0f} tokens a second. --speed or --like gives "
+            f"batches with {H100.decoded:g} steps a second, and answers by evaluation.engine: "
+            f"continuous with {H100_ENGINE.engine:,.0f} tokens a second. --speed or --like gives "
             "others."
         )
     elif not found.times:

@@ -53,6 +53,8 @@ class Need:
     disk: float | None = None
     at_once: int = 0
     """Answers that are decoded together; 0 where nothing is decoded."""
+    by_engine: bool = False
+    """Whether ``evaluation.engine`` decodes; a data policy's responses are padded batches."""
 
 
 @dataclass(frozen=True)
@@ -356,7 +358,7 @@ def _decoding(
     at_once: int,
     model: Architecture | None,
 ) -> Need:
-    """Return a stage that generates: as many tokens as the limit allows, as batches are padded."""
+    """Return a stage that generates: as many tokens as the limit allows."""
     tokens = None if answers is None else answers * most
     return Need(
         stage,
@@ -366,6 +368,7 @@ def _decoding(
         _product(2 * model.parameters if model else None, tokens),
         _weights(model),
         at_once=at_once,
+        by_engine=stage == ANSWERS,
     )
 
 

@@ -21,10 +21,9 @@ class Speed:
     operations: float
     """Of matrix products in trainings, readings and prompts."""
     decoded: float
-    """Tokens that one row of a batch decodes, or all rows together where batches are no limit."""
-    in_batches: bool = True
-    """Whether each row of a batch decodes at this speed, as ``generate`` does; a batching engine
-    has a speed of its own, whatever the batch."""
+    """Tokens that one row of a padded batch decodes, whatever the batch."""
+    engine: float | None = None
+    """Tokens that all rows of continuous batching decode together; None: as padded batches do."""
 
     def seconds(self, need: Need) -> float | None:
         """Return the time of a stage; None where its size is not known."""
@@ -32,15 +31,15 @@ class Speed:
             return None
         if not need.at_once:
             return need.operations / self.operations
-        rows = need.at_once if self.in_batches else 1
-        return need.tokens / (self.decoded * rows)
+        padded = self.decoded * need.at_once
+        return need.tokens / (self.engine or padded if need.by_engine else padded)
 
 
 H100 = Speed(300 * TERA, 28.0)
 """An NVIDIA H100 that decodes padded batches, assumed: 30 % of its bf16 operations, and 28 decoding
 steps a second, which Python's overhead sets whatever the batch."""
-H100_ENGINE = Speed(300 * TERA, 15_000.0, in_batches=False)
-"""The same with a batching engine, assumed."""
+H100_ENGINE = Speed(300 * TERA, 28.0, engine=15_000.0)
+"""The same with continuous batching of the answers, assumed."""
 
 
 def stated(text: str, at_once: int) -> Speed:

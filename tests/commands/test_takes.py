@@ -26,7 +26,7 @@ def test_a_large_suite_is_told_in_hours_with_and_without_an_engine() -> None:
     text = said(takes(planned, price=2.0))
     assert "713 k answers" in text
     assert "one H100, assumed" in text
-    assert "batches engine" in text
+    assert "batches continuous" in text
     assert "at 2 an hour" in text
     assert "assumed" in text
 

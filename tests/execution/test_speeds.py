@@ -1,5 +1,6 @@
 """Times of stages: by stated speeds, and by the records of a run."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,15 @@ from adakd.store.records import ScoreRecord, TrainingRecord
 
 READS = Need("reads", 1, "sequence", tokens=1e6, operations=6e12)
 WRITES = Need("writes", 1, "answer", tokens=9_000, operations=1e9, at_once=16)
+ANSWERED = replace(WRITES, by_engine=True)
 
 
 def test_the_speed_of_batches_rises_with_their_rows_and_that_of_an_engine_does_not() -> None:
-    batches, engine = Speed(3e12, 10.0), Speed(3e12, 300.0, in_batches=False)
+    batches, engine = Speed(3e12, 10.0), Speed(3e12, 10.0, engine=300.0)
     assert batches.seconds(READS) == engine.seconds(READS) == 2
-    assert batches.seconds(WRITES) == 9_000 / 160
-    assert engine.seconds(WRITES) == 30
+    assert batches.seconds(WRITES) == batches.seconds(ANSWERED) == 9_000 / 160
+    assert engine.seconds(ANSWERED) == 30
+    assert engine.seconds(WRITES) == 9_000 / 160  # a policy's responses are padded batches
     assert batches.seconds(Need("far", None, "answer")) is None
 
 
