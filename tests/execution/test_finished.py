@@ -55,7 +55,7 @@ def test_texts_and_page_are_made_again_without_a_model(
     forget(again, "example")
     (again / "report.html").unlink()
     shutil.rmtree(again / "cells")
-    monkeypatch.setattr("adakd.execution.serial.run_plan", None)
+    monkeypatch.setattr("adakd.execution.flow.run_plan", None)
     assert adakd.run(suite, again).is_file()
     assert Store(again).of(ExampleRecord) == before
     assert len(Store(again).of(RunRecord)) == 1

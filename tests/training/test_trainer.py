@@ -303,7 +303,7 @@ def test_a_teacher_in_training_has_no_teacher(make_suite, trainings) -> None:
     record = run.train(run.find("teacher"))
     phases = set(get_args(Phase)) - {"teacher", "generation", "selection"}
     assert all(set(step.seconds) == phases for step in record.steps)
-    assert run.train(run.find("untrained")).steps == ()
+    assert not run.train(run.find("untrained")).steps
 
 
 def test_an_adaptive_step_says_what_it_kept(make_suite, trainings) -> None:
