@@ -45,7 +45,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="""Benchmark knowledge distillation of language models, with and without AdaKD.
 
-    Start with `adakd run`: a minute, nothing to download. Then `adakd ls suites` shows what
+    Start with `adakd run`: a good minute, nothing to download. Then `adakd ls suites` shows what
     else there is, and `adakd new suite NAME` starts a comparison of your own.
     """,
     no_args_is_help=True,

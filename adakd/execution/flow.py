@@ -1,5 +1,8 @@
 """The whole flow on one screen: plan -> units -> judge -> report."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -55,8 +58,22 @@ def run_plan(
     with locked(folder):
         store, context = Store(folder), RunContext(plan, folder)
         begin(store, context, engine.threads, progress)
-        engine(Owner(plan, store, context, progress), progress)
+        with _older_objects_kept():
+            engine(Owner(plan, store, context, progress), progress)
         return conclude(plan, store, panel, progress)
+
+
+@contextmanager
+def _older_objects_kept() -> Iterator[None]:
+    """Leave what is there already, libraries for the most part, out of garbage collections.
+
+    Every training and every continuous decoding starts one, which would visit a million objects.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def prepare_plan(plan: Plan, folder: Path, threads: int, progress: Progress) -> None:

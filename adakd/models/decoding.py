@@ -4,7 +4,6 @@ Every request has a random stream of its own. So its response does not depend, b
 the engine or on the other requests, and the global random state is not advanced.
 """
 
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -217,16 +216,9 @@ def _check_answers(base: Any, requests: Sequence[Request], ends: Ends) -> None:
 
 @contextmanager
 def _undisturbed(device: torch.device) -> Iterator[None]:
-    """Keep the global random state, which continuous batching seeds, and the objects of the run.
-
-    It collects garbage at its end, which takes a while where there are millions of other objects.
-    """
-    gc.freeze()
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
-    finally:
-        gc.unfreeze()
+    """Keep the global random state, which continuous batching seeds."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield
 
 
 def _continuous(

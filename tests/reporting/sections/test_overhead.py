@@ -73,7 +73,7 @@ def test_the_cost_in_one_sentence_has_an_interval(mini):
     assert cost_sentence([unclear]) == (
         "Its steps take as long, within noise: 1.10× (95 % 0.98–1.20)."
     )
-    # the mean of two has an interval narrower by the square root of two, on the scale of logarithms,
+    # the mean of two has an interval narrower by the square root of two, on the log scale,
     # and by the ratio of Student's t with 18 and 9 degrees of freedom
     assert cost_sentence([clear, replace(clear, arm="other")]) == (
         "Their steps take 1.10× as long (95 % 1.07–1.16, mean of 2)."
