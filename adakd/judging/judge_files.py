@@ -34,7 +34,7 @@ def _as_folder(name: str) -> str:
 
 
 JudgeName = Annotated[Line, AfterValidator(_as_folder)]
-"""The name of a judge, which its calibrations' folder bears too."""
+"""The name of a judge, which the folder of its calibrations has too."""
 
 
 class JudgeConfig(Config):

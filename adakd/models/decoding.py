@@ -165,7 +165,7 @@ def continuously(
         with generation_mode(model) as base, torch.no_grad(), _undisturbed(base.device):
             _check_answers(base, requests, ends)
             return _continuous(base, requests, decoding, ends, size, on_done)
-    except (RuntimeError, ValueError, AttributeError, TypeError, NotImplementedError) as error:
+    except (RuntimeError, ValueError, AttributeError, TypeError) as error:
         raise _refusal(model, one_line(error)) from error
 
 

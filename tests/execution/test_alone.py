@@ -1,6 +1,5 @@
 """Units done one by one, without an engine, as in an array of Slurm."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,7 @@ from adakd.progress import Silent
 from adakd.store import Store
 from adakd.store.records import RunRecord, TrainingRecord
 from adakd.store.unit_files import claimed, sweep, take_in, unit_store
-
-CHANGING = {"seconds", "peak_bytes"}
-
-
-def lasting(value: Any) -> Any:
-    """Leave out what no two runs share."""
-    if isinstance(value, dict):
-        return {key: lasting(inner) for key, inner in value.items() if key not in CHANGING}
-    return [lasting(inner) for inner in value] if isinstance(value, list) else value
-
-
-def results(run: Path) -> dict[tuple[str, str], Any]:
-    records = map(json.loads, (run / "results.jsonl").read_text().splitlines())
-    return {(one["kind"], one["key"]): lasting(one) for one in records if one["kind"] != "run"}
+from tests.execution.lasting import results
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Units on Ray: the records of one process, whatever is lost on the way."""
 
-import json
 import os
 import shutil
 import signal
@@ -18,6 +17,7 @@ from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
 from adakd.progress import Silent
 from adakd.store import Store
+from tests.execution import lasting
 
 if not os.environ.get("ADAKD_RAY"):
     pytest.skip("starts clusters on this machine: tox -e ray", allow_module_level=True)
@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster
 pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
 )
-CHANGING = {"seconds", "peak_bytes", "pairs"}
+CHANGING = lasting.CHANGING | {"pairs"}
 SUITE = {
     "judges": [],
     "controls.sft": False,
@@ -37,18 +37,6 @@ SUITE = {
     "evaluation.sampling": {"max_new_tokens": 8},
     "resources": {kind: {"cpus": 1} for kind in ("teacher", "teaching", "student", "score")},
 }
-
-
-def lasting(value: Any) -> Any:
-    """Leave out what no two runs share."""
-    if isinstance(value, dict):
-        return {key: lasting(inner) for key, inner in value.items() if key not in CHANGING}
-    return [lasting(inner) for inner in value] if isinstance(value, list) else value
-
-
-def results(run: Path) -> dict[tuple[str, str], Any]:
-    records = map(json.loads, (run / "results.jsonl").read_text().splitlines())
-    return {(one["kind"], one["key"]): lasting(one) for one in records if one["kind"] != "run"}
 
 
 class Told:
@@ -133,7 +121,7 @@ def test_two_nodes_give_the_records_of_one_process(
         adakd.run(Store(serial).suite(), run, told, on=f"ray:{cluster.address}")
     assert killed
     assert any("its worker is lost" in note for note in told.notes)
-    assert results(run) == results(serial)
+    assert lasting.results(run, CHANGING) == lasting.results(serial, CHANGING)
     assert not (run / "units").exists()
     assert not list(run.glob("cells/*/checkpoints"))
 
@@ -149,7 +137,7 @@ def test_nodes_that_are_lost_lose_nothing(serial: Path, cluster: Cluster, tmp_pa
     run, told = tmp_path / "run", Told("train reverse_kl", move)
     adakd.run(Store(serial).suite(), run, told, on=f"ray:{cluster.address}")
     assert any("its worker is lost" in note for note in told.notes)
-    assert results(run) == results(serial)
+    assert lasting.results(run, CHANGING) == lasting.results(serial, CHANGING)
 
 
 def test_errors_have_the_words_of_one_process(
@@ -192,5 +180,5 @@ def test_an_owner_that_is_killed_goes_on(
     done = command("run", file, "--out", run, "--on", "ray")
     out, err = done.communicate()
     assert done.returncode == 0, out + err
-    assert results(run) == results(serial)
+    assert lasting.results(run, CHANGING) == lasting.results(serial, CHANGING)
     assert not (run / "units").exists()

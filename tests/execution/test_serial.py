@@ -27,6 +27,7 @@ from adakd.store.records import (
     VerdictRecord,
     VettingRecord,
 )
+from tests.execution import lasting
 
 SUITE = {
     "seeds": [1, 2],
@@ -34,7 +35,7 @@ SUITE = {
     "training.learning_rate": 0.2,  # so that the arms part, and their answers with them
     "evaluation.sampling": {"seeds": [10, 20], "max_new_tokens": 8},
 }
-CHANGING = {"seconds", "peak_bytes", "started", "command"}
+CHANGING = lasting.CHANGING | {"started", "command"}
 
 
 @pytest.fixture(scope="session")
@@ -56,18 +57,14 @@ def suite_of(run: Path) -> adakd.Suite:
     return Store(run).suite()
 
 
-def lasting(value: Any) -> Any:
-    """Leave out what no two runs share: times, and the memory of the process."""
-    if isinstance(value, dict):
-        return {key: lasting(inner) for key, inner in value.items() if key not in CHANGING}
-    return [lasting(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
 def results(run: Path) -> dict[tuple[str, str], Any]:
     store = Store(run)
     kinds = (TrainingRecord, ScoreRecord, TimingRecord, ExampleRecord, VerdictRecord)
     records = [record for kind in kinds for record in store.of(kind)]
-    return {(record.kind, record.key): lasting(record.model_dump()) for record in records}
+    return {
+        (record.kind, record.key): lasting.lasting(record.model_dump(), CHANGING)
+        for record in records
+    }
 
 
 def lines(run: Path) -> list[str]:
