@@ -132,7 +132,7 @@ class Worker:
             return
         tokenizer = context.tokenizer_of(unit.cell)
         harness = Harness(place(context.load(unit.assignment)), tokenizer, suite)
-        apart = unit.cell.role == "teacher" and context.crossing is not None
+        apart = unit.cell.role == "teacher" and context.translation is not None
         tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
         with progress.stage(unit.title, len(groups)) as show:
             for number, group in enumerate(groups.values()):
