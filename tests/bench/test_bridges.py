@@ -88,7 +88,7 @@ def test_step_across_a_bridge(benchmark: Any, name: str, entries: int) -> None:
         update(loss, side.student, side.optimizer)
         return loss.detach()
 
-    found = compare(benchmark, step, lambda: side.step(objective), rounds=3)
+    found = compare(benchmark, step, lambda: side.step(objective), rounds=2)
     line = row(
         f"{WHAT}: {name}, teacher of {entries:,} entries",
         WAY,
