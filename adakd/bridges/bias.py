@@ -51,6 +51,7 @@ class Extensions:
         self.vocabulary = vocabulary
         self._likely: dict[int, dict[bytes, float]] = {}
         self._known: dict[tuple[int, bytes], float] = {}
+        self._cut: dict[bytes, list[int]] = {b"": []}
 
     def special(self, token: int) -> bool:
         """Return whether a token stands for no text."""
@@ -91,8 +92,13 @@ class Extensions:
         start = len(text) + len(more) - len(self.vocabulary.pieces[ids[-1]])
         if not 0 <= start < len(text):
             return 0.0
-        (before,) = self.vocabulary.cut([text[:start]]) if start else ([],)
-        return float(self._frequency[ids[-1]]) if before == ids[:-1] else 0.0
+        alike = self._before(text[:start]) == ids[:-1]
+        return float(self._frequency[ids[-1]]) if alike else 0.0
+
+    def _before(self, text: bytes) -> list[int]:
+        if text not in self._cut:
+            (self._cut[text],) = self.vocabulary.cut([text])
+        return self._cut[text]
 
     @cached_property
     def _frequency(self) -> Array:
