@@ -55,6 +55,8 @@ class Need:
     """Answers that are decoded together; 0 where nothing is decoded."""
     by_engine: bool = False
     """Whether ``evaluation.engine`` decodes; a data policy's responses are padded batches."""
+    devices: int = 1
+    """Devices that share each piece of the work, all of which have `memory`."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _teacher_training(sizes: _Sizes) -> Iterator[Need]:
         _product(_per_token(training, sizes.teacher), tokens),
         _training_memory(training, sizes.teacher),
         _model_bytes(training, sizes.teacher),
+        devices=training.devices,
     )
 
 
@@ -218,6 +221,7 @@ def _students(sizes: _Sizes) -> Iterator[Need]:
         operations,
         memory,
         size and size * len(students),
+        devices=training.devices,
     )
 
 

@@ -18,6 +18,7 @@ from adakd.models.forward import response
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
 from adakd.policies import Examples, Policy, PolicyContext
+from adakd.training import ranks
 from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
@@ -49,6 +50,19 @@ class Collator:
             "number": torch.tensor([example.number for example in examples]),
             **({} if self.crossing is None else self.crossing.collate(examples)),
         }
+
+
+@dataclass(frozen=True)
+class MicroBatches:
+    """Pads the rows that all processes take at a time, as micro-batches of some size."""
+
+    collate: Collator
+    size: int
+
+    def __call__(self, examples: Sequence[Example]) -> list[dict[str, Tensor]]:
+        """Return the micro-batches in the order of the rows."""
+        starts = range(0, len(examples), self.size)
+        return [self.collate(examples[start : start + self.size]) for start in starts]
 
 
 class PolicyBatches:
@@ -84,21 +98,32 @@ class PolicyBatches:
     def __call__(
         self, batches: Sequence[Mapping[str, Tensor]], step: int, model: Any, clock: Clock
     ) -> list[Mapping[str, Tensor]]:
-        """Return the micro-batches of a step that the student trains on.
+        """Return the micro-batches of a step that the student trains on, in this process.
+
+        A policy with a state, which one micro-batch may leave to the next, is applied to all of
+        them by the first process alone; any other by each process to its own.
 
         Args:
-            batches: those of the data set; one that the policy does not change is returned itself.
+            batches: those of the data set, of all processes; one that the policy does not change is
+                returned itself.
             step: finished optimizer steps.
             model: the student.
             clock: gets the seconds of the phase generation.
         """
+        numbered = list(enumerate(batches))
+        own, together = numbered[ranks.rank() :: ranks.count()], bool(self.policy.state_dict())
+        here = own if not together else numbered if ranks.rank() == 0 else []
+        taken = {micro: self._taken(of, step, micro, model, clock) for micro, of in here}
+        if together:
+            taken = ranks.of_first(taken)
         return [
-            self._apply(batch, step, micro, model, clock) for micro, batch in enumerate(batches)
+            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
         ]
 
-    def _apply(
+    def _taken(
         self, batch: Mapping[str, Tensor], step: int, micro: int, model: Any, clock: Clock
-    ) -> Mapping[str, Tensor]:
+    ) -> Examples | None:
+        """Return what the policy takes for a micro-batch; None where it leaves it as it is."""
         occasion = f"seed {self.seed}, step {step}"
 
         def generate(rows: Examples, decoding: Any) -> list[Example]:
@@ -124,7 +149,7 @@ class PolicyBatches:
                 f"data policy {type(self.policy).__name__}: it returns sequences generated during "
                 "the training: set its `fresh` to True, so that the teacher runs on them"
             )
-        return batch if taken == given else self.collate(taken)
+        return None if taken == given else taken
 
     def validate(self, model: Any) -> float:
         """Return the mean cross-entropy of a model over the held-out tokens.
