@@ -17,10 +17,11 @@ from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
-from adakd.policies import Examples, Policy, PolicyContext
+from adakd.policies import Decoding, Examples, Policy, PolicyContext
 from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
+from adakd.training.step_responses import StepResponses
 
 
 @dataclass(frozen=True)
@@ -92,16 +93,9 @@ class PolicyBatches:
             model: the student.
             clock: gets the seconds of the phase generation.
         """
-        return [
-            self._apply(batch, step, micro, model, clock) for micro, batch in enumerate(batches)
-        ]
-
-    def _apply(
-        self, batch: Mapping[str, Tensor], step: int, micro: int, model: Any, clock: Clock
-    ) -> Mapping[str, Tensor]:
         occasion = f"seed {self.seed}, step {step}"
 
-        def generate(rows: Examples, decoding: Any) -> list[Example]:
+        def write(rows: Examples, decoding: Decoding) -> list[Example]:
             with clock.phase("generation"):
                 return self.generator(model, rows, decoding, occasion)
 
@@ -109,14 +103,25 @@ class PolicyBatches:
             with clock.phase("generation"):
                 return self.validate(model)
 
-        context = PolicyContext(
-            step=step,
-            steps=self.steps,
-            micro_batch=micro,
-            rng=Random(f"{occasion}, batch {micro}"),
-            generate=generate,
-            validate=validate,
-        )
+        responses, found = StepResponses(write), list[Examples | None]()
+        for micro, batch in enumerate(batches):
+            context = PolicyContext(
+                step=step,
+                steps=self.steps,
+                micro_batch=micro,
+                rng=Random(f"{occasion}, batch {micro}"),
+                generate=responses,
+                validate=validate,
+            )
+            found.append(self._taken(batch, context))
+        responses.settle()
+        return [
+            batch if rows is None else self.collate(rows)
+            for batch, rows in zip(batches, found, strict=True)
+        ]
+
+    def _taken(self, batch: Mapping[str, Tensor], context: PolicyContext) -> Examples | None:
+        """Return what the policy takes in place of a batch; None where it leaves it as it is."""
         given = [self.rows[number] for number in batch["number"].tolist()]
         taken = self.policy(given, context)
         if not self.policy.fresh and any(row.number < 0 for row in taken):
@@ -124,7 +129,7 @@ class PolicyBatches:
                 f"data policy {type(self.policy).__name__}: it returns sequences generated during "
                 "the training: set its `fresh` to True, so that the teacher runs on them"
             )
-        return batch if taken == given else self.collate(taken)
+        return None if taken == given else taken
 
     def validate(self, model: Any) -> float:
         """Return the mean cross-entropy of a model over the held-out tokens.
