@@ -1,6 +1,7 @@
 """The command line: parses arguments and prints. Every verb is a Python function too."""
 
 import errno
+import gc
 import json
 import os
 import shlex
@@ -45,7 +46,7 @@ app = typer.Typer(
     cls=_Verbs,
     help="""Benchmark knowledge distillation of language models, with and without AdaKD.
 
-    Start with `adakd run`: a good minute, nothing to download. Then `adakd ls suites` shows what
+    Start with `adakd run`: a minute, nothing to download. Then `adakd ls suites` shows what
     else there is, and `adakd new suite NAME` starts a comparison of your own.
     """,
     no_args_is_help=True,
@@ -85,6 +86,7 @@ def main() -> None:
                 app()
         finally:
             sys.stdout.flush()  # now, and not when Python ends
+            gc.freeze()  # nor is what the libraries hold looked through again at the end
     except AdakdError as error:
         _fail(str(error))
     except OSError as error:

@@ -47,8 +47,11 @@ def plan_summary(planned: Plan) -> Group:
 def loss_lines(suite: Suite) -> list[str]:
     """Return what the loss of every distilled student has besides its divergence; often nothing."""
     lines = []
-    if suite.bridge is not None:
-        lines.append(f"bridge: {suite.bridge}, where student and teacher have different tokenizers")
+    bridges = dict.fromkeys(str(suite.bridge_of(one)) for one in suite.divergences)
+    if suite.crosses:
+        named = "bridge" if len(bridges) == 1 else "bridges"
+        where = "where student and teacher have different tokenizers"
+        lines.append(f"{named}: {', '.join(bridges)}, {where}")
     if weight := suite.objective.cross_entropy:
         lines.append(f"cross-entropy to the labels: weight {weight:g} in every distilled student")
     return lines

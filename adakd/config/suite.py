@@ -60,12 +60,14 @@ TAKEN = ("teacher", "untrained", "sft", "file", "plain", "reference", "all", "ag
 
 
 class Baseline(Config):
-    """A row of the tables: a divergence with a data policy."""
+    """A row of the tables: a divergence with a data policy, and a bridge between two tokenizers."""
 
     divergence: PartSpec
     policy: PartSpec = Spec(name="offline")
+    bridge: PartSpec | None = None
+    """The bridge of this row; the suite's if not given."""
     label: Annotated[str, Field(min_length=1)] | None = None
-    """Name in tables; composed of divergence and policy if not given."""
+    """Name in tables; composed of divergence, policy and the row's own bridge if not given."""
     arms: tuple[str, ...] | None = None
     """The suite's arms to train besides the plain one; all if not given."""
 
@@ -76,17 +78,20 @@ class Baseline(Config):
         return self
 
     def __str__(self) -> str:
-        """Return the label, ``reverse_kl``, or ``reverse_kl, on_policy(lmbda=0.5)``."""
-        policy = "" if self.policy.name == "offline" else f", {self.policy}"
-        return self.label or f"{self.divergence}{policy}"
+        """Return the label, ``reverse_kl``, or ``reverse_kl, on_policy(lmbda=0.5), gold``."""
+        policy = None if self.policy.name == "offline" else self.policy
+        named = [str(part) for part in (self.divergence, policy, self.bridge) if part is not None]
+        return self.label or ", ".join(named)
 
 
 def _baseline(value: Any) -> Any:
     """Convert a bare divergence, a name or a spec, to a baseline."""
-    if isinstance(value, dict) and {"name", "policy"} <= value.keys():
-        raise ValueError(
-            "with a `policy:`, write the divergence's name as `divergence:` instead of `name:`"
-        )
+    for other in ("policy", "bridge"):
+        if isinstance(value, dict) and {"name", other} <= value.keys():
+            raise ValueError(
+                f"with a `{other}:`, write the divergence's name as `divergence:` instead of "
+                "`name:`"
+            )
     alone = isinstance(value, str | Spec) or (isinstance(value, dict) and "name" in value)
     return {"divergence": value} if alone else value
 
@@ -131,7 +136,7 @@ class Suite(Config):
     """Token-adaptive arms by name; the plain arm is always included."""
     bridge: PartSpec | None = None
     """Compares a student and a teacher with different tokenizers: ``adakd ls bridges``. None where
-    they share one."""
+    they share one. A row of the divergences may have a bridge of its own."""
     objective: LossTerms = LossTerms()
     training: Training
     evaluation: Evaluation
@@ -157,6 +162,15 @@ class Suite(Config):
         named = (one for one in self.divergences if one.divergence.name == "forward_kl")
         return next(named, self.divergences[0])
 
+    @property
+    def crosses(self) -> bool:
+        """Whether student and teacher may have different tokenizers."""
+        return any(self.bridge_of(baseline) is not None for baseline in self.divergences)
+
+    def bridge_of(self, baseline: Baseline) -> Spec | None:
+        """Return the bridge of a row; None where student and teacher share a tokenizer."""
+        return baseline.bridge or self.bridge
+
     def arms_of(self, baseline: Baseline) -> dict[str, Spec]:
         """Return the arms of a baseline by name, without the plain one."""
         chosen = self.arms if baseline.arms is None else baseline.arms
@@ -178,6 +192,16 @@ class Suite(Config):
             for arm in set(baseline.arms or ()) - set(self.arms):
                 raise ValueError(
                     f"divergences.{number}.arms: unknown arm {arm!r}{did_you_mean(arm, self.arms)}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _bridged_throughout(self) -> "Suite":
+        for number, baseline in enumerate(self.divergences):
+            if self.crosses and self.bridge_of(baseline) is None:
+                raise ValueError(
+                    f"divergences.{number}: {baseline} has no bridge, and other rows have one: "
+                    "name a `bridge:` here, or one for all rows beside `divergences:`"
                 )
         return self
 

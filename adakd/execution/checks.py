@@ -25,8 +25,8 @@ def check_models(plan: Plan, context: RunContext) -> None:
         _check_elsewhere(one, number, context)
     sft, training = suite.teacher.sft, suite.training
     check_loggers("training", training)
-    if context.crossing is not None:
-        context.crossing.check(context.encoded.examples)
+    for crossing in context.crossings.values():
+        crossing.check(context.encoded.examples)
     if sft is not None:
         check_loggers("teacher.sft", sft)
     teacher = outline(suite.teacher.base, context.teacher_tokenizer)
@@ -34,7 +34,7 @@ def check_models(plan: Plan, context: RunContext) -> None:
     if isinstance(base, Pruned):
         student = pruned_outline(teacher, base)
     else:
-        if isinstance(base, Pretrained) and suite.bridge is None:
+        if isinstance(base, Pretrained) and not suite.crosses:
             loading.check_same_tokenizer(loading.load_tokenizer(base), context.tokenizer)
         student = outline(base, context.tokenizer)
     if isinstance(suite.evaluation.engine, Server):
@@ -51,12 +51,12 @@ def check_models(plan: Plan, context: RunContext) -> None:
     diagnostics = suite.diagnostics
     if diagnostics.every and diagnostics.layer is not None and trained is not None:
         loading.trained_layer(trained, diagnostics.layer)
-        crossing = context.crossing
-        if crossing is not None and not crossing.bridge.direct:
-            raise AdakdError(
-                f"diagnostics.layer: not with the bridge {suite.bridge}, which computes its rows "
-                "from several tokens: leave it out, or choose a direct bridge such as overlap"
-            )
+        for text, crossing in context.crossings.items():
+            if not crossing.bridge.direct:
+                raise AdakdError(
+                    f"diagnostics.layer: not with the bridge {text}, which computes its rows from "
+                    "several tokens: leave it out, or choose a direct bridge such as overlap"
+                )
 
 
 def _check_elsewhere(one: Elsewhere, number: int, context: RunContext) -> None:

@@ -147,7 +147,7 @@ def _write_tasks(context: RunContext, store: Store) -> None:
     suite, todo = context.suite, {job.task for job in context.plan.jobs if job.key not in store}
     if todo:
         write_tasks(suite, context.tokenizer, context.folder / TASKS)
-        if context.crossing is not None:
+        if context.translation is not None:
             write_tasks(suite, context.teacher_tokenizer, context.folder / TEACHER_TASKS)
     for task in suite.evaluation.tasks:
         if task.name in todo:

@@ -134,7 +134,7 @@ class Worker:
         if not groups:
             return
         tokenizer = context.tokenizer_of(unit.cell)
-        apart = unit.cell.role == "teacher" and context.crossing is not None
+        apart = unit.cell.role == "teacher" and context.translation is not None
         tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
         served = context.folder / SERVED / unit.key
         with (

@@ -77,7 +77,7 @@ def assignment_of(cell: Cell, recipe: str, suite: Suite, baseline: Baseline | No
         adaptive=NEUTRAL if cell.role == "neutral" else suite.arms.get(cell.arm),
         training=_training(cell, suite),
         policy=spec,
-        bridge=suite.bridge if cell.has_teacher else None,
+        bridge=suite.bridge_of(baseline) if baseline and cell.has_teacher else None,
         cross_entropy=suite.objective.cross_entropy if cell.has_teacher else 0.0,
         generates=made.fresh,
         held_out=made.held_out,

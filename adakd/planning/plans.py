@@ -175,12 +175,12 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
     teacher = _cell("teacher", suite.teacher.seed, {"base": base, "sft": sft, "data": rows})
     # All students have the teacher's tokenizer and data; only some learn from it or start from it.
     # With a bridge they have their own tokenizer.
-    own = base if suite.bridge is None else "own"
+    own = "own" if suite.crosses else base
     shared = {"tokenizer": own, "data": rows, "student": model_digest(suite.student)}
     inherited = {"teacher": teacher[0].key}
     untrained = {**shared, **(inherited if suite.student.kind == "pruned" else {})}
     student = {**untrained, "training": deciding(suite.training)}
-    learned = {**student, **inherited, "cache": suite.teacher.cache, **_between(suite)}
+    learned = {**student, **inherited, "cache": suite.teacher.cache}
     cells = [teacher, _cell("untrained", suite.teacher.seed, untrained)]
     if suite.controls.sft or suite.controls.check:
         cells += [_cell("sft", seed, student) for seed in suite.seeds]
@@ -196,7 +196,8 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
         method = {"name": spec.name, "settings": settings, "plugins": plugins}
         source = {"name": data.name, "settings": _resolved(policy, data, where)}
         source |= _generated(baseline, suite)
-        taught = {**learned, "divergence": method, "policy": source}
+        between = _between(suite, baseline, where)
+        taught = {**learned, **between, "divergence": method, "policy": source}
         for seed in suite.seeds:
             for arm in (PLAIN, *suite.arms_of(baseline)):
                 wrapper = wrappers.get(arm)
@@ -212,7 +213,7 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
             parts = {**taught, "adaptive": wrapper}
             cells.append(_cell("neutral", suite.seeds[0], parts, str(baseline)))
     for one in suite.students:
-        reads = base if suite.bridge is None else shared["student"]  # the students' tokenizer
+        reads = shared["student"] if suite.crosses else base  # the students' tokenizer
         parts = {"tokenizer": reads, "model": model_digest(one.base)}
         cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
@@ -226,12 +227,12 @@ def _generated(baseline: Baseline, suite: Suite) -> dict[str, Any]:
     return {"engine": suite.evaluation.own_engine, "batch_size": suite.evaluation.batch_size}
 
 
-def _between(suite: Suite) -> dict[str, Any]:
+def _between(suite: Suite, baseline: Baseline, where: str) -> dict[str, Any]:
     """Return what decides a loss besides its divergence; empty without a bridge or another term."""
     parts: dict[str, Any] = {}
-    if suite.bridge is not None:
-        settings = _resolved(bridge, suite.bridge, f"{suite.name!r}, bridge")
-        parts["bridge"] = {"name": suite.bridge.name, "settings": settings}
+    if (spec := suite.bridge_of(baseline)) is not None:
+        place = f"{suite.name!r}, bridge" if baseline.bridge is None else f"{where}.bridge"
+        parts["bridge"] = {"name": spec.name, "settings": _resolved(bridge, spec, place)}
     if suite.objective != LossTerms():
         parts["objective"] = suite.objective
     return parts

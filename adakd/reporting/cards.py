@@ -204,7 +204,7 @@ def _settings(run: RunRecord, cell: Cell) -> dict[str, Any]:
         **{f"{part.sort} {part.name}": dict(part.settings) for part in parts},
         "seed": cell.seed,
         **({"longer": cell.longer} if cell.longer else {}),
-        **{name: run.suite[name] for name in ("bridge", "objective") if run.suite.get(name)},
+        **{name: run.suite[name] for name in ("objective",) if run.suite.get(name)},
         "student": run.suite["student"],
         "training": run.suite["training"],
         "template": run.suite["data"]["template"],

@@ -15,6 +15,7 @@ import psutil
 import torch
 
 from adakd.adaptive.base import adaptive
+from adakd.bridges.base import bridge
 from adakd.config import Suite
 from adakd.config.hashing import digest
 from adakd.divergences.base import divergence
@@ -77,6 +78,8 @@ def part_records(suite: Suite) -> Iterator[PartRecord]:
     for baseline in suite.divergences:
         yield record(str(baseline), divergence, baseline.divergence)
         yield record(str(baseline), policy, baseline.policy)
+        if (crossed := suite.bridge_of(baseline)) is not None:
+            yield record(str(baseline), bridge, crossed)
     for arm, spec in suite.arms.items():
         yield record(arm, adaptive, spec)
     for spec in suite.evaluation.metrics:

@@ -18,7 +18,7 @@ from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.planning import Assignment, Cell, Plan
 from adakd.store.unit_files import model_folder
-from adakd.training.crossing import Crossing
+from adakd.training.crossing import Crossing, Translation
 from adakd.training.integrity import check_files
 
 
@@ -45,7 +45,7 @@ class RunContext:
     def tokenizer(self) -> Any:
         """The students' tokenizer: the teacher's, unless a bridge is between two."""
         base = self.suite.student
-        if self.suite.bridge is None or isinstance(base, Pruned):
+        if not self.suite.crosses or isinstance(base, Pruned):
             return self.teacher_tokenizer
         own = self._tokenizer(base)
         same = own.get_vocab() == self.teacher_tokenizer.get_vocab()
@@ -83,24 +83,29 @@ class RunContext:
         return encode(self.rows.rows, self.teacher_tokenizer, self.suite.data)
 
     @cached_property
-    def crossing(self) -> Crossing | None:
+    def translation(self) -> Translation | None:
         """The way from the students' tokens to the teacher's; None where they share a tokenizer."""
-        suite, rows = self.suite, self.rows.rows
-        if suite.bridge is None or self.tokenizer is self.teacher_tokenizer:
+        if self.tokenizer is self.teacher_tokenizer:
             return None
+        data, rows = self.suite.data, self.rows.rows
         kept = [rows[place] for place in self.encoded.places]
-        return Crossing(
-            bridge=bridge.build(suite.bridge),
-            student=self.tokenizer,
-            teacher=self.teacher_tokenizer,
-            rows=encode_all(kept, self.teacher_tokenizer, suite.data),
-            limit=suite.data.max_tokens,
-            entries=(_entries(suite.student), _entries(suite.teacher.base)),
-        )
+        theirs = encode_all(kept, self.teacher_tokenizer, data)
+        return Translation(self.tokenizer, self.teacher_tokenizer, theirs, data.max_tokens)
+
+    @cached_property
+    def crossings(self) -> Mapping[str, Crossing]:
+        """The crossings of the suite's bridges by their text; none with one tokenizer."""
+        suite, sides = self.suite, self.translation
+        if sides is None:
+            return {}
+        entries = _entries(suite.student), _entries(suite.teacher.base)
+        named = filter(None, map(suite.bridge_of, suite.divergences))
+        specs = {str(spec): spec for spec in named}
+        return {text: Crossing(bridge.build(of), sides, entries) for text, of in specs.items()}
 
     def crossing_of(self, assignment: Assignment) -> Crossing | None:
         """Return the crossing of a training; None where it needs none."""
-        return self.crossing if assignment.cell.has_teacher else None
+        return self.crossings.get(str(assignment.bridge))
 
     @property
     def teacher_dtype(self) -> torch.dtype:
@@ -165,7 +170,7 @@ class RunContext:
             return loading.scratch_model(base, self.tokenizer_of(cell), cell.seed)
         if isinstance(base, Pruned):
             return copy.deepcopy(self._pruned)
-        if not is_teacher and self.suite.bridge is None:
+        if not is_teacher and not self.suite.crosses:
             loading.check_same_tokenizer(loading.load_tokenizer(base), self.tokenizer)
         return loading.load_model(base)
 

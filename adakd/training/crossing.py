@@ -26,37 +26,19 @@ from adakd.store.records import BridgeUse
 Array = np.ndarray[Any, Any]
 
 
-class Crossing:
-    """Both tokenizations of every sequence of a run, and their units.
-
-    All trainings of a run share one, so the two arms of a pair see the same units.
+class Translation:
+    """Both tokenizations of every sequence of a run, whatever bridge compares them.
 
     Args:
-        bridge: aligns and compares; it is connected here.
         student: the students' tokenizer.
         teacher: the teacher's.
         rows: the training rows in the teacher's tokens, by their number.
         limit: tokens of a sequence.
-        entries: those that the student's model has, and the teacher's; None for all of the
-            tokenizer's.
     """
 
-    def __init__(
-        self,
-        bridge: Bridge,
-        student: Any,
-        teacher: Any,
-        rows: Sequence[Example],
-        limit: int,
-        entries: tuple[int | None, int | None] = (None, None),
-    ) -> None:
-        self.bridge, self.student, self.teacher, self.limit = bridge, student, teacher, limit
-        bridge.connect(vocabulary_of(student, entries[0]), vocabulary_of(teacher, entries[1]))
+    def __init__(self, student: Any, teacher: Any, rows: Sequence[Example], limit: int) -> None:
+        self.student, self.teacher, self.limit = student, teacher, limit
         self._rows, self._count = {row.number: row for row in rows}, len(rows)
-        self._units: dict[int, Array] = {}
-        self._head = TeacherHead()
-
-    # --- sequences ----------------------------------------------------------------------------
 
     def teacher_side(self, example: Example) -> Example:
         """Return a student's sequence in the teacher's tokens, under the same number."""
@@ -73,12 +55,39 @@ class Crossing:
         here = _translated(response, self.teacher, self.student)
         return answered(row.prompt, here, number, self.limit)
 
+
+class Crossing:
+    """The units of every sequence of a run, by one bridge.
+
+    All trainings across this bridge share one, so the two arms of a pair see the same units.
+
+    Args:
+        bridge: aligns and compares; it is connected here.
+        sides: both tokenizations of the sequences.
+        entries: those that the student's model has, and the teacher's; None for all of the
+            tokenizer's.
+    """
+
+    def __init__(
+        self,
+        bridge: Bridge,
+        sides: Translation,
+        entries: tuple[int | None, int | None] = (None, None),
+    ) -> None:
+        self.bridge, self.sides = bridge, sides
+        vocabularies = map(vocabulary_of, (sides.student, sides.teacher), entries)
+        bridge.connect(*vocabularies)
+        self._units: dict[int, Array] = {}
+        self._head = TeacherHead()
+
+    # --- sequences ----------------------------------------------------------------------------
+
     def units(self, example: Example) -> Array:
         """Return the units of a sequence among its response tokens, ``(M, 4)``."""
         if example.number in self._units:
             return self._units[example.number]
-        sides = _response(example), _response(self.teacher_side(example))
-        found = self.bridge.align(*sides)
+        there = self.sides.teacher_side(example)
+        found = self.bridge.align(_response(example), _response(there))
         if example.number >= 0:  # known before the training, and taken by other trainings too
             self._units[example.number] = found
         return found
@@ -95,7 +104,7 @@ class Crossing:
         raise AdakdError(
             f"bridge: {name} finds no unit in {len(examples)} training sequences: student and "
             "teacher have no text in common, or their prompts leave no room for a response; raise "
-            f"data.max_tokens ({self.limit}), or choose another bridge (adakd ls bridges)"
+            f"data.max_tokens ({self.sides.limit}), or choose another bridge (adakd ls bridges)"
         )
 
     def use(self, examples: Sequence[Example]) -> BridgeUse:
@@ -103,7 +112,7 @@ class Crossing:
         spans, tokens = [self.units(example) for example in examples], [0, 0]
         for example in examples:
             tokens[0] += example.valid_tokens
-            tokens[1] += self.teacher_side(example).valid_tokens
+            tokens[1] += self.sides.teacher_side(example).valid_tokens
         every = np.concatenate(spans)
         return BridgeUse(
             sequences=len(examples),
@@ -123,7 +132,7 @@ class Crossing:
         ``units``, ``(M, 4)``, among the valid tokens of the batch; ``unit_labels``, ``(M,)``; and
         the sequence of each unit in the batch, ``unit_sequence``, ``(M,)``.
         """
-        theirs = [self.teacher_side(example) for example in examples]
+        theirs = [self.sides.teacher_side(example) for example in examples]
         units, labels, before = [], [], np.zeros(2, np.int64)
         for example, other in zip(examples, theirs, strict=True):
             found = self.units(example)
@@ -132,7 +141,7 @@ class Crossing:
             before += [example.valid_tokens, other.valid_tokens]
         counts = torch.tensor([len(of) for of in units])
         longest = max(len(example.input_ids) for example in theirs)
-        pad = self.teacher.pad_token_id
+        pad = self.sides.teacher.pad_token_id
         ids = [row.input_ids + [pad] * (longest - len(row.input_ids)) for row in theirs]
         targets = [row.labels + [IGNORED] * (longest - len(row.labels)) for row in theirs]
         lengths = torch.tensor([[len(row.input_ids)] for row in theirs])
@@ -171,7 +180,7 @@ class Crossing:
         labels = next_token_labels(batch["labels"])
         ids = labels[labels != IGNORED].tolist()
         spans = batch["units"][:, :2].tolist()
-        return [self.student.decode(ids[start:stop]) for start, stop in spans]
+        return [self.sides.student.decode(ids[start:stop]) for start, stop in spans]
 
 
 def units_of(batch: Batch) -> Units:

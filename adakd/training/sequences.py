@@ -90,8 +90,8 @@ class TrainingData:
 
     def _as_read(self, batch: Sequence[Example]) -> list[Example]:
         """Return sequences as the teacher reads them: in its own tokens."""
-        crossing = self.context.crossing
-        return [*batch] if crossing is None else [crossing.teacher_side(row) for row in batch]
+        sides = self.context.translation
+        return [*batch] if sides is None else [sides.teacher_side(row) for row in batch]
 
     def expected_labels(self) -> int:
         """Return about how many labels the teacher reads, before it has written any response."""
@@ -184,10 +184,10 @@ class TrainingData:
 
     def _with_response(self, row: Example, response: list[int], number: int) -> Example:
         """Return a row with a response of the teacher, given in the teacher's tokens."""
-        crossing = self.context.crossing
-        if crossing is None:
+        sides = self.context.translation
+        if sides is None:
             return row.with_response(response, number)
-        return crossing.rewritten(row, response, number)
+        return sides.rewritten(row, response, number)
 
     def _answered(self, decoding: Decoding) -> list[list[Example]]:
         """Return the batches with rows of pools that trainings take: lengths decide their order."""

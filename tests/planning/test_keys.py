@@ -257,6 +257,14 @@ def test_a_bridge_enters_the_keys_of_what_it_decides(make_suite) -> None:
     assert gold == alike
 
 
+def test_a_row_without_a_bridge_beside_bridged_ones_is_refused(make_suite) -> None:
+    rows = ["forward_kl", {"divergence": "reverse_kl", "bridge": "gold"}]
+    with pytest.raises(AdakdError, match=r"divergences\.0: forward_kl has no bridge, and other"):
+        make_suite({"divergences": rows})
+    crossed = make_suite({"divergences": rows, "bridge": "overlap"})
+    assert [str(crossed.bridge_of(row)) for row in crossed.divergences] == ["overlap", "gold"]
+
+
 def test_a_cross_entropy_enters_the_keys_of_distilled_students(make_suite) -> None:
     without, none, some = (
         {cell.method: cell.key for cell in plan(make_suite(changes)).cells}
@@ -271,3 +279,6 @@ def test_a_cross_entropy_enters_the_keys_of_distilled_students(make_suite) -> No
 def test_an_unknown_bridge_is_named_with_the_nearest(make_suite) -> None:
     with pytest.raises(AdakdError, match="bridge: unknown bridge 'overlp'; did you mean 'overlap'"):
         plan(make_suite({"bridge": "overlp"}))
+    rows = [{"divergence": "reverse_kl", "bridge": "golds"}]
+    with pytest.raises(AdakdError, match=r"divergences\.0\.bridge: unknown bridge 'golds'"):
+        plan(make_suite({"divergences": rows}))

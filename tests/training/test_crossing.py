@@ -34,7 +34,8 @@ def test_the_same_tokenizer_is_plain_distillation_bit_for_bit(make_suite, traini
         trainings(make_suite(changes), name)
         for name, changes in (("plain", {"student.vocabulary": 400}), ("crossed", SAME))
     )
-    assert crossed.context.crossing is None
+    assert crossed.context.translation is None
+    assert not crossed.context.crossings
     found = []
     for run in (plain, crossed):
         record = run.train(run.find(arm="adakd"))
@@ -125,6 +126,26 @@ def test_a_tokenizer_with_some_tokens_more_is_bridged_whole(
     assert 0.9 < use.mass < 1
 
 
+def test_rows_with_bridges_of_their_own_are_trained_as_in_suites_of_one(
+    make_suite, trainings
+) -> None:
+    """One run for several bridges: same keys and weights, one teacher, each row by its bridge."""
+    rows = [{"divergence": "reverse_kl", "bridge": name} for name in ("overlap", "gold")]
+    both = trainings(make_suite({"student.vocabulary": 300, "divergences": rows}), "both")
+    assert {*both.context.crossings} == {"overlap", "gold"}
+    for name in ("overlap", "gold"):
+        more = {"student.vocabulary": 300, "divergences": ["reverse_kl"], "bridge": name}
+        alone = trainings(make_suite(more), name)
+        there = alone.find()
+        here = next(cell for cell in both.distilled() if cell.key == there.key)
+        assert here.method == f"reverse_kl, {name}"
+        records = both.train(here), alone.train(there)
+        assert records[0].bridge == records[1].bridge
+        assert losses(records[0]) == losses(records[1])
+        ours, theirs = both.weights(here), alone.weights(there)
+        assert all(torch.equal(ours[part], theirs[part]) for part in ours)
+
+
 def test_a_step_split_over_micro_batches_has_one_selection(make_suite, trainings) -> None:
     step = {"name": "adakd", "scope": "step", "focus": {"name": "fixed", "ratio": 0.5}}
     found = []
@@ -163,37 +184,36 @@ def test_the_focus_follows_the_divergence_alone(make_suite, trainings, monkeypat
 
 def test_both_sides_of_a_sequence_are_one_text(make_suite, trainings) -> None:
     run = trainings(make_suite(OTHER))
-    crossing = run.context.crossing
-    assert crossing is not None
+    sides = run.context.translation
+    assert sides is not None
     for example in run.context.encoded.examples:
-        other = crossing.teacher_side(example)
+        other = sides.teacher_side(example)
         texts = [
             tokenizer.decode(response(side), skip_special_tokens=True)
-            for tokenizer, side in ((crossing.student, example), (crossing.teacher, other))
+            for tokenizer, side in ((sides.student, example), (sides.teacher, other))
         ]
         assert texts[0] == texts[1]
-        assert other.input_ids[-1] == crossing.teacher.eos_token_id
+        assert other.input_ids[-1] == sides.teacher.eos_token_id
 
 
 def test_what_a_student_wrote_crosses_as_text(make_suite, trainings) -> None:
     run = trainings(make_suite(OTHER))
-    crossing, row = run.context.crossing, run.context.encoded.examples[3]
-    assert crossing is not None
+    sides, row = run.context.translation, run.context.encoded.examples[3]
+    assert sides is not None
     tokenizer = run.context.tokenizer
     written = tokenizer("r\u00e9d cat", add_special_tokens=False)["input_ids"]
     ended = row.with_response([*written, tokenizer.eos_token_id], -1 - row.number)
-    there = crossing.teacher_side(ended)
-    assert there.prompt == crossing.teacher_side(row).prompt
-    assert crossing.teacher.decode(response(there)) == "r\u00e9d cat<end>"
+    there = sides.teacher_side(ended)
+    assert there.prompt == sides.teacher_side(row).prompt
+    assert sides.teacher.decode(response(there)) == "r\u00e9d cat<end>"
     half = tokenizer("r\u00e9", add_special_tokens=False)["input_ids"][:-1]
-    cut = crossing.teacher_side(row.with_response(half, -1 - row.number))
-    assert crossing.teacher.decode(response(cut)) == "r"
+    cut = sides.teacher_side(row.with_response(half, -1 - row.number))
+    assert sides.teacher.decode(response(cut)) == "r"
 
 
 def test_the_unit_labels_are_the_tokens_themselves(make_suite, trainings) -> None:
     run = trainings(make_suite(OTHER))
-    crossing, rows = run.context.crossing, run.context.encoded.examples[:5]
-    assert crossing is not None
+    (crossing,), rows = run.context.crossings.values(), run.context.encoded.examples[:5]
     batch = crossing.collate(rows)
     columns = crossing.bridge.columns[0]
     ids = [token for row in rows for token in response(row)]
@@ -205,8 +225,7 @@ def test_the_unit_labels_are_the_tokens_themselves(make_suite, trainings) -> Non
 
 def test_without_a_unit_the_run_stops_before_any_training(make_suite, trainings) -> None:
     run = trainings(make_suite(OTHER))
-    crossing, (row, *_) = run.context.crossing, run.context.encoded.examples
-    assert crossing is not None
+    (crossing,), (row, *_) = run.context.crossings.values(), run.context.encoded.examples
     with pytest.raises(AdakdError, match="bridge: Overlap finds no unit in 1 training sequences"):
         crossing.check([_without_response(row)])
 
@@ -225,10 +244,9 @@ def test_diagnostics_are_of_units(make_suite, trainings) -> None:
     kept: list[DiagnosticRecord] = []
     run.train(run.find(arm="adakd"), keep=kept.append)
     assert [record.step for record in kept] == [1, 2, 4]
-    crossing = run.context.crossing
-    assert crossing is not None
+    (crossing,) = run.context.crossings.values()
     texts = {
-        crossing.student.decode([token])
+        crossing.sides.student.decode([token])
         for row in run.context.encoded.examples
         for token in crossing.bridge.columns[0][crossing.bridge.labels(_firsts(crossing, row))]
     }
