@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BeforeValidator,
+    Discriminator,
     Field,
     PositiveFloat,
     PositiveInt,
+    Tag,
     field_validator,
     model_validator,
 )
@@ -134,7 +136,10 @@ class Evaluation(Config):
     confirm_run_unsafe_code: bool = False
     """Run lm-eval tasks that execute the code that a model writes, on this machine."""
     sampling: Sampling = Sampling()
-    engine: OwnEngine | Server = "continuous"
+    engine: Annotated[
+        Annotated[OwnEngine, Tag("name")] | Annotated[Server, Tag("server")],
+        Discriminator(lambda value: "name" if isinstance(value, str) else "server"),
+    ] = "continuous"
     """How answers to instruction sets, and the responses that models write for trainings, are
     decoded; the first two give the same ones, but for rounding.
 

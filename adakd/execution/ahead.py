@@ -70,7 +70,7 @@ class Ahead:
         """About how long the rest takes; None where nothing like a part of it is done yet."""
         if not self._is_known or not self._spent:
             return None
-        parts = [(count, self._rates.step(role)) for role, count in self._steps.items()]
+        parts = [(count, self._step(role)) for role, count in self._steps.items()]
         parts += [
             (count, self._rates.score(task)) for task, count in self._answers.items() if count
         ]
@@ -80,6 +80,14 @@ class Ahead:
                 return None
             total += count * (seconds or 0.0)
         return total * (self._clock() - self._start) / self._spent
+
+    def _step(self, role: str) -> float | None:
+        """Return the seconds of a step; of students of a new role, those of the slowest others."""
+        own = self._rates.step(role)
+        if own is not None or role == "teacher":
+            return own
+        others = (self._rates.step(other) for other in self._steps if other != "teacher")
+        return max((seconds for seconds in others if seconds is not None), default=None)
 
     def __str__(self) -> str:
         """Return one line; empty where nothing is left."""
