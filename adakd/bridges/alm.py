@@ -6,6 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from adakd.bridges.base import Array, Bridge, Side, bridge, complement, unit_sums
+from adakd.bridges.bias import Extensions, unbiased_units
+from adakd.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,18 +24,41 @@ class ALM(Bridge):
 
     With the likelihoods :math:`q(c)` and :math:`p(c)` of a unit's text there are two shared
     entries: the text, with probability :math:`q(c)^{1/\tau}`, and any other. Under ``forward_kl``
-    the gradient is that of the published binary cross-entropy. Units are all texts between common
-    boundaries: the published removal of biased chunks is left out.
+    the gradient is that of the published binary cross-entropy.
+
+    A unit that ends where one tokenizer alone could have gone on within a token is joined with the
+    next ones: :func:`~adakd.bridges.bias.unbiased_units`. Ours: the shares of tokens are those of
+    the training rows' responses, and the last unit of a response is kept as it is. The published
+    factor for a space after each unit is left out: it is a probability of the next unit's first
+    token, which a row may not depend on.
 
     Args:
         tau: :math:`\tau`, which keeps small likelihoods from vanishing.
+        bias: the largest bias of a unit's end; 1 keeps all common boundaries.
 
     References:
         `ALM <https://arxiv.org/abs/2503.20083>`_, 2025.
     """
 
-    def __init__(self, *, tau: Annotated[float, Field(gt=0)] = 100.0) -> None:
-        self.tau = tau
+    def __init__(
+        self,
+        *,
+        tau: Annotated[float, Field(gt=0)] = 100.0,
+        bias: Annotated[float, Field(ge=0, le=1)] = 1e-4,
+    ) -> None:
+        self.tau, self.bias = tau, bias
+
+    def connect(self, student: Vocabulary, teacher: Vocabulary) -> None:
+        """Also prepare the texts by which tokens could be longer."""
+        super().connect(student, teacher)
+        self._extensions = Extensions(student), Extensions(teacher)
+
+    def align(self, student: Array, teacher: Array) -> Array:
+        """Return common units that end without bias."""
+        units = super().align(student, teacher)
+        if self.bias == 1:
+            return units
+        return unbiased_units(units, (student, teacher), self._extensions, self.bias)
 
     def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         """Return the text and any other, ``(M, 2)``."""

@@ -59,9 +59,21 @@ class Bridge:
     def connect(self, student: Vocabulary, teacher: Vocabulary) -> None:
         """Prepare for two vocabularies, once for a run."""
         self.student, self.teacher = student, teacher
-        self.columns = common_entries(student, teacher)
-        self.column_of = np.full(len(student), -1)
-        self.column_of[self.columns[0]] = np.arange(len(self.columns[0]))
+        self.pair(common_entries(student, teacher))
+
+    def pair(self, columns: tuple[Array, Array]) -> None:
+        """Set the pairs of entries that mean the same: their ids in both vocabularies."""
+        self.columns = columns
+        self.column_of = np.full(len(self.student), -1)
+        self.column_of[columns[0]] = np.arange(len(columns[0]))
+
+    def others(self) -> tuple[Array, Array]:
+        """Return the ids of the entries of both vocabularies that are part of no pair."""
+        ours, theirs = (
+            np.setdiff1d(np.arange(len(side)), columns)
+            for side, columns in zip((self.student, self.teacher), self.columns, strict=True)
+        )
+        return ours, theirs
 
     def align(self, student: Array, teacher: Array) -> Array:
         """Return the units of a response, ``(M, 4)``, a pure function of its tokens.
@@ -155,10 +167,10 @@ def common_units(student: Array, teacher: Array, ours: Vocabulary, theirs: Vocab
     """
     ended = bool(len(student) and len(teacher))
     ended = ended and student[-1] == ours.end and teacher[-1] == theirs.end
-    mine, other = _without_end(student, ours), _without_end(teacher, theirs)
+    mine, other = without_end(student, ours), without_end(teacher, theirs)
     texts = ours.text(mine), theirs.text(other)
     ends = np.cumsum(ours.lengths[mine]), np.cumsum(theirs.lengths[other])
-    same, shift = _alike(*texts)
+    same, shift = begin_alike(*texts)
     ends = ends[0] - shift[0], ends[1] - shift[1]
     _, at, to = np.intersect1d(*ends, return_indices=True)
     inside = (ends[0][at] <= same) & (ends[0][at] > 0)
@@ -170,7 +182,8 @@ def common_units(student: Array, teacher: Array, ours: Vocabulary, theirs: Vocab
     return units.astype(np.int64)
 
 
-def _without_end(ids: Array, vocabulary: Vocabulary) -> Array:
+def without_end(ids: Array, vocabulary: Vocabulary) -> Array:
+    """Return a response without the end token, if it has one."""
     return ids[:-1] if len(ids) and ids[-1] == vocabulary.end else ids
 
 
@@ -178,7 +191,7 @@ def _starts(ends: Array) -> Array:
     return np.concatenate([[0], ends])[:-1]
 
 
-def _alike(student: bytes, teacher: bytes) -> tuple[int, tuple[int, int]]:
+def begin_alike(student: bytes, teacher: bytes) -> tuple[int, tuple[int, int]]:
     """Return the bytes in which two texts begin alike, and those to skip before them on each side.
 
     One of them may have a space more at its start.

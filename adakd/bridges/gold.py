@@ -41,10 +41,7 @@ class GOLD(Bridge):
     def connect(self, student: Vocabulary, teacher: Vocabulary) -> None:
         """Also note the entries that only one side has."""
         super().connect(student, teacher)
-        self._others = [
-            np.setdiff1d(np.arange(len(side)), columns)
-            for side, columns in zip((student, teacher), self.columns, strict=True)
-        ]
+        self._others = self.others()
 
     def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         """Return equal entries, the others sorted, and the mass of other continuations."""

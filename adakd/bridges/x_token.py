@@ -1,62 +1,88 @@
 """The student's distribution carried over to the teacher's vocabulary."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
 from adakd.bridges.base import Array, Bridge, Side, bridge, unit_sums
+from adakd.bridges.canonical import similar_units
+from adakd.bridges.projection import projection
 from adakd.data.vocabulary import Vocabulary
 from adakd.registry import Ours
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIECES, KEPT = 4, 4
-"""Most pieces that a text is cut into, and most entries of a row of the projection."""
-DECAY = 0.1
-"""Weight of each piece over that of the piece before it."""
+COMMON = 0.6
+"""Least weight of an entry of W that makes a pair of entries common, in the hybrid form."""
 
 
 @bridge("x_token")
 class XToken(Bridge):
-    r"""Carry the student's distribution over to the teacher's vocabulary (X-Token, P-KL).
+    r"""Compare distributions over the teacher's vocabulary, by a projection between both (X-Token).
 
     A sparse matrix W gives each student entry's mass to teacher entries: to the one with the same
-    text, if there is one; else to the pieces of its text, at most four with weights in proportion
-    to :math:`0.9 \cdot 0.1^j`, and to the teacher's entries of which it is itself a piece,
-    normalised over its four largest weights. In each unit
+    text, if there is one; else to the pieces that the teacher's tokenizer cuts its text into, at
+    most four with weights in proportion to :math:`0.1^j`, and to the teacher's entries of which it
+    is itself such a piece. Special tokens go to those with similar names. Of each row the four
+    largest weights are kept, and normalised. ``form: projected`` (P-KL) compares
 
     .. math:: \tilde q = \mathrm{mean}_t\, W^\top q_t, \qquad
         \log \tilde p = \mathrm{mean}_t \log p_t
 
-    over its tokens on either side, restricted to the teacher's `top` entries there, of those that
-    W reaches.
+    over a unit's tokens on either side, restricted to the teacher's `top` entries there, of those
+    that W reaches. ``form: hybrid`` (H-KL) compares means of log-probabilities on both sides: for
+    entries that W pairs with a weight of at least 0.6 as they are, for the others in descending
+    order, `top` of them.
 
-    Ours: units end at common boundaries of equal texts, where the published alignment also pairs
-    similar strings; pieces are the longest that fit, where it calls the other tokenizer; the top
-    entries are chosen in each unit, where it takes those of a micro-batch, so that the loss would
-    depend on the batch. H-KL and the dynamic weight of the cross-entropy are left out:
-    ``objective.cross_entropy`` is a constant one.
+    Ours: one divergence over rows that are normalised, where the published hybrid form adds the L1
+    distance of the sorted entries to a KL divergence of the common ones. The top entries are chosen
+    in each unit, where the published ones are a micro-batch's, so that the loss would depend on the
+    batch. A piece never has text that its entry has not; the published re-tokenization may add a
+    space. The published "scale trick", which gives a sixth of a row to an arbitrary entry, is left
+    out. The published loss is this one with ``forward_kl`` and the suite's
+    ``objective: {cross_entropy: dynamic}``.
 
     Args:
-        top: entries of the teacher that are compared in a unit.
+        form: ``projected`` or ``hybrid``.
+        units: common ``text``, between the boundaries that both tokenizations have; or ``similar``
+            strings, aligned by Needleman-Wunsch as published, which also pairs texts that differ.
+        top: entries that are compared in a unit; in the hybrid form beside the common ones.
 
     References:
         `X-Token <https://arxiv.org/abs/2605.21699>`_, 2026.
     """
 
-    def __init__(self, *, top: Annotated[int, Field(gt=0), Ours] = 8192) -> None:
-        self.top = top
+    def __init__(
+        self,
+        *,
+        form: Literal["projected", "hybrid"] = "projected",
+        units: Annotated[Literal["text", "similar"], Ours] = "text",
+        top: Annotated[int, Field(gt=0)] = 8192,
+    ) -> None:
+        self.form, self.units, self.top = form, units, top
 
     def connect(self, student: Vocabulary, teacher: Vocabulary) -> None:
         """Also make the projection."""
         super().connect(student, teacher)
         self.projection = projection(student, teacher, self.columns)
         self._reached = np.unique(self.projection[1])
+        if self.form == "hybrid":
+            self.pair(common_by(self.projection))
+            self._rest = self.others()
+
+    def align(self, student: Array, teacher: Array) -> Array:
+        """Return units of equal text, or of similar strings."""
+        if self.units == "text":
+            return super().align(student, teacher)
+        return similar_units(student, teacher, self.student, self.teacher)
 
     def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
-        """Return the teacher's likeliest entries in each unit, ``(M, K)``."""
+        """Return the compared entries of each unit, ``(M, K)``."""
+        return (self._hybrid if self.form == "hybrid" else self._projected)(student, teacher)
+
+    def _projected(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         reached = teacher.ids.new_tensor(self._reached)
         logs = teacher.logits.log_softmax(-1)[:, reached]
         theirs = unit_sums(logs, teacher) / _count(teacher)
@@ -70,58 +96,37 @@ class XToken(Bridge):
         ours = carried.gather(-1, reached[found.indices]).clamp_min(tiny).log()
         return ours, found.values
 
+    def _hybrid(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
+        import torch
+
+        width = min(self.top, *map(len, self._rest))
+        found = []
+        for side, columns, rest in zip((student, teacher), self.columns, self._rest, strict=True):
+            mean = unit_sums(side.logits.log_softmax(-1), side) / _count(side)
+            equal, other = (mean[:, side.ids.new_tensor(of)] for of in (columns, rest))
+            found.append(torch.cat([equal, other.topk(width, -1).values], -1))
+        return found[0], found[1]
+
     def labels(self, student: Array) -> Array:
-        """Return 0: the rank of the text among the teacher's entries is not known."""
-        return np.zeros(len(student), np.int64)
+        """Return the common entry of each unit's first token in the hybrid form; else 0."""
+        if self.form == "hybrid":
+            return super().labels(student)
+        return np.zeros(len(student), np.int64)  # its rank among the teacher's is not known
 
 
-def projection(
-    student: Vocabulary, teacher: Vocabulary, pairs: tuple[Array, Array]
-) -> tuple[Array, Array, Array]:
-    """Return the entries of the matrix W: student's id, teacher's id and weight.
+def common_by(projection: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    """Return the pairs of entries that are common by their weight, in the student's order.
 
-    Rows sum to 1; those of entries that no text connects are empty.
+    Of several student entries for one of the teacher's, that with the largest weight counts, the
+    first of equals.
     """
-    weights: dict[int, dict[int, float]] = {}
-    paired = dict(zip(*(side.tolist() for side in pairs), strict=True))
-    theirs = {piece: number for number, piece in enumerate(teacher.pieces) if piece}
-    ours = {piece: number for number, piece in enumerate(student.pieces) if piece}
-    longest = max(map(len, theirs), default=0), max(map(len, ours), default=0)
-    for number, piece in enumerate(student.pieces):
-        if number in paired:
-            weights[number] = {paired[number]: 1.0}
-        elif piece:
-            row = weights.setdefault(number, {})
-            for place, part in enumerate(_pieces(piece, theirs, longest[0])):
-                row[part] = row.get(part, 0.0) + (1 - DECAY) * DECAY**place
-    taken = set(paired.values())
-    for number, piece in enumerate(teacher.pieces):
-        if number in taken or not piece:
-            continue
-        for place, part in enumerate(_pieces(piece, ours, longest[1])):
-            if part not in paired:
-                row = weights.setdefault(part, {})
-                row[number] = row.get(number, 0.0) + (1 - DECAY) * DECAY**place
-    found: list[tuple[int, int, float]] = []
-    for number, row in weights.items():
-        kept = sorted(row.items(), key=lambda one: (-one[1], one[0]))[:KEPT]
-        total = sum(weight for _, weight in kept)
-        found += [(number, part, weight / total) for part, weight in kept]
-    columns: Any = [*zip(*sorted(found), strict=True)] or ([], [], [])
-    return np.array(columns[0], np.int64), np.array(columns[1], np.int64), np.array(columns[2])
-
-
-def _pieces(text: bytes, entries: dict[bytes, int], longest: int) -> list[int]:
-    """Return the first pieces of a text, the longest that fit; none where it cannot be cut."""
-    found: list[int] = []
-    while text and len(found) < PIECES:
-        fitting = range(min(len(text), longest), 0, -1)
-        length = next((size for size in fitting if text[:size] in entries), 0)
-        if not length:
-            return []
-        found.append(entries[text[:length]])
-        text = text[length:]
-    return found
+    best: dict[int, tuple[float, int, int]] = {}
+    for number, other, weight in zip(*(part.tolist() for part in projection), strict=True):
+        if weight >= COMMON:
+            best[other] = min(best.get(other, (0.0, 0, 0)), (-weight, number, other))
+    pairs = sorted((number, other) for _, number, other in best.values())
+    found = np.array(pairs, np.int64).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 def _count(side: Side) -> "Tensor":

@@ -53,7 +53,8 @@ def loss_lines(suite: Suite) -> list[str]:
         where = "where student and teacher have different tokenizers"
         lines.append(f"{named}: {', '.join(bridges)}, {where}")
     if weight := suite.objective.cross_entropy:
-        lines.append(f"cross-entropy to the labels: weight {weight:g} in every distilled student")
+        how = f"weight {weight:g}" if weight != "dynamic" else "the divergence is scaled to it"
+        lines.append(f"cross-entropy to the labels: {how} in every distilled student")
     return lines
 
 

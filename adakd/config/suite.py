@@ -1,6 +1,6 @@
 """Settings of a suite file: the models, methods and evaluations that are compared."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
@@ -33,11 +33,24 @@ class Diagnostics(Config):
     to that layer."""
 
 
+def _a_weight(given: Any) -> Any:
+    """Check a weight here: a union of types would say of each why it does not fit."""
+    number = isinstance(given, int | float) and not isinstance(given, bool) and given >= 0
+    if not number and given != "dynamic":
+        raise ValueError("must be a weight of at least 0, or dynamic")
+    return given
+
+
+CrossEntropy = Annotated[float | Literal["dynamic"], BeforeValidator(_a_weight)]
+"""How the cross-entropy to the labels comes beside a divergence."""
+
+
 class LossTerms(Config):
     """What the loss of every distilled student has besides its divergence."""
 
-    cross_entropy: float = Field(default=0.0, ge=0)
-    """Weight of the mean cross-entropy to the labels, which is added to the mean divergence."""
+    cross_entropy: CrossEntropy = 0.0
+    """Weight of the mean cross-entropy to the labels, which is added to the mean divergence. With
+    ``dynamic`` it is 1, and the divergence is scaled to the value of the cross-entropy."""
 
 
 class Controls(Config):

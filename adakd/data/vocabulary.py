@@ -1,7 +1,8 @@
 """The text of every entry of a tokenizer's vocabulary, as bytes. Needs no torch."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -24,6 +25,12 @@ class Vocabulary:
     """The ids of special tokens, which stand for no text."""
     end: int
     """The id of the token that ends a response."""
+    encode: Callable[[Sequence[str]], Sequence[Sequence[int]]] | None = field(
+        default=None, compare=False, repr=False
+    )
+    """Tokenizes texts, without special tokens around them; None for a vocabulary alone."""
+    shares: "np.ndarray[Any, Any] | None" = field(default=None, compare=False, repr=False)
+    """Share of each entry among the tokens of the training responses, ``(V,)``; None if unknown."""
 
     def __len__(self) -> int:
         """Return the number of entries."""
@@ -37,6 +44,42 @@ class Vocabulary:
     def text(self, ids: "np.ndarray[Any, Any]") -> bytes:
         """Return the bytes of some tokens."""
         return b"".join([self.pieces[token] for token in ids.tolist()])
+
+    def cut(self, texts: Sequence[bytes]) -> list[list[int]]:
+        """Return the entries that each text is tokenized into; none where it cannot be written.
+
+        A tokenizer may write another text (a space before it) or have no text to read (a part of a
+        letter): there, and without a tokenizer, a text is cut into the longest entries that fit.
+        """
+        found: list[list[int]] = [[] for _ in texts]
+        if self.encode is not None:
+            readable = [place for place, text in enumerate(texts) if _is_text(text)]
+            encoded = self.encode([texts[place].decode() for place in readable]) if readable else ()
+            for place, ids in zip(readable, encoded, strict=True):
+                if b"".join([self._piece(token) for token in ids]) == texts[place]:
+                    found[place] = [*ids]
+        return [ids or self._longest(text) for ids, text in zip(found, texts, strict=True)]
+
+    def _piece(self, token: int) -> bytes:
+        return self.pieces[token] if token < len(self) else b""
+
+    def _longest(self, text: bytes) -> list[int]:
+        entries, longest = self._entries
+        found: list[int] = []
+        while text:
+            sizes = range(min(len(text), longest), 0, -1)
+            size = next((size for size in sizes if text[:size] in entries), 0)
+            if not size:
+                return []
+            found.append(entries[text[:size]])
+            text = text[size:]
+        return found
+
+    @cached_property
+    def _entries(self) -> tuple[dict[bytes, int], int]:
+        """The entry of each text, and the bytes of the longest."""
+        entries = {piece: number for number, piece in enumerate(self.pieces) if piece}
+        return entries, max(map(len, entries), default=0)
 
 
 def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
@@ -61,7 +104,25 @@ def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
             pieces.append(added[number].content.encode())
         else:
             pieces.append(_byte_level(name) if byte_level else _sentence_piece(name))
-    return Vocabulary(tuple(names), tuple(pieces), frozenset(special), tokenizer.eos_token_id)
+    return Vocabulary(
+        tuple(names), tuple(pieces), frozenset(special), tokenizer.eos_token_id, _encoder(tokenizer)
+    )
+
+
+def _encoder(tokenizer: Any) -> Callable[[Sequence[str]], Sequence[Sequence[int]]]:
+    def encode(texts: Sequence[str]) -> Sequence[Sequence[int]]:
+        found: Sequence[Sequence[int]] = tokenizer([*texts], add_special_tokens=False)["input_ids"]
+        return found
+
+    return encode
+
+
+def _is_text(given: bytes) -> bool:
+    try:
+        given.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_byte_level(tokenizer: Any) -> bool:

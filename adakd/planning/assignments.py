@@ -3,6 +3,7 @@
 from math import ceil
 
 from adakd.config import Baseline, Config, Suite, Training
+from adakd.config.suite import CrossEntropy
 from adakd.planning.cells import Cell
 from adakd.policies import Decoding, Policy, policy
 from adakd.registry import Spec
@@ -29,8 +30,8 @@ class Assignment(Config):
     """The data policy."""
     bridge: Spec | None = None
     """Between the tokenizers of student and teacher; None where they share one."""
-    cross_entropy: float = 0.0
-    """Weight of the cross-entropy to the labels beside the divergence."""
+    cross_entropy: CrossEntropy = 0.0
+    """Weight of the cross-entropy to the labels beside the divergence; ``dynamic`` scales that."""
     generates: bool = False
     """Whether the policy may train on sequences generated during the training."""
     held_out: int = 0

@@ -90,7 +90,13 @@ class RunContext:
         data, rows = self.suite.data, self.rows.rows
         kept = [rows[place] for place in self.encoded.places]
         theirs = encode_all(kept, self.teacher_tokenizer, data)
-        return Translation(self.tokenizer, self.teacher_tokenizer, theirs, data.max_tokens)
+        return Translation(
+            student=self.tokenizer,
+            teacher=self.teacher_tokenizer,
+            own=self.encoded.examples,
+            rows=theirs,
+            limit=data.max_tokens,
+        )
 
     @cached_property
     def crossings(self) -> Mapping[str, Crossing]:

@@ -5,6 +5,7 @@ own prompt, and a bridge compares the two where they are the same text.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from adakd.bridges import Bridge
 from adakd.data.example import IGNORED, Example
 from adakd.data.token_ids import response_ids
 from adakd.data.tokenized import answered
-from adakd.data.vocabulary import vocabulary_of
+from adakd.data.vocabulary import Vocabulary, vocabulary_of
 from adakd.errors import AdakdError
 from adakd.losses.bridged import Response, TeacherHead, Units, bridged, shared_mass
 from adakd.losses.logits import Outputs
@@ -32,13 +33,31 @@ class Translation:
     Args:
         student: the students' tokenizer.
         teacher: the teacher's.
-        rows: the training rows in the teacher's tokens, by their number.
+        own: the training rows in the student's tokens.
+        rows: the same in the teacher's, by their number.
         limit: tokens of a sequence.
     """
 
-    def __init__(self, student: Any, teacher: Any, rows: Sequence[Example], limit: int) -> None:
+    def __init__(
+        self,
+        student: Any,
+        teacher: Any,
+        own: Sequence[Example],
+        rows: Sequence[Example],
+        limit: int,
+    ) -> None:
         self.student, self.teacher, self.limit = student, teacher, limit
+        self._given = own, rows
         self._rows, self._count = {row.number: row for row in rows}, len(rows)
+
+    def vocabularies(self, entries: tuple[int | None, int | None]) -> list[Vocabulary]:
+        """Return both vocabularies, with the shares of their entries in the training responses.
+
+        Args:
+            entries: those that the models have, None for all of the tokenizer's.
+        """
+        of = zip((self.student, self.teacher), entries, self._given, strict=True)
+        return [_seen(vocabulary_of(tokenizer, most), rows) for tokenizer, most, rows in of]
 
     def teacher_side(self, example: Example) -> Example:
         """Return a student's sequence in the teacher's tokens, under the same number."""
@@ -75,8 +94,7 @@ class Crossing:
         entries: tuple[int | None, int | None] = (None, None),
     ) -> None:
         self.bridge, self.sides = bridge, sides
-        vocabularies = map(vocabulary_of, (sides.student, sides.teacher), entries)
-        bridge.connect(*vocabularies)
+        bridge.connect(*sides.vocabularies(entries))
         self._units: dict[int, Array] = {}
         self._head = TeacherHead()
 
@@ -187,6 +205,12 @@ def units_of(batch: Batch) -> Units:
     """Return the units of a batch."""
     ids = (next_token_labels(batch[name]) for name in ("labels", "teacher_labels"))
     return Units(batch["units"], *(of[of != IGNORED] for of in ids))
+
+
+def _seen(vocabulary: Vocabulary, rows: Sequence[Example]) -> Vocabulary:
+    """Return a vocabulary with the shares of its entries in the responses of some rows."""
+    counts = np.bincount(np.concatenate([*map(_response, rows)]), minlength=len(vocabulary))
+    return replace(vocabulary, shares=counts / max(1, counts.sum()))
 
 
 def _response(example: Example) -> Array:

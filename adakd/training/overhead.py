@@ -25,7 +25,7 @@ from adakd.training.row_order import row_order, world_size
 from adakd.training.sequences import TrainingData
 from adakd.training.step_selection import select_over_step
 from adakd.training.teacher_states import TeacherStates
-from adakd.training.trainer import OnStep, distillation_loss
+from adakd.training.trainer import OnStep, balanced, distillation_loss
 
 
 def measure_overhead(
@@ -139,7 +139,9 @@ class _Stepper:
         result = distillation_loss(
             self.student, teacher, compute, here, clock, self.crossing, self.cross_entropy
         )
-        loss = result.loss if result.supervised is None else result.loss + result.supervised.loss
+        loss = result.loss
+        if result.supervised is not None:
+            loss = balanced(loss, result.supervised.loss, self.cross_entropy)
         with clock.phase("backward"):
             torch.autograd.backward(loss)
             if selection is not None:

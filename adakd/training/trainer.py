@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
+from adakd.config.suite import CrossEntropy
 from adakd.data.example import IGNORED
 from adakd.errors import NonFiniteLoss
 from adakd.losses.lm_head import HiddenStates
@@ -45,7 +46,7 @@ def distillation_loss(
     batch: Batch,
     clock: Clock,
     crossing: Crossing | None = None,
-    cross_entropy: float = 0.0,
+    cross_entropy: CrossEntropy = 0.0,
 ) -> Loss:
     """Return the loss of a batch: the one place where models meet the objective.
 
@@ -57,7 +58,8 @@ def distillation_loss(
         clock: gets the seconds of the phases teacher, student and loss. LM heads count as loss
             if the loss applies them.
         crossing: leads to the teacher's tokens, where they are others; the loss is then over units.
-        cross_entropy: weight of the mean cross-entropy to the labels, which comes beside the loss.
+        cross_entropy: weight of the mean cross-entropy to the labels, which comes beside the loss;
+            see :func:`balanced`.
     """
     labels = next_token_labels(batch["labels"])
     valid = labels != IGNORED
@@ -77,10 +79,26 @@ def distillation_loss(
         return replace(loss, supervised=supervised)
 
 
-def _supervised(student: Tensor | HiddenStates, labels: Tensor, weight: float) -> Loss:
-    """Return the mean cross-entropy to the labels, times its weight."""
+def _supervised(student: Tensor | HiddenStates, labels: Tensor, weight: CrossEntropy) -> Loss:
+    """Return the mean cross-entropy to the labels, times its weight, which is 1 if dynamic."""
     loss = SupervisedObjective()(student, None, labels)
-    return replace(loss, loss=weight * loss.loss)
+    return loss if weight == "dynamic" else replace(loss, loss=weight * loss.loss)
+
+
+def balanced(divergence: Tensor, supervised: Tensor, cross_entropy: CrossEntropy) -> Tensor:
+    r"""Return the sum of a divergence :math:`D` and a cross-entropy :math:`C`, of one micro-batch.
+
+    With ``dynamic`` it is :math:`\frac{\mathrm{sg}(C)}{\mathrm{sg}(D)} D + C`, where sg stops the
+    gradient: both terms have the same value, and D alone keeps its direction. It is C where D is 0.
+
+    References:
+        `X-Token <https://arxiv.org/abs/2605.21699>`_, 2026.
+    """
+    if cross_entropy != "dynamic":
+        return divergence + supervised
+    size = divergence.detach().abs()
+    scale = torch.where(size > 0, supervised.detach().abs() / size, 1.0)
+    return scale * divergence + supervised
 
 
 class DistillationTrainer(Trainer):
@@ -109,7 +127,7 @@ class DistillationTrainer(Trainer):
         teacher: TeacherOutputs | None = None,
         on_step: OnStep = lambda _: None,
         recorder: DiagnosticsRecorder | None = None,
-        cross_entropy: float = 0.0,
+        cross_entropy: CrossEntropy = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -121,6 +139,8 @@ class DistillationTrainer(Trainer):
         self.model_accepts_loss_kwargs = True  # so that the Trainer counts a step's labels
         self.loss_is_scaled_for_ga = True  # and compute_loss divides by that count
         self._losses: list[Loss] = []
+        self._beside: list[Tensor] = []
+        """What the loss of each micro-batch has beside its divergence."""
         self._unselected: list[Any] = []
         """The micro-batches of a step whose tokens are to be selected over all of it."""
         self._selection: StepSelection | None = None
@@ -174,7 +194,9 @@ class DistillationTrainer(Trainer):
         else:
             loss = self._share(result, num_items_in_batch)
         if result.supervised is not None:
-            loss = loss + self._share(result.supervised, self._labels_of_step)
+            supervised = self._share(result.supervised, self._labels_of_step)
+            alone, loss = loss, balanced(loss, supervised, self.cross_entropy)
+            self._beside.append((loss - alone).detach())
         return loss
 
     def _share(self, result: Loss, of_step: Any) -> Tensor:
@@ -231,15 +253,16 @@ class DistillationTrainer(Trainer):
         if "loss" in logs:
             if not math.isfinite(logs.get("grad_norm", 0.0)) and not self._rescales():
                 raise NonFiniteLoss(self.state.global_step, "gradient")
-            own = [_summed(one) for one in self._losses]
-            losses = [loss for of in gather_object([own]) for loss in of]
+            own = [_summed(one) for one in self._losses], sum(map(float, self._beside))
+            ranks = gather_object([own])
+            losses = [loss for of, _ in ranks for loss in of]
             tokens, selected = (sum(loss[part] for loss in losses) or 1 for part in (0, 1))
             logs["kept_ratio"] = selected / tokens
-            logs["temperature"] = sum(kept * tau for _, kept, tau, _, _ in losses) / selected
+            logs["temperature"] = sum(kept * tau for _, kept, tau in losses) / selected
             logs |= {f"seconds/{phase}": s for phase, s in self.clock.take().items()}
             self._losses.clear()
-            supervised = sum(loss[3] for loss in losses) / (sum(loss[4] for loss in losses) or 1)
-            self.objective.step(logs["loss"] - supervised)
+            self._beside.clear()
+            self.objective.step(logs["loss"] - sum(beside for _, beside in ranks) / len(ranks))
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
 
@@ -275,13 +298,9 @@ class DistillationTrainer(Trainer):
             save_state(self.objective, folder)
 
 
-def _summed(one: Loss) -> tuple[int, int, float, float, int]:
-    """Return tokens, selected ones and temperature of a loss; sum and number of cross-entropies."""
-    beside = one.supervised
-    if beside is None:
-        return one.tokens, one.selected, one.temperature, 0.0, 0
-    total = float(beside.loss.detach()) * beside.tokens
-    return one.tokens, one.selected, one.temperature, total, beside.tokens
+def _summed(one: Loss) -> tuple[int, int, float]:
+    """Return the tokens of a loss, the selected ones and their temperature."""
+    return one.tokens, one.selected, one.temperature
 
 
 class _OptimizerPhase(TrainerCallback):

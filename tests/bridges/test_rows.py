@@ -11,7 +11,6 @@ from torch import Tensor
 
 from adakd import Objective, divergence
 from adakd.bridges import Bridge, bridge
-from adakd.bridges.x_token import projection
 from adakd.data.vocabulary import Vocabulary
 from adakd.losses.bridged import Units, bridged, unit_rows
 from adakd.registry import Spec
@@ -112,19 +111,6 @@ def test_alm_compares_the_likelihoods_of_texts() -> None:
     assert theirs[0] == pytest.approx([0.4**0.5, 1 - 0.4**0.5])
 
 
-def test_the_projection_of_x_token() -> None:
-    """Pairs are 1; a has no text of the teacher's but is the second piece of ba."""
-    source, target, weight = projection(STUDENT, TEACHER, made("overlap").columns)
-    assert [*zip(source, target, weight, strict=True)] == [
-        (0, 3, 1.0), (1, 4, 1.0), (2, 1, 1.0), (3, 0, 1.0),
-    ]  # fmt: skip
-    student = Vocabulary(("e", "abb", "x"), (b"", b"abb", b"x"), frozenset({0}), 0)
-    source, target, weight = projection(student, TEACHER, (np.array([0]), np.array([3])))
-    assert source.tolist() == [0, 1, 1]  # x has no piece
-    assert target.tolist() == [3, 0, 1]
-    assert weight.tolist() == pytest.approx([1, 0.9 / 0.99, 0.09 / 0.99])
-
-
 def test_x_token_carries_the_student_over() -> None:
     """Means over a|b; the teacher's likeliest entry there is ab. Nothing of the student's is c."""
     ours, theirs = rows(made("x_token", top=1))
@@ -133,6 +119,51 @@ def test_x_token_carries_the_student_over() -> None:
     ours, theirs = rows(made("x_token"))
     assert sum(ours[0]) == pytest.approx(1)
     assert sorted(ours[1]) == pytest.approx([0.1, 0.1, 0.3, 0.5])
+
+
+def test_hybrid_x_token_compares_means_of_log_probabilities() -> None:
+    """a stands for ba, so all of the student's entries are common; of the teacher's c is not."""
+    ours, theirs = rows(made("x_token", form="hybrid"))
+    q = [(Q[0][entry] * Q[1][entry]) ** 0.5 for entry in (0, 1, 2, 3)]
+    assert ours[0] == pytest.approx(q)
+    assert theirs[0] == pytest.approx([P[0][entry] for entry in (3, 4, 1, 0)])
+    assert made("x_token", form="hybrid").labels(np.array([1, 2, 3])).tolist() == [1, 2, 3]
+
+
+def test_hybrid_x_token_sorts_the_entries_that_nothing_pairs() -> None:
+    student = Vocabulary(("</s>", "a", "y", "z"), (b"", b"a", b"y", b"z"), frozenset({0}), 0)
+    teacher = Vocabulary(("</s>", "a", "p", "q"), (b"", b"a", b"p", b"q"), frozenset({0}), 0)
+    for top, width in ((8192, 2), (1, 1)):
+        made_with: Bridge = bridge.build(Spec(name="x_token", form="hybrid", top=top))
+        made_with.connect(student, teacher)
+        ids = torch.tensor([1])
+        q, p = (
+            torch.tensor([[0.2, 0.3, 0.1, 0.4]]).log(),
+            torch.tensor([[0.1, 0.2, 0.5, 0.2]]).log(),
+        )
+        one = Units(torch.tensor([[0, 1, 0, 1]]), ids, ids)
+        ours, theirs = unit_rows(made_with, q, p, one)
+        assert ours.exp()[0].tolist() == pytest.approx([0.2, 0.3, 0.4, 0.1][: 2 + width])
+        assert theirs.exp()[0].tolist() == pytest.approx([0.1, 0.2, 0.5, 0.2][: 2 + width])
+
+
+def test_p_kl_is_the_published_loss_restated() -> None:
+    """Dense matrices: W^T q, means over a unit, renormalised; KL(p || q) and its mean."""
+    torch.manual_seed(3)
+    of = made("x_token")
+    student, teacher = torch.randn(4, 4).double(), torch.randn(3, 5).double()
+    matrix = torch.zeros(4, 5, dtype=torch.float64)
+    matrix[of.projection[0], of.projection[1]] = torch.tensor(of.projection[2])
+    assert torch.equal(matrix.sum(1), torch.ones(4).double())
+    kept = [0, 1, 3, 4]  # nothing leads to c
+    values = []
+    for start, stop, first, last in units(of).spans.tolist():
+        q = (student[start:stop].softmax(-1) @ matrix).mean(0)[kept]
+        p = teacher[first:last][:, kept].log_softmax(-1).mean(0)
+        q, p = (q / q.sum()).log(), p.log_softmax(-1)
+        values.append((p.exp() * (p - q)).sum())
+    loss = Objective("forward_kl")(*bridged(of, student, teacher, units(of)), LABELS).loss
+    assert float(loss) == pytest.approx(float(torch.stack(values).mean()), rel=1e-9)
 
 
 def test_total_variation_of_sorted_rows_is_half_of_uld() -> None:

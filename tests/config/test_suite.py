@@ -126,6 +126,11 @@ def test_an_unknown_field(suite_file, changes: dict[str, Any], field: str, neare
         ({"teacher.sft": ...}, ["teacher", "sft"]),
         ({"evaluation.choices": [{"set": "puzles"}]}, ["'puzles'", "did you mean 'puzzles'?"]),
         ({"student": {"kind": "pruned", "drop_layers": []}}, ["student.pruned.drop_layers"]),
+        (
+            {"objective.cross_entropy": "dynamc"},
+            ["objective.cross_entropy: must be a weight of at least 0, or dynamic"],
+        ),
+        ({"objective.cross_entropy": -1}, ["a weight of at least 0, or dynamic (given: -1)"]),
     ],
 )
 def test_a_wrong_value(suite_file, changes: dict[str, Any], expected: list[str]) -> None:

@@ -16,11 +16,19 @@ from adakd.registry import Spec
 Array = np.ndarray[Any, Any]
 
 
-@pytest.mark.parametrize("name", bridge)
-def test_registered_bridges_keep_every_law(name: str) -> None:
-    results = check_bridge(partial(bridge.build, Spec(name=name)))
+SETTINGS = (*({"name": name} for name in bridge), {"name": "x_token", "form": "hybrid"})
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda of: "-".join(of.values()))
+def test_registered_bridges_keep_every_law(settings: dict[str, Any]) -> None:
+    results = check_bridge(partial(bridge.build, Spec(**settings)))
     assert [result.name for result in results] == [law.__name__ for law in BRIDGE_LAWS]
     assert [result for result in results if not result.ok] == []
+
+
+def test_similar_units_pair_texts_that_differ_and_keep_all_other_laws() -> None:
+    results = check_bridge(partial(bridge.build, Spec(name="x_token", units="similar")))
+    assert [result.name for result in results if not result.ok] == ["nothing_in_common"]
 
 
 def test_the_rows_of_the_base_class_keep_every_law() -> None:

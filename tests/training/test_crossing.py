@@ -13,6 +13,7 @@ from adakd.errors import AdakdError
 from adakd.models import loading
 from adakd.store.records import DiagnosticRecord, TrainingRecord
 from adakd.training.crossing import Crossing
+from adakd.training.trainer import balanced
 
 OTHER = {"bridge": "overlap", "student.vocabulary": 300}
 """A student with a tokenizer of its own: on the puzzles' rows, with fewer entries."""
@@ -171,15 +172,43 @@ def test_cross_entropy_is_added_with_its_weight(make_suite, trainings, changes) 
     assert losses(both.train(both.find()))[0] == pytest.approx(first + supervised / 4, rel=1e-5)
 
 
-def test_the_focus_follows_the_divergence_alone(make_suite, trainings, monkeypatch) -> None:
+@pytest.mark.parametrize("changes", [{}, OTHER], ids=["one tokenizer", "two tokenizers"])
+def test_a_dynamic_weight_gives_the_divergence_the_value_of_the_cross_entropy(
+    make_suite, trainings, changes
+) -> None:
+    """The first step of the same student: twice the loss of SFT, over both micro-batches."""
+    split = {"training.batch_size": 2, "training.gradient_accumulation": 2}
+    weight = {"objective.cross_entropy": "dynamic"}
+    run = trainings(make_suite({**changes, **split, **weight}))
+    supervised = losses(run.train(run.find("sft")))[0]
+    for arm in ("plain", "adakd"):
+        assert losses(run.train(run.find(arm=arm)))[0] == pytest.approx(2 * supervised, rel=1e-5)
+
+
+def test_balanced_terms_have_one_value_and_the_divergence_keeps_its_direction() -> None:
+    given = torch.tensor([3.0, 2.0], requires_grad=True)
+    divergence, supervised = given.square().sum(), (5 * given).sum()
+    total = balanced(divergence, supervised, "dynamic")
+    assert float(total.detach()) == pytest.approx(2 * 25)
+    (gradient,) = torch.autograd.grad(total, given)
+    assert gradient.tolist() == pytest.approx([25 / 13 * 6 + 5, 25 / 13 * 4 + 5])
+    for zero, weight, wanted in ((0, "dynamic", 25), (1, 0.1, 13 + 25)):
+        assert float(balanced(zero * divergence, supervised, weight).detach()) == wanted
+
+
+@pytest.mark.parametrize("weight", [0.5, "dynamic"])
+def test_the_focus_follows_the_divergence_alone(
+    make_suite, trainings, monkeypatch, weight: float | str
+) -> None:
     from adakd.adaptive.adakd import AdaKD
 
     seen: list[float] = []
     monkeypatch.setattr(AdaKD, "update", lambda self, loss: seen.append(loss))
-    run = trainings(make_suite({"objective.cross_entropy": 0.5, "training.steps": 1}))
-    total = losses(run.train(run.find(arm="adakd")))[0]
-    supervised = losses(run.train(run.find("sft")))[0]
-    assert seen == [pytest.approx(total - supervised / 2, rel=1e-5)]
+    one = {"training.steps": 1}
+    run = trainings(make_suite({"objective.cross_entropy": weight, **one}))
+    run.train(run.find(arm="adakd"))
+    alone = trainings(make_suite(one), "alone")
+    assert seen[:1] == [pytest.approx(losses(alone.train(alone.find(arm="adakd")))[0], rel=1e-5)]
 
 
 def test_both_sides_of_a_sequence_are_one_text(make_suite, trainings) -> None:
