@@ -162,33 +162,47 @@ def common_units(student: Array, teacher: Array, ours: Vocabulary, theirs: Vocab
     """Return the finest units that are the same text on both sides, ``(M, 4)``.
 
     A unit ends wherever both tokenizations have a boundary, in bytes of the text. A space that
-    SentencePiece puts before a text is no part of it. Where one side is cut short, or the texts
-    differ from some place on, units end there. The end tokens are a unit if both sides have theirs.
+    SentencePiece puts before a text is no part of it, and where one side has no spaces, they count
+    on neither. Where one side is cut short, units end there; where the texts differ, as by
+    normalisation, they go on behind. The end tokens are a unit if both sides have theirs and all
+    of the text is the same.
     """
     ended = bool(len(student) and len(teacher))
     ended = ended and student[-1] == ours.end and teacher[-1] == theirs.end
     mine, other = without_end(student, ours), without_end(teacher, theirs)
-    texts = ours.text(mine), theirs.text(other)
-    ends = np.cumsum(ours.lengths[mine]), np.cumsum(theirs.lengths[other])
-    same, shift = begin_alike(*texts)
-    ends = ends[0] - shift[0], ends[1] - shift[1]
-    _, at, to = np.intersect1d(*ends, return_indices=True)
-    inside = (ends[0][at] <= same) & (ends[0][at] > 0)
-    at, to = at[inside] + 1, to[inside] + 1
-    units = np.stack([_starts(at), at, _starts(to), to], 1)
-    if ended and same == len(texts[0]) - shift[0] == len(texts[1]) - shift[1]:
-        last = [len(mine), len(mine) + 1, len(other), len(other) + 1]
-        units = np.concatenate([units, [last]])
-    return units.astype(np.int64)
+    spaced = ours.spaced and theirs.spaced
+    text, ends = _written(mine, ours, spaced)
+    there, stops = _written(other, theirs, spaced)
+    blocks, units = equal_parts(text, there), list[Array]()
+    for at, to, length in blocks:
+        begins = not units  # a space that is skipped before the text is no part of it
+        shared = _boundaries(ends, at, begins), _boundaries(stops, to, begins)
+        places, one, two = np.intersect1d(*shared, return_indices=True)
+        inside = (places >= 0) & (places <= length)
+        one, two = one[inside], two[inside]
+        units.append(np.stack([one[:-1], one[1:], two[:-1], two[1:]], 1))
+    at, to, length = blocks[0]
+    if ended and length == len(text) - at == len(there) - to:
+        units.append(np.array([[len(mine), len(mine) + 1, len(other), len(other) + 1]]))
+    return np.concatenate(units).astype(np.int64)
+
+
+def _written(ids: Array, vocabulary: Vocabulary, spaced: bool) -> tuple[bytes, Array]:
+    """Return the text of some tokens, with or without its spaces, and the end of each in it."""
+    if spaced:
+        return vocabulary.text(ids), np.cumsum(vocabulary.lengths[ids])
+    pieces = [b"".join(vocabulary.pieces[token].split()) for token in ids.tolist()]
+    return b"".join(pieces), np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+
+
+def _boundaries(ends: Array, start: int, begins: bool) -> Array:
+    """Return the boundaries of tokens, by their distance from a place that may begin the text."""
+    return np.concatenate([[0 if begins else -start], ends - start])
 
 
 def without_end(ids: Array, vocabulary: Vocabulary) -> Array:
     """Return a response without the end token, if it has one."""
     return ids[:-1] if len(ids) and ids[-1] == vocabulary.end else ids
-
-
-def _starts(ends: Array) -> Array:
-    return np.concatenate([[0], ends])[:-1]
 
 
 def begin_alike(student: bytes, teacher: bytes) -> tuple[int, tuple[int, int]]:
@@ -201,6 +215,40 @@ def begin_alike(student: bytes, teacher: bytes) -> tuple[int, tuple[int, int]]:
         tried += [(_common_length(student[1:], teacher), (1, 0))] * student.startswith(b" ")
         tried += [(_common_length(student, teacher[1:]), (0, 1))] * teacher.startswith(b" ")
     return max(tried, key=lambda found: found[0])
+
+
+WINDOW, RESUMED = 64, 4
+"""Bytes within which texts that differ are compared again, and those that must be equal there."""
+
+
+def equal_parts(one: bytes, other: bytes) -> list[tuple[int, int, int]]:
+    """Return the parts of two texts that are equal: their places in both, and their length.
+
+    The first begins both texts, and may be empty. After a difference the texts are equal again
+    where the fewest bytes are skipped.
+    """
+    length, (at, to) = begin_alike(one, other)
+    parts = [(at, to, length)]
+    while at + length < len(one) and to + length < len(other):
+        at, to = at + length, to + length
+        found = _resumed(one, other, at, to)
+        if found is None:
+            break
+        at, to = found
+        length = _common_length(one[at:], other[to:])
+        parts.append((at, to, length))
+    return parts
+
+
+def _resumed(one: bytes, other: bytes, at: int, to: int) -> tuple[int, int] | None:
+    """Return the next places where two texts are equal, if there are any nearby."""
+    for skipped in range(1, WINDOW):
+        for more in sorted(range(skipped + 1), key=lambda part: abs(2 * part - skipped)):
+            start, first = at + more, to + skipped - more
+            found = one[start : start + RESUMED]
+            if len(found) == RESUMED and found == other[first : first + RESUMED]:
+                return start, first
+    return None
 
 
 def _common_length(one: bytes, other: bytes) -> int:

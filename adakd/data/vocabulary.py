@@ -11,6 +11,10 @@ import numpy as np
 _BYTE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _SPACE = "\u2581"
 """SentencePiece writes spaces so."""
+_PART = "##"
+"""WordPiece marks parts of words so, but those that begin one."""
+_SPACED, _GAP = "a a", re.compile("[ \u2581\u0120]")
+"""A text with a space, and how tokenizers write one: byte-level BPE as the third."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ class Vocabulary:
     """Tokenizes texts, without special tokens around them; None for a vocabulary alone."""
     shares: "np.ndarray[Any, Any] | None" = field(default=None, compare=False, repr=False)
     """Share of each entry among the tokens of the training responses, ``(V,)``; None if unknown."""
+    spaced: bool = True
+    """Whether a text's tokens have its spaces. WordPiece leaves them out: there, texts are compared
+    without."""
 
     def __len__(self) -> int:
         """Return the number of entries."""
@@ -95,7 +102,14 @@ def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
     added = tokenizer.added_tokens_decoder
     special = {number for number, token in added.items() if token.special and number < count}
     special |= {number for number in tokenizer.all_special_ids if number < count}
-    byte_level = _is_byte_level(tokenizer)
+    encode, piece_of = (
+        _encoder(tokenizer),
+        _byte_level if _is_byte_level(tokenizer) else _sentence_piece,
+    )
+    spaced = any(_GAP.search(names[token]) for token in encode([_SPACED])[0] if token < count)
+    piece_of = _byte_level if _is_byte_level(tokenizer) else _sentence_piece
+    if not spaced and _has_words(tokenizer):
+        piece_of = _word_piece
     pieces = []
     for number, name in enumerate(names):
         if number in special:
@@ -103,9 +117,14 @@ def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
         elif number in added:
             pieces.append(added[number].content.encode())
         else:
-            pieces.append(_byte_level(name) if byte_level else _sentence_piece(name))
+            pieces.append(piece_of(name))
     return Vocabulary(
-        tuple(names), tuple(pieces), frozenset(special), tokenizer.eos_token_id, _encoder(tokenizer)
+        tuple(names),
+        tuple(pieces),
+        frozenset(special),
+        tokenizer.eos_token_id,
+        encode=encode,
+        spaced=spaced,
     )
 
 
@@ -130,10 +149,23 @@ def _is_byte_level(tokenizer: Any) -> bool:
     return backend is not None and "ByteLevel" in str(backend.decoder)
 
 
+def _has_words(tokenizer: Any) -> bool:
+    """Return whether its entries are words, and perhaps marked parts of words."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and type(backend.model).__name__ in ("WordPiece", "WordLevel")
+
+
 def _sentence_piece(name: str) -> bytes:
     if found := _BYTE.fullmatch(name):
         return bytes([int(found[1], 16)])
     return name.replace(_SPACE, " ").encode()
+
+
+def _word_piece(name: str) -> bytes:
+    """Return the text of a part of a word, or of the first one with a space before it."""
+    if name.startswith(_PART) and name != _PART:
+        return name[len(_PART) :].encode()
+    return (f" {name}" if name[:1].isalnum() else name).encode()
 
 
 def _byte_level(name: str) -> bytes:

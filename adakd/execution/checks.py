@@ -51,12 +51,6 @@ def check_models(plan: Plan, context: RunContext) -> None:
     diagnostics = suite.diagnostics
     if diagnostics.every and diagnostics.layer is not None and trained is not None:
         loading.trained_layer(trained, diagnostics.layer)
-        for text, crossing in context.crossings.items():
-            if not crossing.bridge.direct:
-                raise AdakdError(
-                    f"diagnostics.layer: not with the bridge {text}, which computes its rows from "
-                    "several tokens: leave it out, or choose a direct bridge such as overlap"
-                )
 
 
 def _check_elsewhere(one: Elsewhere, number: int, context: RunContext) -> None:

@@ -87,7 +87,10 @@ def bridged(
         )
     rows = _UnitRows(bridge, logit_source(student, None), logit_source(teacher, None), units)
     shape = torch.Size([len(units.spans), student.shape[-1]])
-    return SourcedRows(_StudentRows(rows), shape), SourcedRows(_TeacherRows(rows), shape)
+    return (
+        SourcedRows(_StudentRows(rows), shape, rows.student_tokens),
+        SourcedRows(_TeacherRows(rows), shape, rows.teacher_tokens),
+    )
 
 
 def unit_rows(
@@ -165,6 +168,16 @@ class _UnitRows:
         """The group that was computed last, and its index."""
         self.held: _Group | None = None
         """The rows of all units, without a graph."""
+
+    def student_tokens(self, index: Tensor) -> Tensor:
+        """Return the student's tokens of the units at `index`."""
+        spans = self.units.spans[index]
+        return _tokens(spans[:, 0], spans[:, 1])[0]
+
+    def teacher_tokens(self, index: Tensor) -> Tensor:
+        """Return the same for the teacher."""
+        spans = self.units.spans[index]
+        return _tokens(spans[:, 2], spans[:, 3])[0]
 
     def row_bytes(self, source: LogitSource, side: int) -> int:
         """Return the bytes that a unit's logits of one model take, with copies in float32."""

@@ -23,7 +23,7 @@ from adakd.losses.blocks import (
     working_dtype,
 )
 from adakd.losses.lm_head import HiddenStates
-from adakd.losses.logits import Outputs, SourcedRows, logit_source
+from adakd.losses.logits import GradientBuffer, Outputs, SourcedRows, logit_source
 from adakd.losses.traced import traced
 from adakd.store.records import Diagnosis, Entropies, GroupGradient, Histogram
 
@@ -156,12 +156,14 @@ def layer_gradients(
         layer: the parameters.
         difficulty: ``(N,)``.
         back: gradients of the loss and of the cross-entropy with respect to the student's hidden
-            states, or to its logits if these are given, ``(2, N, d)``.
+            states, or to its logits if these are given, ``(2, n, d)``: of N tokens, or of the n
+            tokens that N rows over units are computed from.
     """
-    assert not isinstance(student, SourcedRows)  # refused before any training
-    response = student.states if isinstance(student, HiddenStates) else student
+    response = _response(student)
 
     def by_layer(rows: Tensor, of: Tensor) -> Tensor:
+        if isinstance(student, SourcedRows):
+            of = student.parts(of)
         part = torch.zeros_like(rows).index_copy(0, of, rows[of]).to(response.dtype)
         found = torch.autograd.grad(
             response, layer, part, retain_graph=True, materialize_grads=True
@@ -183,6 +185,15 @@ def layer_gradients(
         )
         for name, of in groups.items()
     }
+
+
+def _response(student: Response) -> Tensor:
+    """Return the tensor that a graph leads from down to the layers."""
+    if isinstance(student, SourcedRows):
+        response = student.source.inputs[0]
+        assert response is not None  # hidden states or logits
+        return response
+    return student.states if isinstance(student, HiddenStates) else student
 
 
 def _unit(back: Tensor) -> Tensor:
@@ -208,15 +219,18 @@ def _measure(
 ) -> tuple[Tensor, Tensor | None]:
     """Return the six columns that :func:`diagnose` unpacks, ``(N, 6)``.
 
-    If asked, also return both gradients of each token with respect to the student's hidden states
-    (or its logits if these are given), ``(2, N, d)``.
+    If asked, also return both gradients with respect to the student's hidden states (or its logits
+    if these are given), ``(2, n, d)``: of each token, or of those that the rows are computed from.
     """
     shared = min(student.shape[-1], teacher.shape[-1])
     ours, theirs = (logit_source(given, None, shared) for given in (student, teacher))
     dtype, count = working_dtype(ours.dtype, theirs.dtype), len(labels)
     tau, factor = _spread(selection, count, labels.device, dtype)
     step, found = max(1, DEVICE_BYTES // (shared * dtype.itemsize)), []
-    back = []
+    back, buffers = list[Tensor](), list[GradientBuffer]()
+    if led_back and isinstance(student, SourcedRows):
+        needed = tuple(place == 0 for place in range(len(ours.inputs)))
+        buffers = [ours.gradient(needed, count) for _ in range(2)]
     for start in range(0, count, step):
         at = torch.arange(start, min(start + step, count), device=labels.device)
         tokens = SelectedTokens(
@@ -228,9 +242,16 @@ def _measure(
         )
         columns, by_logits = _block(tokens, divergence, selection)
         found.append(columns)
-        if led_back:
+        for buffer, gradient in zip(buffers, by_logits, strict=False):
+            rows = ours.rows(at)
+            buffer.rows(at, rows).write(slice(None), gradient, gradient.new_ones(len(at)))
+            buffer.add(at, len(at), rows)
+        if led_back and not buffers:
             back.append(_led_back(student, at, by_logits))
-    return torch.cat(found), torch.cat(back, 1) if led_back else None
+    totals = [total for buffer in buffers if (total := buffer.total()[0]) is not None]
+    if led_back:
+        return torch.cat(found), torch.stack(totals) if totals else torch.cat(back, 1)
+    return torch.cat(found), None
 
 
 def _led_back(student: Response, at: Tensor, by_logits: Sequence[Tensor]) -> Tensor:

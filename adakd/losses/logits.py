@@ -1,6 +1,6 @@
 """Sources of logits, and the buffers that collect the gradients of their inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -74,6 +74,9 @@ class SourcedRows:
     source: LogitSource
     shape: torch.Size
     """Number of rows, and at most as many entries as a row needs memory for."""
+    parts: Callable[[Tensor], Tensor]
+    """Returns the rows of the source's first input that some rows are computed from; each is part
+    of one row at most."""
 
 
 Outputs = Tensor | HiddenStates | SourcedRows

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from adakd.bridges import bridge, common_entries, common_units
+from adakd.bridges.base import equal_parts
 from adakd.data.vocabulary import Vocabulary
 from adakd.registry import Spec
 
@@ -80,6 +82,44 @@ def test_units_are_the_finest_texts_that_both_have(
     student: list[int], teacher: list[int], wanted: list[list[int]]
 ) -> None:
     assert units(student, teacher) == wanted
+
+
+LOWER = replace(vocabulary("[SEP]", " the", " cat", "s", ",", end=0), spaced=False)
+"""As WordPiece: words have their space in the vocabulary, but texts do not."""
+CASED = vocabulary("</s>", "The", " cats", " cat", "s", ",", " ", " the", "X", " THE", end=0)
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "wanted"),
+    [
+        # " the cats," with or without its spaces
+        ([7, 2, 5, 0], [1, 2, 3, 4, 0], [[0, 1, 0, 1], [1, 2, 1, 3], [2, 3, 3, 4], [3, 4, 4, 5]]),
+        # a space by itself belongs to the unit behind it
+        ([7, 6, 3, 0], [1, 2, 0], [[0, 1, 0, 1], [1, 3, 1, 2], [3, 4, 2, 3]]),
+        # The is another text than the; the next are alike
+        ([1, 2, 5, 0], [1, 2, 3, 4, 0], [[1, 2, 1, 3], [2, 3, 3, 4]]),
+        # one more letter in the middle
+        ([7, 8, 3, 4, 5], [1, 2, 3, 4], [[0, 1, 0, 1], [2, 3, 1, 2], [3, 4, 2, 3], [4, 5, 3, 4]]),
+        # half of a token alike: no unit ends or begins there
+        ([9, 2, 5], [1, 2, 3, 4], [[1, 2, 1, 3], [2, 3, 3, 4]]),
+    ],
+)
+def test_units_of_texts_that_one_tokenizer_has_normalised(
+    student: list[int], teacher: list[int], wanted: list[list[int]]
+) -> None:
+    sides = np.array(student, np.int64), np.array(teacher, np.int64)
+    assert common_units(*sides, CASED, LOWER).tolist() == wanted
+    there = [[*unit[2:], *unit[:2]] for unit in wanted]
+    assert common_units(*sides[::-1], LOWER, CASED).tolist() == there
+
+
+def test_parts_of_texts_that_are_equal() -> None:
+    assert equal_parts(b"abcdef", b"abcdef") == [(0, 0, 6)]
+    assert equal_parts(b"Abcdef", b"abcdef") == [(0, 0, 0), (1, 1, 5)]
+    assert equal_parts(b"ab\xef\xac\x81nish", b"abfinish") == [(0, 0, 2), (5, 4, 4)]
+    assert equal_parts(b"abc", b"xyz") == [(0, 0, 0)]
+    assert equal_parts(b" same", b"same") == [(1, 0, 4)]
+    assert equal_parts(b"a" + 99 * b"b" + b"same", b"acsame") == [(0, 0, 1)]  # too far
 
 
 def test_a_space_that_one_side_puts_before_a_text_is_no_part_of_it() -> None:

@@ -37,6 +37,20 @@ def test_the_pieces_of_a_text_are_the_text(kind: str, text: str, tokenizer: Any)
     assert made.lengths[ids].sum() == len(text.encode())
 
 
+def test_word_pieces_have_a_space_before_each_word_but_the_text_counts_without() -> None:
+    words = ["[UNK]", "[SEP]", "play", "##ing", ",", "##2", "a", "##"]
+    made = Tokenizer(models.WordPiece({w: n for n, w in enumerate(words)}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    made.decoder = decoders.WordPiece()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token="[UNK]", eos_token="[SEP]", pad_token="[SEP]"
+    )
+    found = vocabulary_of(tokenizer)
+    assert found.spaced is False
+    assert found.pieces == (b"", b"", b" play", b"ing", b",", b"2", b" a", b"##")
+    assert vocabulary_of(sentence_piece()).spaced
+
+
 def test_special_tokens_have_no_text(tokenizer: Any) -> None:
     made = vocabulary_of(tokenizer)
     assert made.end == tokenizer.eos_token_id

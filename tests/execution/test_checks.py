@@ -57,14 +57,6 @@ LATE = {
         },
         r"diagnostics\.layer: no parameter of layer -1 is trained",
     ),
-    "layer behind a bridge of its own rows": (
-        {
-            "bridge": "gold",
-            "student.vocabulary": 300,
-            "diagnostics": {"every": 1, "layer": 0},
-        },
-        r"diagnostics\.layer: not with the bridge gold",
-    ),
     "attention that cannot read a paged cache": (
         {
             "student": {

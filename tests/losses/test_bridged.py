@@ -8,7 +8,9 @@ from torch import Tensor
 from adakd import Objective
 from adakd.bridges import Bridge, Side, bridge
 from adakd.data.vocabulary import Vocabulary
+from adakd.divergences import reverse_kl
 from adakd.losses.bridged import Units, bridged, shared_mass
+from adakd.losses.diagnostics import diagnose
 from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.registry import Spec
 
@@ -136,6 +138,51 @@ def test_a_gradient_goes_back_through_any_bridge(
 
 def _all_log(logits: Tensor) -> Tensor:
     return logits.log_softmax(-1)
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["states", "logits"])
+def test_gradients_by_a_layer_go_back_through_any_bridge(head: bool) -> None:
+    """Each group is one unit: its own loss and cross-entropy, led back to the layer by autograd."""
+    torch.manual_seed(3)
+    made = connected(Chunks())
+    units = units_of(made, STUDENT_IDS, TEACHER_IDS)
+    layer = torch.nn.Linear(2, 3).double()
+    states = layer(torch.randn(4, 2, dtype=torch.float64)).tanh()
+    weight = torch.randn(4, 3, dtype=torch.float64)
+    student = HiddenStates(states, LMHead(weight)) if head else states @ weight.T
+    teacher, labels = outputs(False)[1], torch.tensor([1, 3, 0])
+    assert isinstance(teacher, Tensor)
+    sides = bridged(made, student, teacher.detach(), units)
+    parameters = [*layer.parameters()]
+    difficulty, found = diagnose(*sides, labels, reverse_kl, None, parameters)
+    rows, theirs = (
+        torch.stack([_all_log(given)[a:b][:, of].mean(0) for a, b in spans]).log_softmax(-1)
+        for given, of, spans in (
+            (states @ weight.T, [0, 1, 2, 3], [(0, 2), (2, 3), (3, 4)]),
+            (teacher.detach(), [3, 4, 1, 0], [(0, 1), (1, 2), (2, 3)]),
+        )
+    )
+    losses = reverse_kl(rows, theirs), -rows[range(3), labels]
+    by_loss, by_label = (
+        torch.stack(
+            [
+                torch.cat([part.flatten() for part in grads(one, parameters)])
+                for one in loss.unbind()
+            ]
+        )
+        for loss in losses
+    )
+    order = difficulty.argsort(descending=True).tolist()
+    assert found.layer_gradient is not None
+    for place, group in zip(order, found.layer_gradient.values(), strict=True):
+        norm = by_loss.norm(dim=-1)
+        assert group.share == pytest.approx(float((norm[place] / norm.sum()).detach()))
+        cosine = torch.cosine_similarity(by_loss[place], by_label[place], dim=0)
+        assert group.sft == pytest.approx(float(cosine.detach()))
+
+
+def grads(loss: Tensor, parameters: list[torch.nn.Parameter]) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss, parameters, retain_graph=True)
 
 
 def test_the_shared_mass_is_that_of_the_common_entries() -> None:

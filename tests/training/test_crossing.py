@@ -90,13 +90,17 @@ def test_a_student_with_another_tokenizer_learns(
 @pytest.mark.parametrize("name", ["uld", "gold", "simct", "alm", "x_token"])
 def test_every_bridge_trains_in_both_arms(make_suite, trainings, name: str) -> None:
     arms = {"neutral": NEUTRAL, "adakd": "adakd"}
-    more = {"bridge": name, "arms": arms, "diagnostics.every": 4}
+    more = {"bridge": name, "arms": arms, "diagnostics": {"every": 4, "layer": 0}}
     run, kept = trainings(make_suite({**OTHER, **more})), list[DiagnosticRecord]()
     plain, neutral, real = (
         run.train(run.find(arm=arm), keep=kept.append) for arm in ("plain", "neutral", "adakd")
     )
     assert losses(plain) == losses(neutral)
     assert [record.step for record in kept] == [1, 4] * 3
+    for record in kept:
+        assert record.layer_gradient is not None
+        shares = [group.share for group in record.layer_gradient.values()]
+        assert sum(share or 0.0 for share in shares) == pytest.approx(1)
     assert real.steps[-1].temperature != 1
     assert 0 < min(losses(plain)) <= max(losses(plain)) < 10
     assert plain.bridge is not None
