@@ -107,9 +107,11 @@ def _caption(found: Takes) -> str:
     if _H100 in found.times:
         told += (
             f" Times: one H100, assumed, {H100.operations / 1e12:g} TFLOP/s; it decodes padded "
-            f"batches with {H100.decoded:g} steps a second, and answers by evaluation.engine: "
-            f"continuous with {H100_ENGINE.engine:,.0f} tokens a second. --speed or --like gives "
-            "others."
+            f"batches with {H100.decoded:g} steps a second; with evaluation.engine: continuous, "
+            f"answers and the teacher's responses with {H100_ENGINE.engine:,.0f} tokens a second. "
+            "The students' own responses take as long by either engine: those of a step are "
+            "decoded at once, for as many steps as the longest has tokens. --speed or --like gives "
+            "other times."
         )
     elif not found.times:
         told += " Time: run it once, or give --speed or --like."

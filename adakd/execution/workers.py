@@ -10,6 +10,7 @@ import torch
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, score
+from adakd.evaluation.serving import answers_of
 from adakd.models.loading import place
 from adakd.planning import Job, Plan
 from adakd.planning.units import Unit
@@ -27,6 +28,8 @@ TASKS = "tasks"
 """Folder of the lm-eval tasks that are written for a run."""
 TEACHER_TASKS = "teacher-tasks"
 """The same in the prompts of a teacher with another tokenizer."""
+SERVED = "served"
+"""Folder of the copies of models that a server reads."""
 Keep = Callable[..., None]
 """Records its arguments; on return they are on the disk."""
 
@@ -142,10 +145,15 @@ class Worker:
         if not groups:
             return
         tokenizer = context.tokenizer_of(unit.cell)
-        harness = Harness(place(context.load(unit.assignment)), tokenizer, suite)
         apart = unit.cell.role == "teacher" and context.translation is not None
         tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
-        with progress.stage(unit.title, len(groups)) as show:
+        served = context.folder / SERVED / unit.key
+        with (
+            progress.stage(unit.title, len(groups)) as show,
+            answers_of(suite.evaluation, tokenizer, served) as answers,
+        ):
+            model = place(context.load(unit.assignment))
+            harness = Harness(model, tokenizer, suite, answers)
             for number, group in enumerate(groups.values()):
                 show_share = partial(_show_share, show, number)
                 keep(*score(harness, group, suite, tasks, show_share))

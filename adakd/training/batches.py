@@ -17,11 +17,12 @@ from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
-from adakd.policies import Examples, Policy, PolicyContext
+from adakd.policies import Decoding, Examples, Policy, PolicyContext
 from adakd.training import ranks
 from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
+from adakd.training.step_responses import StepResponses
 
 
 @dataclass(frozen=True)
@@ -110,23 +111,9 @@ class PolicyBatches:
             model: the student.
             clock: gets the seconds of the phase generation.
         """
-        numbered = list(enumerate(batches))
-        own, together = numbered[ranks.rank() :: ranks.count()], bool(self.policy.state_dict())
-        here = own if not together else numbered if ranks.rank() == 0 else []
-        taken = {micro: self._taken(of, step, micro, model, clock) for micro, of in here}
-        if together:
-            taken = ranks.of_first(taken)
-        return [
-            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
-        ]
-
-    def _taken(
-        self, batch: Mapping[str, Tensor], step: int, micro: int, model: Any, clock: Clock
-    ) -> Examples | None:
-        """Return what the policy takes for a micro-batch; None where it leaves it as it is."""
         occasion = f"seed {self.seed}, step {step}"
 
-        def generate(rows: Examples, decoding: Any) -> list[Example]:
+        def write(rows: Examples, decoding: Decoding) -> list[Example]:
             with clock.phase("generation"):
                 return self.generator(model, rows, decoding, occasion)
 
@@ -134,14 +121,30 @@ class PolicyBatches:
             with clock.phase("generation"):
                 return self.validate(model)
 
-        context = PolicyContext(
-            step=step,
-            steps=self.steps,
-            micro_batch=micro,
-            rng=Random(f"{occasion}, batch {micro}"),
-            generate=generate,
-            validate=validate,
-        )
+        numbered = list(enumerate(batches))
+        own, together = numbered[ranks.rank() :: ranks.count()], bool(self.policy.state_dict())
+        here = own if not together else numbered if ranks.rank() == 0 else []
+        responses, taken = StepResponses(write), dict[int, Examples | None]()
+        for micro, batch in here:
+            context = PolicyContext(
+                step=step,
+                steps=self.steps,
+                micro_batch=micro,
+                rng=Random(f"{occasion}, batch {micro}"),
+                generate=responses,
+                validate=validate,
+            )
+            taken[micro] = self._taken(batch, context)
+        responses.settle()
+        if together:
+            sent = {micro: rows and [*rows] for micro, rows in taken.items()}
+            taken = ranks.of_first(sent)
+        return [
+            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
+        ]
+
+    def _taken(self, batch: Mapping[str, Tensor], context: PolicyContext) -> Examples | None:
+        """Return what the policy takes in place of a batch; None where it leaves it as it is."""
         given = [self.rows[number] for number in batch["number"].tolist()]
         taken = self.policy(given, context)
         if not self.policy.fresh and any(row.number < 0 for row in taken):
