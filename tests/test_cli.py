@@ -402,6 +402,27 @@ def test_a_new_bridge_keeps_the_laws_and_serves_a_suite(
     assert {file.name for file in (here / "run").glob("*tasks")} == {"tasks", "teacher-tasks"}
 
 
+def test_smoke_takes_a_student_with_a_tokenizer_of_its_own(adakd: Adakd, here: Path) -> None:
+    """The shipped teacher, and entries that are learned from the puzzles; a step of each arm."""
+    model = {"model_type": "llama", "hidden_size": 16, "intermediate_size": 16}
+    config = {**model, "num_hidden_layers": 1, "num_attention_heads": 2}
+    changes = {
+        "bridge": "overlap",
+        "student": {"kind": "scratch", "vocabulary": 300, "config": config},
+        "divergences": ["forward_kl"],
+        "seeds": [1],
+        "training.steps": 1,
+        "data.train.rows": 16,
+        "evaluation.sets.puzzles.rows": 2,
+        "timing.pairs": 0,
+        "controls": {"sft": False},
+    }
+    given = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+    done = adakd("run", "smoke", "--out", "run", *given)
+    assert (done.code, done.err) == (0, "")
+    assert "Compared across two tokenizers" in (here / "run" / "report.html").read_text()
+
+
 def test_check_of_a_bridge(adakd: Adakd, here: Path) -> None:
     done = adakd("check", "bridge", "overlap")
     assert (done.code, done.err) == (0, "")

@@ -57,7 +57,7 @@ class GOLD(Bridge):
             at = side.first if self.merge == "observed" else side.last
             beside = (unit_sums(own, side) - own[at]).where(side.last > side.first, 0.0)
             equal, other = (logs[at][:, side.ids.new_tensor(of)] for of in (columns, others))
-            other = other.sort(-1, descending=True).values[:, :width]
+            other = other.topk(width, -1).values
             rest = complement(beside.clamp_max(CERTAIN)).where(several, -1e9)
             rows = torch.cat([equal, other], -1) + beside.unsqueeze(-1)
             found.append(torch.cat([rows, rest.unsqueeze(-1)], -1))

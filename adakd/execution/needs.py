@@ -56,6 +56,8 @@ class Need:
     waiting: bool = False
     """Whether more prompts wait than are answered together, so that continuous batching can let
     one in as soon as an answer ends. A step's own responses are all decoded at once."""
+    devices: int = 1
+    """Devices that share each piece of the work, all of which have `memory`."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,7 @@ def _teacher_training(sizes: _Sizes) -> Iterator[Need]:
         _product(_per_token(training, sizes.teacher), tokens),
         _training_memory(training, sizes.teacher),
         _model_bytes(training, sizes.teacher),
+        devices=training.devices,
     )
 
 
@@ -218,6 +221,7 @@ def _students(sizes: _Sizes) -> Iterator[Need]:
         operations,
         memory,
         size and size * len(students),
+        devices=training.devices,
     )
 
 

@@ -30,7 +30,7 @@ class Speed:
         if need.operations is None or need.tokens is None:
             return None
         if not need.at_once:
-            return need.operations / self.operations
+            return need.operations / self.operations / need.devices
         padded = self.decoded * need.at_once
         return need.tokens / (self.engine or padded if need.waiting else padded)
 

@@ -20,6 +20,7 @@ from adakd.store.unit_files import Finished, unit_store
 from adakd.training.context import RunContext
 from adakd.training.fitting import train
 from adakd.training.overhead import measure_overhead
+from adakd.training.process_group import Listener, SharedTraining, train_together
 from adakd.training.sequences import TrainingData
 from adakd.training.teacher_states import TeacherStates
 
@@ -110,11 +111,21 @@ class Worker:
             keep(record)
 
         with progress.stage(unit.title, resolved.steps) as show:
-            record = train(
-                resolved, self.data, self.teacher, show, keep, progress.note, finish=finish
-            )
+            listener = Listener(show, keep, progress.note, finish)
+            if unit.devices == 1:
+                record = train(resolved, self.data, self.teacher, *listener)
+            else:
+                record = train_together(self._shared(unit, known), listener)
+                self.context.saved[cell.key] = record.files
         if record.reason:
             progress.note(f"failed {cell}: {record.reason}", "red")
+
+    def _shared(self, unit: Unit, known: Known) -> SharedTraining:
+        """Return a training for several processes."""
+        assert unit.assignment is not None
+        context = self.context
+        saved, teaching = dict(context.saved), known.teaching
+        return SharedTraining(context.plan, context.folder, unit.assignment, saved, teaching)
 
     def _teach(self, unit: Unit, known: Known, keep: Keep, progress: Progress) -> None:
         """Generate the responses and compute the states that all students need."""

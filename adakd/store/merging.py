@@ -19,6 +19,7 @@ from adakd.config import Suite
 from adakd.config.hashing import digest
 from adakd.errors import AdakdError
 from adakd.planning import Cell
+from adakd.planning.keys import suite_digest
 from adakd.store.disk import sync_tree, write_atomically, writing
 from adakd.store.origins import Name, joined, machine, name_of, origins
 from adakd.store.records import (
@@ -275,7 +276,7 @@ def _start(runs: Sequence[_Run], suite: Suite) -> RunRecord:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=f"adakd merge of {len(runs)} runs: {'; '.join(start.command for start in starts)}",
         suite=content,
-        suite_digest=digest(content),
+        suite_digest=suite_digest(suite),
         parts=tuple({p.model_dump_json(): p for start in starts for p in start.parts}.values()),
         cells=tuple(_by_method([*cells.values()], suite)),
         tasks=tuple({task.key: task for start in starts for task in start.tasks}.values()),

@@ -18,6 +18,7 @@ from adakd.models.forward import response
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
 from adakd.policies import Decoding, Examples, Policy, PolicyContext
+from adakd.training import ranks
 from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
@@ -50,6 +51,19 @@ class Collator:
             "number": torch.tensor([example.number for example in examples]),
             **({} if self.crossing is None else self.crossing.collate(examples)),
         }
+
+
+@dataclass(frozen=True)
+class MicroBatches:
+    """Pads the rows that all processes take at a time, as micro-batches of some size."""
+
+    collate: Collator
+    size: int
+
+    def __call__(self, examples: Sequence[Example]) -> list[dict[str, Tensor]]:
+        """Return the micro-batches in the order of the rows."""
+        starts = range(0, len(examples), self.size)
+        return [self.collate(examples[start : start + self.size]) for start in starts]
 
 
 class PolicyBatches:
@@ -85,10 +99,14 @@ class PolicyBatches:
     def __call__(
         self, batches: Sequence[Mapping[str, Tensor]], step: int, model: Any, clock: Clock
     ) -> list[Mapping[str, Tensor]]:
-        """Return the micro-batches of a step that the student trains on.
+        """Return the micro-batches of a step that the student trains on, in this process.
+
+        A policy with a state, which one micro-batch may leave to the next, is applied to all of
+        them by the first process alone; any other by each process to its own.
 
         Args:
-            batches: those of the data set; one that the policy does not change is returned itself.
+            batches: those of the data set, of all processes; one that the policy does not change is
+                returned itself.
             step: finished optimizer steps.
             model: the student.
             clock: gets the seconds of the phase generation.
@@ -103,8 +121,11 @@ class PolicyBatches:
             with clock.phase("generation"):
                 return self.validate(model)
 
-        responses, found = StepResponses(write), list[Examples | None]()
-        for micro, batch in enumerate(batches):
+        numbered = list(enumerate(batches))
+        own, together = numbered[ranks.rank() :: ranks.count()], bool(self.policy.state_dict())
+        here = own if not together else numbered if ranks.rank() == 0 else []
+        responses, taken = StepResponses(write), dict[int, Examples | None]()
+        for micro, batch in here:
             context = PolicyContext(
                 step=step,
                 steps=self.steps,
@@ -113,11 +134,13 @@ class PolicyBatches:
                 generate=responses,
                 validate=validate,
             )
-            found.append(self._taken(batch, context))
+            taken[micro] = self._taken(batch, context)
         responses.settle()
+        if together:
+            sent = {micro: rows and [*rows] for micro, rows in taken.items()}
+            taken = ranks.of_first(sent)
         return [
-            batch if rows is None else self.collate(rows)
-            for batch, rows in zip(batches, found, strict=True)
+            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
         ]
 
     def _taken(self, batch: Mapping[str, Tensor], context: PolicyContext) -> Examples | None:

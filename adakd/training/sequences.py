@@ -20,7 +20,7 @@ from adakd.planning import Assignment, ResolvedAssignment
 from adakd.policies import Decoding
 from adakd.progress import Show
 from adakd.training.context import RunContext
-from adakd.training.row_order import row_order, world_size
+from adakd.training.row_order import row_order
 from adakd.training.teacher_responses import TeacherResponses
 
 _PORTION = 4
@@ -49,7 +49,7 @@ class TrainingData:
     def resolve(self, assignment: Assignment) -> ResolvedAssignment:
         """Return an assignment with its numbers of rows and steps."""
         rows = self.context.encoded_of(assignment.cell).examples
-        return assignment.resolved(len(rows), world_size())
+        return assignment.resolved(len(rows))
 
     @cached_property
     def distilled(self) -> tuple[ResolvedAssignment, ...]:
@@ -192,7 +192,7 @@ class TrainingData:
     def _answered(self, decoding: Decoding) -> list[list[Example]]:
         """Return the batches with rows of pools that trainings take: lengths decide their order."""
         suite, rows, taken = self.context.suite, self.context.encoded.examples, set[int]()
-        pool = suite.training.sequences * suite.training.length_pool * world_size()
+        pool = suite.training.sequences * suite.training.length_pool
         for assignment in self.distilled:
             if assignment.rewriting == decoding:
                 train, _ = split(rows, assignment.held_out)

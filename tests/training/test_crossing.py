@@ -263,6 +263,16 @@ def test_without_a_unit_the_run_stops_before_any_training(make_suite, trainings)
         crossing.check([_without_response(row)])
 
 
+def test_ends_alone_are_nothing_to_learn_from(make_suite, trainings, monkeypatch) -> None:
+    """As of two tokenizers without a common entry, whose end tokens are a pair all the same."""
+    run = trainings(make_suite(OTHER))
+    (crossing,), rows = run.context.crossings.values(), run.context.encoded.examples
+    align = crossing.bridge.align
+    monkeypatch.setattr(crossing.bridge, "align", lambda *sides: align(*sides)[-1:])
+    with pytest.raises(AdakdError, match="finds no unit in"):
+        crossing.check(rows)
+
+
 def _without_response(row: Example) -> Example:
     return Example(-1 - row.number, row.prompt, [IGNORED] * len(row.prompt))
 
