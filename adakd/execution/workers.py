@@ -16,7 +16,7 @@ from adakd.planning import Job, Plan
 from adakd.planning.units import Unit
 from adakd.progress import Progress, Show
 from adakd.store.records import ScoreRecord, TeacherStatesRecord, TrainingRecord
-from adakd.store.unit_files import Finished
+from adakd.store.unit_files import Finished, unit_store
 from adakd.training.context import RunContext
 from adakd.training.fitting import train
 from adakd.training.overhead import measure_overhead
@@ -29,7 +29,7 @@ TASKS = "tasks"
 TEACHER_TASKS = "teacher-tasks"
 """The same in the prompts of a teacher with another tokenizer."""
 SERVED = "served"
-"""Folder of the copies of models that a server reads."""
+"""Folder, in that of a unit, of the copy of a model that a server reads."""
 Keep = Callable[..., None]
 """Records its arguments; on return they are on the disk."""
 
@@ -147,7 +147,7 @@ class Worker:
         tokenizer = context.tokenizer_of(unit.cell)
         apart = unit.cell.role == "teacher" and context.translation is not None
         tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
-        served = context.folder / SERVED / unit.key
+        served = unit_store(context.folder, unit.key).folder / SERVED
         with (
             progress.stage(unit.title, len(groups)) as show,
             answers_of(suite.evaluation, tokenizer, served) as answers,
