@@ -159,7 +159,12 @@ def run(
 
     Example: `adakd run smollm2-dolly --set data.folder=my/data --set training.steps=50`
     """
-    from adakd.execution.inputs import check_engine, check_inputs, check_launcher
+    from adakd.execution.inputs import (
+        check_devices,
+        check_engine,
+        check_inputs,
+        check_launcher,
+    )
     from adakd.planning import plan as make_plan
 
     check_launcher()
@@ -170,6 +175,7 @@ def run(
     folder = out or run_folder(loaded.name)
     planned = make_plan(loaded)
     check_inputs(loaded)
+    check_devices(loaded, on)
 
     from adakd.commands.run import next_line, take_in_units
     from adakd.commands.run import prepare as prepare_run
@@ -256,11 +262,12 @@ def plan(
     """
     from adakd.commands.plan import FINDS, plan_summary
     from adakd.commands.takes import takes, takes_table
-    from adakd.execution.inputs import check_inputs
+    from adakd.execution.inputs import check_devices, check_inputs
     from adakd.planning import plan as make_plan
 
     planned = make_plan(load_suite(suite, overrides))
     panel = check_inputs(planned.suite)
+    check_devices(planned.suite)
     if units:
         from adakd.commands.work import units_table
 
@@ -301,6 +308,10 @@ def work(
         for line in unit_lines(folder):
             print(printable(line))
         return
+
+    from adakd.execution.inputs import TORCHRUN, check_launcher
+
+    check_launcher("work", TORCHRUN)
 
     from adakd.training.allocator import keep_freed_memory
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from time import monotonic
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     TaskProgressColumn,
@@ -16,6 +17,8 @@ from rich.progress import Progress as Bars
 from adakd import interrupts
 from adakd.console import printable, shown
 
+EVERY = 60.0
+"""Seconds between two lines of what is left, where there is no terminal."""
 Show = Callable[..., None]
 """``show(done)`` or ``show(done, total)``: report how many parts of a stage are done."""
 
@@ -31,6 +34,10 @@ class Progress(Protocol):
         """Report one line of plain text, in a style of rich such as ``yellow``."""
         ...
 
+    def ahead(self, text: str) -> None:
+        """Report in one line what is left of all, in place of the last such report."""
+        ...
+
 
 class Silent:
     """Discards all reports: the default of the Python functions."""
@@ -43,17 +50,36 @@ class Silent:
     def note(self, text: str, style: str = "") -> None:
         """Discard the line."""
 
+    def ahead(self, text: str) -> None:
+        """Discard the line."""
+
+
+class _Bars(Bars):
+    """Bars, and one line below them."""
+
+    below = ""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        """Yield the bars and the line."""
+        yield from super().get_renderables()
+        if self.below:
+            yield shown(self.below, "dim")
+
 
 class Live:
     """Shows a bar with the time left per stage on a terminal, and a line per stage elsewhere.
 
-    Several stages may be open at once, and end in any order.
+    Several stages may be open at once, and end in any order. What is left of all is a line below
+    the bars; elsewhere one that is printed now and then.
     """
 
     def __init__(self, console: Console) -> None:
         self.console = console
-        self._bars: Bars | None = None
+        self._bars: _Bars | None = None
         """Shared by the stages that are open."""
+        self._ahead = ""
+        self._told = monotonic()
+        """When what is left was printed last."""
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Show]:
@@ -78,9 +104,9 @@ class Live:
         took = shown(f"  {seconds:.0f} s", "dim")
         self.console.print(shown(title).append_text(took), highlight=False)
 
-    def _started(self) -> Bars:
+    def _started(self) -> _Bars:
         if self._bars is None:
-            self._bars = Bars(
+            self._bars = _Bars(
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TaskProgressColumn(),
@@ -89,6 +115,7 @@ class Live:
                 transient=True,
                 disable=not self.console.is_terminal,
             )
+            self._bars.below = self._ahead
             self._bars.start()
         return self._bars
 
@@ -96,3 +123,13 @@ class Live:
         """Print one line."""
         interrupts.check()
         self.console.print(shown(text, style), highlight=False)
+
+    def ahead(self, text: str) -> None:
+        """Show what is left of all below the bars; elsewhere print it, at most once a minute."""
+        interrupts.check()
+        self._ahead = text
+        if self._bars is not None:
+            self._bars.below = text
+        if text and not self.console.is_terminal and monotonic() - self._told >= EVERY:
+            self._told = monotonic()
+            self.console.print(shown(text, "dim"), highlight=False)

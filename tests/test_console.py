@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.table import Table
 
+from adakd import progress
 from adakd.config.loading import load_suite
 from adakd.console import PlainConsole, printable, shown
 from adakd.progress import Live
@@ -87,6 +88,33 @@ def test_stages_that_are_open_at_once_end_in_any_order(is_terminal: bool) -> Non
     with live.stage("again", 1):
         pass
     assert "again  0 s" in output(to)
+
+
+def test_what_is_left_is_printed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    to, now = console(), [0.0]
+    monkeypatch.setattr(progress, "monotonic", lambda: now[0])
+    live = Live(to)
+    for seconds in (0.0, 59.0, 60.0, 61.0, 121.0):
+        now[0] = seconds
+        live.ahead(f"left: at {seconds:g}")
+    live.ahead("")
+    assert output(to).splitlines() == ["left: at 60", "left: at 121"]
+
+
+def test_on_a_terminal_what_is_left_is_below_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    to = PlainConsole(width=200, file=StringIO(), force_terminal=True)
+    live = Live(to)
+    live.ahead("left: 2 scorings of 3")
+    assert output(to) == ""
+    with live.stage("score", 1) as show:
+        show(1)
+        live._started().refresh()
+        text = output(to)
+        assert text.rindex("score ") < text.rindex("left: 2 scorings of 3")
+        live.ahead("left: 1 scoring of 3")
+        live._started().refresh()
+        assert "left: 1 scoring of 3" in output(to)
 
 
 def test_a_plan_of_hostile_names(command_line: Any, suite_file: Any) -> None:

@@ -39,6 +39,7 @@ def plan_summary(planned: Plan) -> Group:
         shown(f"scored on: {', '.join(tasks)} (answers {decoding})"),
         shown(f"answers scored by: {', '.join(titles)}"),
         shown(precision_line(suite)),
+        *map(shown, device_lines(planned)),
         shown(f"judged by: {', '.join(suite.judges) or 'no judge'}"),
         *map(shown, data_lines(suite)),
     )
@@ -55,6 +56,20 @@ def loss_lines(suite: Suite) -> list[str]:
     if weight := suite.objective.cross_entropy:
         how = f"weight {weight:g}" if weight != "dynamic" else "the divergence is scaled to it"
         lines.append(f"cross-entropy to the labels: {how} in every distilled student")
+    return lines
+
+
+def device_lines(planned: Plan) -> list[str]:
+    """Return which trainings are shared by several devices; nothing where none is."""
+    suite, lines = planned.suite, []
+    sft, training = suite.teacher.sft, suite.training
+    if sft is not None and sft.devices > 1:
+        lines.append(f"the teacher is trained by {sft.devices} devices together")
+    if training.devices > 1:
+        overhead = "; overheads are measured on one of them" if suite.timing.pairs else ""
+        lines.append(f"each student is trained by {training.devices} devices together{overhead}")
+        if any(one.new_policy().state_dict() for one in planned.assignments if one.baseline):
+            lines.append("a data policy with a buffer generates on the first device alone")
     return lines
 
 

@@ -10,7 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adakd.config import Suite
-from adakd.execution.inputs import check_engine, check_inputs, check_launcher
+from adakd.execution.inputs import (
+    check_devices,
+    check_engine,
+    check_inputs,
+    check_launcher,
+)
 from adakd.judging import Panel
 from adakd.planning import Plan, plan
 from adakd.progress import Progress, Silent
@@ -63,7 +68,7 @@ def run(
         AdakdError: bad input, or another process at work in `folder`.
     """
     check_engine(on)
-    planned, panel = _checked(suite)
+    planned, panel = _checked(suite, on)
 
     from adakd.execution.finished import conclude, is_finished
 
@@ -101,7 +106,7 @@ def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> Non
     Raises:
         AdakdError: bad input, or another process at work in `folder`.
     """
-    planned, _ = _checked(suite)
+    planned, _ = _checked(suite, None)
 
     from adakd.execution.flow import prepare_plan
 
@@ -120,11 +125,12 @@ def _engine(on: str | None) -> "Engine":
     return OnRay(on.partition(":")[2] or None)
 
 
-def _checked(suite: Suite) -> tuple[Plan, Panel | None]:
+def _checked(suite: Suite, on: str | None) -> tuple[Plan, Panel | None]:
     """Return the plan and the judges of a suite, checked as far as that needs no model."""
     check_launcher()
     planned = plan(suite)
     panel = check_inputs(suite)
+    check_devices(suite, on)
 
     from adakd.judging.runner import check
 

@@ -91,7 +91,7 @@ def takes_table(found: Takes) -> Table:
         totals = (_total(of) for of in found.times.values())
         table.add_row("together", "", "", "", "", "", *totals)
         if found.price is not None:
-            costs = (_cost(of, found.price) for of in found.times.values())
+            costs = (_cost(found.needs, of, found.price) for of in found.times.values())
             table.add_row(f"at {found.price:g} an hour", "", "", "", "", "", *costs)
     table.caption = _caption(found)
     return table
@@ -102,12 +102,16 @@ def _caption(found: Takes) -> str:
         "memory: weights, gradients and Adam's moments; activations come on top. Answers are "
         "counted at their longest."
     )
+    if any(need.devices > 1 for need in found.needs):
+        told += " Devices that share a training have that memory each, and share its time evenly."
     if _H100 in found.times:
         told += (
             f" Times: one H100, assumed, {H100.operations / 1e12:g} TFLOP/s; it decodes padded "
-            f"batches with {H100.decoded:g} steps a second, and answers by evaluation.engine: "
-            f"continuous with {H100_ENGINE.engine:,.0f} tokens a second. --speed or --like gives "
-            "others."
+            f"batches with {H100.decoded:g} steps a second; with evaluation.engine: continuous, "
+            f"answers and the teacher's responses with {H100_ENGINE.engine:,.0f} tokens a second. "
+            "The students' own responses take as long by either engine: those of a step are "
+            "decoded at once, for as many steps as the longest has tokens. --speed or --like gives "
+            "other times."
         )
     elif not found.times:
         told += " Time: run it once, or give --speed or --like."
@@ -124,8 +128,9 @@ def _total(times: Times) -> str:
     return f"{'≥ ' if len(known) < len(times) else ''}{duration(sum(known))}"
 
 
-def _cost(times: Times, price: float) -> str:
-    return number(price * sum(one or 0.0 for one in times) / HOUR)
+def _cost(needs: Sequence[Need], times: Times, price: float) -> str:
+    hours = sum(n.devices * (one or 0.0) for n, one in zip(needs, times, strict=True)) / HOUR
+    return number(price * hours)
 
 
 def _short(value: float | None, unit: str = "") -> str:

@@ -70,6 +70,7 @@ def units_table(planned: Plan) -> RenderableType:
         needs = [key[:8] for key in unit.needs]
         few = needs if len(needs) < 4 else [*needs[:2], f"{len(needs) - 2} more"]
         takes = taken(unit.takes) + (", alone on its node" if unit.kind == "timing" else "")
+        takes += f", {unit.devices} devices together" if unit.devices > 1 else ""
         table.add_row(unit.key, unit.kind, shown(unit.title), " ".join(few) or "-", takes)
     table.caption = "judging and the report follow, by `adakd run`"
     return table

@@ -9,11 +9,12 @@ class Needs(Config):
     """What one unit of work takes while it is done."""
 
     gpus: NonNegativeFloat | None = None
-    """GPUs, or the part of one: with 0.25 four units share a GPU. Under ``--on ray`` by default 1
-    where the cluster has GPUs, else 0."""
+    """GPUs, or the part of one: with 0.25 four units share a GPU. Under ``--on ray`` by default one
+    for each of a training's ``devices`` where the cluster has GPUs, else 0."""
     cpus: PositiveInt | None = None
     """Cores, and threads of PyTorch: sums of floating-point numbers may depend on these in their
-    last digits. By default 1 under ``--on ray``, and all cores in one process."""
+    last digits. By default 1 for each of a training's ``devices`` under ``--on ray``, and all cores
+    in one process. The devices share them."""
     memory: NonNegativeFloat | None = None
     """GB of main memory that a node must have left for a unit to start under ``--on ray``."""
 

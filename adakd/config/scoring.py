@@ -1,10 +1,20 @@
 """Settings of the evaluation: sets, tasks, metrics, and how answers are generated."""
 
+import shlex
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
-from adakd.config.base import Config, FileName, SuitePath
+from adakd.config.base import Config, FileName, Line, SuitePath
 from adakd.config.numbers import Share
 from adakd.config.sources import Selection, Source
 from adakd.config.students import Precision
@@ -13,6 +23,8 @@ from adakd.registry import PartSpec, Spec, named
 
 DEFAULT_METRIC = "rouge_l"
 """The metric of generated answers where none is chosen."""
+OwnEngine = Literal["continuous", "batches"]
+"""An engine in the process of a run."""
 
 
 def task_name(name: str) -> str:
@@ -58,6 +70,57 @@ class ChoiceTask(Selection):
         return f"{self.set}-choice"
 
 
+class Server(Config):
+    """A server that decodes answers in an environment of its own, started for each model.
+
+    It speaks OpenAI's completions with token ids as prompts, as vLLM and SGLang do. In each text
+    ``{folder}`` stands for the folder of the model and ``{port}`` for a free port.
+    """
+
+    kind: Literal["server"]
+    start: Line
+    """The command, such as ``vllm serve {folder} --port {port}``; run without a shell."""
+    base_url: Line = "http://127.0.0.1:{port}/v1"
+    model: Line = "{folder}"
+    """The model's name in requests."""
+    wait: PositiveFloat = 600
+    """Seconds until it has to answer ``GET /models``."""
+    timeout: PositiveFloat = 600
+    """Seconds that an answer may take."""
+    retries: int = Field(default=3, ge=0)
+    """Further attempts of a request; a server that is lost is started again, twice for a model."""
+
+    @field_validator("start", "base_url", "model")
+    @classmethod
+    def _names(cls, text: str) -> str:
+        try:
+            text.format(folder="", port="")
+            words = shlex.split(text)
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError(
+                f"{text!r} cannot be filled in ({error}): only {{folder}} and {{port}} are known, "
+                "and other braces are doubled"
+            ) from None
+        if not words:
+            raise ValueError("is empty: give a command")
+        return text
+
+    @model_validator(mode="after")
+    def _reads_the_model(self) -> "Server":
+        for name in ("{folder}", "{port}"):
+            if name not in self.start:
+                raise ValueError(
+                    f"start: the command has no {name}: it would serve another model, or be sought "
+                    "elsewhere; such as 'vllm serve {folder} --port {port}'"
+                )
+        return self
+
+    @property
+    def deciding(self) -> dict[str, str]:
+        """What decides the answers."""
+        return {"kind": self.kind, "start": self.start, "model": self.model}
+
+
 class Evaluation(Config):
     """Sets, tasks and metrics that every model of a run is evaluated on."""
 
@@ -73,16 +136,26 @@ class Evaluation(Config):
     confirm_run_unsafe_code: bool = False
     """Run lm-eval tasks that execute the code that a model writes, on this machine."""
     sampling: Sampling = Sampling()
-    engine: Literal["continuous", "batches"] = "continuous"
-    """How answers to instruction sets are decoded; both give the same answers, but for rounding.
+    engine: Annotated[
+        Annotated[OwnEngine, Tag("name")] | Annotated[Server, Tag("server")],
+        Discriminator(lambda value: "name" if isinstance(value, str) else "server"),
+    ] = "continuous"
+    """How answers to instruction sets, and the responses that models write for trainings, are
+    decoded; the first two give the same ones, but for rounding.
 
     ``continuous``: the next request is let in as soon as one is answered (transformers' continuous
     batching). ``batches``: padded batches, which last as long as their longest answer; for models
-    whose attention cannot read a paged cache."""
+    whose attention cannot read a paged cache. ``{kind: server, start: ...}``: a server decodes the
+    answers, and padded batches what models write for trainings."""
     batch_size: PositiveInt = 16
     """The most requests that are answered at a time."""
     precision: Precision = "float32"
     """As that of a training, ``auto`` included."""
+
+    @property
+    def own_engine(self) -> OwnEngine:
+        """The engine of what models write for trainings, whose weights no server has."""
+        return self.engine if isinstance(self.engine, str) else "batches"
 
     @model_validator(mode="after")
     def _distinct_names(self) -> "Evaluation":

@@ -1,5 +1,6 @@
 """Settings of teacher and student models and of their training."""
 
+from math import ceil
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
@@ -83,8 +84,12 @@ class Training(Config):
     """Optimizer steps; give this or ``epochs``."""
     epochs: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
     batch_size: PositiveInt = 8
-    """Sequences per device and forward pass."""
+    """Sequences of a micro-batch, which is one forward pass."""
     gradient_accumulation: PositiveInt = 1
+    """Micro-batches of an optimizer step, over all devices."""
+    devices: PositiveInt = 1
+    """GPUs that share the micro-batches of each step, a process each; on a machine without a GPU,
+    processes on its cores. Step, loss and key are those of one device."""
     length_pool: PositiveInt = 1
     """Number of optimizer steps whose rows are regrouped by length: less padding, but the rows of a
     step then have similar lengths. 1 keeps the random order."""
@@ -110,13 +115,26 @@ class Training(Config):
 
     @property
     def sequences(self) -> int:
-        """Sequences per optimizer step on one device."""
+        """Sequences per optimizer step."""
         return self.batch_size * self.gradient_accumulation
 
     @model_validator(mode="after")
     def _one_length(self) -> "Training":
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and null for the other")
+        return self
+
+    @model_validator(mode="after")
+    def _shared(self) -> "Training":
+        """Check that every device gets as many micro-batches: what is split is the same loss."""
+        if self.gradient_accumulation % self.devices:
+            parts = self.devices * ceil(self.gradient_accumulation / self.devices)
+            size = max(1, round(self.sequences / parts))
+            raise ValueError(
+                f"devices: {self.devices} cannot share the micro-batches of a step, of which there "
+                f"are gradient_accumulation: {self.gradient_accumulation}: make that a multiple, "
+                f"such as batch_size: {size} with gradient_accumulation: {parts}"
+            )
         return self
 
 

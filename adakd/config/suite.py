@@ -235,6 +235,21 @@ class Suite(Config):
         return self
 
     @model_validator(mode="after")
+    def _gpus_for_devices(self) -> "Suite":
+        sft = self.teacher.sft
+        for kind, section, training in (
+            ("teacher", "teacher.sft", sft),
+            ("student", "training", self.training),
+        ):
+            gpus: float | None = getattr(self.resources, kind).gpus
+            if training and training.devices > 1 and gpus not in (None, 0, training.devices):
+                raise ValueError(
+                    f"resources.{kind}.gpus: {gpus:g}, but {section}.devices: {training.devices} "
+                    "take one each: leave it out, or set it to 0 for processes without a GPU"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _ours_exist(self) -> "Suite":
         for field in self.ours:
             node: Any = self

@@ -26,6 +26,7 @@ from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
 from adakd.evaluation.requests import check_requests
+from adakd.evaluation.serving import Answers, OwnAnswers
 from adakd.evaluation.shared_prompts import (
     Pair,
     batches_alone,
@@ -36,7 +37,7 @@ from adakd.evaluation.shared_prompts import (
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.continuations import Prompt, shared_logits
-from adakd.models.decoding import Ends, Request, continuously, in_batches
+from adakd.models.decoding import DECODERS, Ends, Request
 from adakd.models.forward import response_logits
 from adakd.models.loading import DTYPES, context_length, use_plain_generation
 from adakd.planning import Job
@@ -44,7 +45,6 @@ from adakd.policies import Decoding
 from adakd.store.records import Item, ScoreRecord, Sort
 
 _log = logging.getLogger(__name__)
-ENGINES = {"batches": in_batches, "continuous": continuously}
 OnShare = Callable[[float], None]
 """Called with the share of a job's requests that are done."""
 
@@ -55,10 +55,18 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
     Instruction sets are read as in training: the same token ids, at most ``data.max_tokens``.
     Tasks of lm-eval are read as lm-eval does, at the model's own context length. Both ignore the
     generation settings that the model was saved with.
+
+    Args:
+        model: placed on its device.
+        tokenizer: that of the model.
+        suite: has the settings.
+        answers: decodes the answers to instruction sets; an engine of this process if not given.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, suite: Suite) -> None:
-        self._engine = ENGINES[suite.evaluation.engine]
+    def __init__(
+        self, model: Any, tokenizer: Any, suite: Suite, answers: Answers | None = None
+    ) -> None:
+        self._answers = answers or OwnAnswers(DECODERS[suite.evaluation.own_engine])
         self._sampling_seed: int | None = None
         logging.getLogger("lm_eval").setLevel(logging.ERROR)
         dtype = DTYPES[suite.evaluation.precision]
@@ -136,6 +144,7 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
         """
         self._requests, self._done = len(requests), 0
         if not self._as_trained:
+            self._answers.hand_back(self.model)
             return super().generate_until(requests, disable_tqdm=True)
         settings = requests[0].args[1]  # those of the set
         most = settings["max_gen_toks"]
@@ -153,12 +162,13 @@ class Harness(HFLM):  # type: ignore[misc]  # lm-eval is untyped
             settings.get("top_k", 0),
         )
         ends = Ends(self.tokenizer.eos_token_id, self.tokenizer.pad_token_id)
-        found = self._engine(self.model, asked, decoding, ends, self.batch_size, self._count)
+        found = self._answers(self.model, asked, decoding, ends, self.batch_size, self._count)
         end = self.tokenizer.eos_token
         return [self.tok_decode(tokens).split(end)[0] for tokens in found]
 
     def loglikelihood(self, requests: list[Any], disable_tqdm: bool = False) -> Any:
         """Score continuations without a bar."""
+        self._answers.hand_back(self.model)
         self._requests, self._done = len(requests), 0
         return super().loglikelihood(requests, disable_tqdm=True)
 

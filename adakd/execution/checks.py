@@ -3,7 +3,9 @@
 from typing import Any
 
 from adakd.config import Elsewhere, Pretrained, Pruned
+from adakd.config.scoring import Server
 from adakd.errors import AdakdError
+from adakd.evaluation.serving import check_server
 from adakd.models import loading
 from adakd.models.decoding import check_pages
 from adakd.models.outline import outline, pruned_outline
@@ -35,7 +37,9 @@ def check_models(plan: Plan, context: RunContext) -> None:
         if isinstance(base, Pretrained) and not suite.crosses:
             loading.check_same_tokenizer(loading.load_tokenizer(base), context.tokenizer)
         student = outline(base, context.tokenizer)
-    if suite.evaluation.engine == "continuous":
+    if isinstance(suite.evaluation.engine, Server):
+        check_server(suite.evaluation.engine)
+    elif suite.evaluation.engine == "continuous":
         for model in (teacher, student):
             if model is not None:
                 check_pages(model)

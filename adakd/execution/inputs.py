@@ -3,11 +3,13 @@
 import os
 import re
 import socket
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from adakd.config import Suite
 from adakd.errors import AdakdError
 from adakd.judging import Panel, load_panel
+from adakd.planning.precision import gpus
 
 
 def check_inputs(suite: Suite) -> Panel | None:
@@ -25,9 +27,32 @@ def check_inputs(suite: Suite) -> Panel | None:
     return load_panel(suite.judges) if suite.judges else None
 
 
+def check_devices(suite: Suite, on: str | None = None) -> None:
+    """Check that this machine has as many GPUs as share a training, if it has any.
+
+    Args:
+        suite: names the number of devices.
+        on: who does the work, as of `adakd run`; the GPUs of a cluster are not known here.
+
+    Raises:
+        AdakdError: it has fewer.
+    """
+    if on is not None and ":" in on:
+        return
+    for section, training in (("teacher.sft", suite.teacher.sft), ("training", suite.training)):
+        if training is not None and training.devices > 1 and 0 < (has := gpus()) < training.devices:
+            raise AdakdError(
+                f"{section}.devices: {training.devices}, but this machine has {has} "
+                f"GPU{'s' * (has > 1)}: lower it, or give --on ray:ADDRESS of a cluster that has "
+                "more"
+            )
+
+
 LAUNCHED = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")
 """Variables by which torchrun, accelerate, MPI and srun tell how many processes they have started.
 """
+TORCHRUN = LAUNCHED[:1]
+"""Those of launchers whose processes all do one and the same thing."""
 ACCELERATE = "ACCELERATE_USE_CPU"
 """Set by ``accelerate launch`` alone, also where it starts one process."""
 
@@ -61,18 +86,23 @@ def check_engine(on: str | None) -> None:
         ) from None
 
 
-def check_launcher() -> None:
-    """Check that this process was started by itself: a run has one owner.
+def check_launcher(verb: str = "run", names: Sequence[str] = LAUNCHED) -> None:
+    """Check that this process was started by itself: a run or a unit has one owner.
+
+    Args:
+        verb: of the command line.
+        names: variables that tell of several processes.
 
     Raises:
         AdakdError: a launcher has started it, perhaps several times.
     """
-    counts = [os.environ.get(name, "1") for name in LAUNCHED]
+    counts = [os.environ.get(name, "1") for name in names]
     several = max((int(count) for count in counts if count.isdecimal()), default=1)
     if several > 1 or ACCELERATE in os.environ:
         times = f"{several} times " if several > 1 else ""
         raise AdakdError(
-            f"adakd run was started {times}by a launcher (torchrun, accelerate launch, mpirun or "
-            "srun), and one run needs one process: start it by itself; add --on ray to use several "
-            "GPUs or machines"
+            f"adakd {verb} was started {times}by a launcher (torchrun, accelerate launch, mpirun "
+            f"or srun), and one {'run' if verb == 'run' else 'unit'} needs one process: start it "
+            "by itself; add --on ray to adakd run to use several GPUs or machines, or set "
+            "training.devices to share one training between several GPUs"
         )

@@ -51,10 +51,13 @@ class Need:
     memory: float | None = None
     """Bytes of weights, gradients and Adam's moments; activations come on top."""
     disk: float | None = None
-    at_once: int = 0
-    """Answers that are decoded together; 0 where nothing is decoded."""
-    by_engine: bool = False
-    """Whether ``evaluation.engine`` decodes; a data policy's responses are padded batches."""
+    at_once: float = 0
+    """Answers that are decoded together, on average; 0 where nothing is decoded."""
+    waiting: bool = False
+    """Whether more prompts wait than are answered together, so that continuous batching can let
+    one in as soon as an answer ends. A step's own responses are all decoded at once."""
+    devices: int = 1
+    """Devices that share each piece of the work, all of which have `memory`."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def _teacher_training(sizes: _Sizes) -> Iterator[Need]:
         _product(_per_token(training, sizes.teacher), tokens),
         _training_memory(training, sizes.teacher),
         _model_bytes(training, sizes.teacher),
+        devices=training.devices,
     )
 
 
@@ -148,9 +152,8 @@ def _teacher_responses(sizes: _Sizes) -> Iterator[Need]:
     for decoding in dict.fromkeys(one.rewriting for one in planned.assignments if one.rewriting):
         most = decoding.max_new_tokens or _room(sizes)
         count = rows.rows if rows else None
-        yield _decoding(
-            "teacher responses", sizes, count, most, sizes.suite.training.batch_size, sizes.teacher
-        )
+        size = sizes.suite.evaluation.batch_size
+        yield _decoding("teacher responses", sizes, count, most, size, sizes.teacher, waiting=True)
 
 
 def _teacher_states(sizes: _Sizes) -> Iterator[Need]:
@@ -218,6 +221,7 @@ def _students(sizes: _Sizes) -> Iterator[Need]:
         operations,
         memory,
         size and size * len(students),
+        devices=training.devices,
     )
 
 
@@ -232,7 +236,7 @@ def _of_student(sizes: _Sizes, one: Assignment) -> float | None:
 
 def _student_responses(sizes: _Sizes) -> Iterator[Need]:
     """Yield the responses that students sample in their own training."""
-    count, most = 0, 0
+    count, rounds, most = 0, 0.0, 0
     for one in sizes.planned.assignments:
         made = one.new_policy()
         if one.training is None or not made.writes:
@@ -241,11 +245,22 @@ def _student_responses(sizes: _Sizes) -> Iterator[Need]:
         if sequences is None:
             return
         decoding = getattr(made, "decoding", None)
-        count += round(made.writes * sequences)
+        written = round(made.writes * sequences)
+        count += written
+        rounds += written / _written_together(made.writes, sizes.suite)
         most = max(most, (decoding and decoding.max_new_tokens) or _room(sizes))
     if count:
-        size = sizes.suite.training.batch_size
-        yield _decoding(OWN, sizes, count, most, size, sizes.student)
+        yield _decoding(OWN, sizes, count, most, count / rounds, sizes.student)
+
+
+def _written_together(writes: float, suite: Suite) -> float:
+    """Return how many responses are decoded together in a step that has any, on average.
+
+    Each of its micro-batches is written with probability `writes`.
+    """
+    micro = suite.training.gradient_accumulation
+    batches = micro * writes / (1 - (1 - writes) ** micro)
+    return min(suite.training.batch_size * batches, suite.evaluation.batch_size)
 
 
 def _answers(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Need]:
@@ -257,7 +272,8 @@ def _answers(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Nee
         return
     items = _total(models * length.rows if length else None for models, length in counts)
     most = suite.evaluation.sampling.max_new_tokens
-    found = _decoding(ANSWERS, sizes, items, most, suite.evaluation.batch_size, sizes.student)
+    size = suite.evaluation.batch_size
+    found = _decoding(ANSWERS, sizes, items, most, size, sizes.student, waiting=True)
     prompts = _total(m * one.rows * one.prompt if one else None for m, one in counts)
     read = _product(2 * sizes.student.parameters if sizes.student else None, prompts)
     answer = sum(
@@ -355,8 +371,9 @@ def _decoding(
     sizes: _Sizes,
     answers: float | None,
     most: int,
-    at_once: int,
+    at_once: float,
     model: Architecture | None,
+    waiting: bool = False,
 ) -> Need:
     """Return a stage that generates: as many tokens as the limit allows."""
     tokens = None if answers is None else answers * most
@@ -368,7 +385,7 @@ def _decoding(
         _product(2 * model.parameters if model else None, tokens),
         _weights(model),
         at_once=at_once,
-        by_engine=stage == ANSWERS,
+        waiting=waiting,
     )
 
 

@@ -36,7 +36,7 @@ def outlook(planned: Plan, store: Store) -> str:
     rates = Rates(store)
     training, scoring = rates.trainings(lengths), rates.scores(open_scores.values())
     if training is None or scoring is None:
-        return line
+        return f"{line}; how long that takes is told once one of each kind is done"
     return f"{line}; about {duration(training + scoring)} at the speed so far"
 
 

@@ -5,6 +5,7 @@ from bisect import insort
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from adakd.execution.ahead import Ahead
 from adakd.execution.remaining import check_teacher, is_void, remaining
 from adakd.planning import Plan
 from adakd.planning.units import Unit, units
@@ -20,14 +21,14 @@ class Owner:
         plan: of the run.
         store: its records, which this process alone may add to.
         context: tells where the models are.
-        progress: is told of models that are lost.
+        progress: is told of models that are lost, and of what is left after each unit.
 
     Raises:
         AdakdError: the teacher's training has failed.
     """
 
     def __init__(self, plan: Plan, store: Store, context: RunContext, progress: Progress) -> None:
-        self.plan, self.store, self.context = plan, store, context
+        self.plan, self.store, self.context, self.progress = plan, store, context, progress
         self._place = {unit.key: place for place, unit in enumerate(units(plan))}
         check_teacher(plan, store)
         left = remaining(plan, store, store.folder, progress.note)
@@ -35,6 +36,7 @@ class Owner:
         """The units that are not done, by their keys."""
         self.ready: list[Unit] = []
         """Those whose needs are done, in the order of the plan; engines take them out."""
+        self._ahead = Ahead(plan, store, self.left.values())
         self._clear_checkpoints()
         self._graph = TopologicalSorter[str]()
         for unit in self.left.values():
@@ -57,9 +59,11 @@ class Owner:
             check_teacher(self.plan, self.store)
         self._end(unit)
         self._admit()
+        self.progress.ahead(str(self._ahead))
 
     def _end(self, unit: Unit) -> None:
         del self.left[unit.key]
+        self._ahead.finish(unit)
         self._graph.done(unit.key)
 
     def _admit(self) -> None:

@@ -7,7 +7,7 @@ from adakd.errors import AdakdError
 from adakd.planning.units import Unit
 
 THREADS = 1
-"""Cores and threads of PyTorch of a unit whose ``cpus`` the suite leaves open."""
+"""Cores and threads of PyTorch, for each device, of a unit whose ``cpus`` the suite leaves open."""
 _GB = 1e9
 
 
@@ -38,8 +38,9 @@ def place_of(unit: Unit, nodes: Sequence[Node]) -> Place:
     """
     takes, gpus = unit.takes, unit.takes.gpus
     if gpus is None:
-        gpus = 1.0 if any(node.resources.get("GPU") for node in nodes) else 0.0
-    place = Place(gpus, takes.cpus or THREADS, takes.memory or 0.0)
+        there = any(node.resources.get("GPU") for node in nodes)
+        gpus = float(unit.devices) if there else 0.0
+    place = Place(gpus, takes.cpus or THREADS * unit.devices, takes.memory or 0.0)
     fitting = [node for node in nodes if capacity(place, [node])]
     if not fitting:
         raise AdakdError(

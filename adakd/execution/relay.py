@@ -41,6 +41,9 @@ class Relay:
         """Send a line."""
         self.send((self.key, "note", text, style))
 
+    def ahead(self, text: str) -> None:
+        """Send nothing: the owner of the run alone knows what is left."""
+
 
 class Screen:
     """Shows what relays have sent."""

@@ -10,15 +10,17 @@ import torch
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
 from adakd.evaluation.harness import Harness, score
+from adakd.evaluation.serving import answers_of
 from adakd.models.loading import place
 from adakd.planning import Job, Plan
 from adakd.planning.units import Unit
 from adakd.progress import Progress, Show
 from adakd.store.records import ScoreRecord, TeacherStatesRecord, TrainingRecord
-from adakd.store.unit_files import Finished
+from adakd.store.unit_files import Finished, unit_store
 from adakd.training.context import RunContext
 from adakd.training.fitting import train
 from adakd.training.overhead import measure_overhead
+from adakd.training.process_group import Listener, SharedTraining, train_together
 from adakd.training.sequences import TrainingData
 from adakd.training.teacher_states import TeacherStates
 
@@ -26,6 +28,8 @@ TASKS = "tasks"
 """Folder of the lm-eval tasks that are written for a run."""
 TEACHER_TASKS = "teacher-tasks"
 """The same in the prompts of a teacher with another tokenizer."""
+SERVED = "served"
+"""Folder, in that of a unit, of the copy of a model that a server reads."""
 Keep = Callable[..., None]
 """Records its arguments; on return they are on the disk."""
 
@@ -107,11 +111,21 @@ class Worker:
             keep(record)
 
         with progress.stage(unit.title, resolved.steps) as show:
-            record = train(
-                resolved, self.data, self.teacher, show, keep, progress.note, finish=finish
-            )
+            listener = Listener(show, keep, progress.note, finish)
+            if unit.devices == 1:
+                record = train(resolved, self.data, self.teacher, *listener)
+            else:
+                record = train_together(self._shared(unit, known), listener)
+                self.context.saved[cell.key] = record.files
         if record.reason:
             progress.note(f"failed {cell}: {record.reason}", "red")
+
+    def _shared(self, unit: Unit, known: Known) -> SharedTraining:
+        """Return a training for several processes."""
+        assert unit.assignment is not None
+        context = self.context
+        saved, teaching = dict(context.saved), known.teaching
+        return SharedTraining(context.plan, context.folder, unit.assignment, saved, teaching)
 
     def _teach(self, unit: Unit, known: Known, keep: Keep, progress: Progress) -> None:
         """Generate the responses and compute the states that all students need."""
@@ -131,10 +145,15 @@ class Worker:
         if not groups:
             return
         tokenizer = context.tokenizer_of(unit.cell)
-        harness = Harness(place(context.load(unit.assignment)), tokenizer, suite)
         apart = unit.cell.role == "teacher" and context.translation is not None
         tasks = context.folder / (TEACHER_TASKS if apart else TASKS)
-        with progress.stage(unit.title, len(groups)) as show:
+        served = unit_store(context.folder, unit.key).folder / SERVED
+        with (
+            progress.stage(unit.title, len(groups)) as show,
+            answers_of(suite.evaluation, tokenizer, served) as answers,
+        ):
+            model = place(context.load(unit.assignment))
+            harness = Harness(model, tokenizer, suite, answers)
             for number, group in enumerate(groups.values()):
                 show_share = partial(_show_share, show, number)
                 keep(*score(harness, group, suite, tasks, show_share))

@@ -4,12 +4,12 @@ Every request has a random stream of its own. So its response does not depend, b
 the engine or on the other requests, and the global random state is not advanced.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import eq
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -76,6 +76,22 @@ class Ends:
 
 def _unheard(_: int) -> None:
     """Do nothing with the number of answered requests."""
+
+
+class Decoder(Protocol):
+    """Decodes the responses of a model to requests, so many at a time."""
+
+    def __call__(
+        self,
+        model: Any,
+        requests: Sequence[Request],
+        decoding: Decoding,
+        ends: Ends,
+        size: int,
+        on_done: OnDone = _unheard,
+    ) -> list[list[int]]:
+        """Return the token ids of the responses, in the order of the requests."""
+        ...
 
 
 def in_batches(
@@ -162,7 +178,12 @@ def continuously(
     """
     check_pages(model)
     try:
-        with generation_mode(model) as base, torch.no_grad(), _undisturbed(base.device):
+        with (
+            generation_mode(model) as base,
+            torch.no_grad(),
+            _undisturbed(base.device),
+            _same_attention(base),
+        ):
             _check_answers(base, requests, ends)
             return _continuous(base, requests, decoding, ends, size, on_done)
     except (RuntimeError, ValueError, AttributeError, TypeError) as error:
@@ -212,6 +233,17 @@ def _check_answers(base: Any, requests: Sequence[Request], ends: Ends) -> None:
     if 2 * equal < len(few):
         raise ValueError(f"{len(few) - equal} of {len(few)} answers differ from those in batches")
     _checked.add(kind)
+
+
+@contextmanager
+def _same_attention(base: Any) -> Iterator[None]:
+    """Keep a model's attention, also where continuous batching fails before its first step."""
+    before = base.config._attn_implementation
+    try:
+        yield
+    finally:
+        if base.config._attn_implementation != before:
+            base.set_attn_implementation(before)
 
 
 @contextmanager
@@ -277,6 +309,10 @@ def _cache(base: Any, requests: Sequence[Request], size: int) -> ContinuousBatch
         allow_block_sharing=False,
         auto_switch_to_flash=base.device.type == "cuda",
     )
+
+
+DECODERS: Mapping[str, Decoder] = {"batches": in_batches, "continuous": continuously}
+"""The engines of this process, by their names in ``evaluation.engine``."""
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from adakd.errors import AdakdError
 from adakd.losses.blocks import LogitScaling
@@ -57,6 +58,7 @@ def head_of(model: Any, batch: Batch) -> LMHead | str:
         model: a causal language model, wrapped or not.
         batch: any input for it.
     """
+    model = _shared(model)
     if model not in _scalings:
         found = _scalings[model] = _scaling(model, batch)
         if isinstance(found, str):
@@ -95,8 +97,13 @@ def _run(model: Any, batch: Batch) -> Tensor:
     return logits
 
 
+def _shared(model: Any) -> Any:
+    """Return the model that several processes train, each of which has all of it."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 def _head(model: Any) -> Any:
-    unwrapped = getattr(model, "module", model)  # DistributedDataParallel's wrapped model
+    unwrapped = getattr(model, "module", model)  # of any wrapper
     head = unwrapped.get_output_embeddings()
     if head is None:
         raise AdakdError(

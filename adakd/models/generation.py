@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from adakd.data.example import Example
-from adakd.models.decoding import Ends, Request, in_batches
+from adakd.models.casting import computing_in
+from adakd.models.decoding import Decoder, Ends, Request
 from adakd.policies import Decoding
 
 
 @dataclass(frozen=True)
 class ResponseGenerator:
-    """Generates responses in one batch, with the key-value cache, in evaluation mode.
+    """Generates responses as answers are decoded to be scored: by one of the engines.
 
     The random stream of a row is named by the occasion and the row's number.
     """
@@ -22,8 +23,12 @@ class ResponseGenerator:
     """The tokens that end and pad a response."""
     max_tokens: int
     """Limit on prompt and response together."""
+    decoder: Decoder
+    """The engine that decodes."""
+    size: int
+    """The most responses that are generated at a time."""
     precision: torch.dtype = torch.float32
-    """Precision of the computation."""
+    """Precision of the weights, of which the model gets copies for the while."""
 
     def __call__(
         self, model: Any, rows: Sequence[Example], decoding: Decoding, occasion: str
@@ -32,14 +37,16 @@ class ResponseGenerator:
 
         Args:
             model: a causal language model, with adapters or without.
-            rows: sequences whose prompts are answered.
+            rows: sequences whose prompts are answered, in batches that they alone decide.
             decoding: temperature, truncation and length.
             occasion: seeds the random numbers, together with the number of each row.
+
+        Raises:
+            AdakdError: the engine cannot decode this model.
         """
         requests = [self._request(row, decoding, occasion) for row in rows]
-        precision = self.precision
-        with torch.autocast(model.device.type, precision, enabled=precision != torch.float32):
-            responses = in_batches(model, requests, decoding, self.ends, len(rows))
+        with computing_in(model, self.precision):
+            responses = self.decoder(model, requests, decoding, self.ends, self.size)
         return [
             row.with_response(response, number=min(row.number, -1 - row.number))
             for row, response in zip(rows, responses, strict=True)

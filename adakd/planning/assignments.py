@@ -44,11 +44,11 @@ class Assignment(Config):
         made: Policy = policy.build(self.policy)
         return made
 
-    def resolved(self, rows: int, devices: int = 1) -> "ResolvedAssignment":
+    def resolved(self, rows: int) -> "ResolvedAssignment":
         """Return the assignment for a data set of `rows` sequences, held-out ones included."""
         rows -= self.held_out
-        steps = 0 if self.training is None else total_steps(self.training, max(0, rows), devices)
-        return ResolvedAssignment(**dict(self), rows=rows, steps=steps, devices=devices)
+        steps = 0 if self.training is None else total_steps(self.training, max(0, rows))
+        return ResolvedAssignment(**dict(self), rows=rows, steps=steps)
 
 
 class ResolvedAssignment(Assignment):
@@ -58,13 +58,11 @@ class ResolvedAssignment(Assignment):
     """Sequences to train on; none or fewer where the policy holds out too many."""
     steps: int
     """Optimizer steps."""
-    devices: int = 1
-    """Processes that train together."""
 
     @property
     def sequences(self) -> int:
         """Sequences that the training takes, repetitions over epochs included."""
-        return 0 if self.training is None else self.steps * self.training.sequences * self.devices
+        return 0 if self.training is None else self.steps * self.training.sequences
 
 
 def assignment_of(cell: Cell, recipe: str, suite: Suite, baseline: Baseline | None) -> Assignment:
@@ -86,13 +84,12 @@ def assignment_of(cell: Cell, recipe: str, suite: Suite, baseline: Baseline | No
     )
 
 
-def total_steps(training: Training, rows: int, devices: int = 1) -> int:
+def total_steps(training: Training, rows: int) -> int:
     """Return the optimizer steps of a training on `rows` sequences."""
     if training.steps is not None:
         return training.steps
     assert training.epochs is not None
-    batches = ceil(rows / (training.batch_size * devices))
-    return _rounded_up(ceil(batches / training.gradient_accumulation) * training.epochs)
+    return _rounded_up(ceil(rows / training.sequences) * training.epochs)
 
 
 def _training(cell: Cell, suite: Suite) -> Training | None:

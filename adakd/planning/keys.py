@@ -115,9 +115,15 @@ def adapted(folder: Path) -> Path | None:
     return base if base.is_dir() else None
 
 
+def suite_digest(suite: Suite) -> str:
+    """Return the hash of a suite's settings, but for the devices that share a training."""
+    shared: Any = {"training": {"devices"}, "teacher": {"sft": {"devices"}}}
+    return digest(suite.model_dump(mode="json", exclude=shared))
+
+
 def deciding(training: Training) -> dict[str, Any]:
     """Return the settings of a training that affect its result."""
-    return training.model_dump(exclude={"save_every", "report_to"})
+    return training.model_dump(exclude={"devices", "save_every", "report_to"})
 
 
 def plugin_digests(files: Iterable[Path], of_metrics: bool) -> list[str]:

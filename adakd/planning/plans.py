@@ -31,7 +31,7 @@ from adakd.planning.keys import (
 )
 from adakd.planning.precision import with_precision
 from adakd.planning.published import published_rows, published_win_rates
-from adakd.policies import policy
+from adakd.policies import Policy, policy
 from adakd.registry import Registry, Spec, load_plugins
 
 METHOD_VERSION = 4
@@ -195,6 +195,7 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
         settings = _resolved(divergence, spec, where)
         method = {"name": spec.name, "settings": settings, "plugins": plugins}
         source = {"name": data.name, "settings": _resolved(policy, data, where)}
+        source |= _generated(baseline, suite)
         between = _between(suite, baseline, where)
         taught = {**learned, **between, "divergence": method, "policy": source}
         for seed in suite.seeds:
@@ -216,6 +217,14 @@ def _cells(suite: Suite) -> tuple[Planned, ...]:
         parts = {"tokenizer": reads, "model": model_digest(one.base)}
         cells.append(_cell("elsewhere", one.seed, parts, one.name))
     return tuple(cells)
+
+
+def _generated(baseline: Baseline, suite: Suite) -> dict[str, Any]:
+    """Return what decides, to rounding, the responses that models write for a training."""
+    made: Policy = policy.build(baseline.policy)
+    if not made.fresh and made.rewriting is None:
+        return {}
+    return {"engine": suite.evaluation.own_engine, "batch_size": suite.evaluation.batch_size}
 
 
 def _between(suite: Suite, baseline: Baseline, where: str) -> dict[str, Any]:
@@ -253,7 +262,9 @@ def _jobs(suite: Suite, cells: tuple[Cell, ...]) -> tuple[Job, ...]:
     """Return every cell x task x sampling seed x metric."""
     evaluation, data = suite.evaluation, suite.data
     common = (data.template, data.max_tokens, evaluation.batch_size, evaluation.precision)
-    sampling = evaluation.sampling.model_dump(exclude={"seeds"}) | {"engine": evaluation.engine}
+    engine = evaluation.engine
+    sampling = evaluation.sampling.model_dump(exclude={"seeds"})
+    sampling["engine"] = engine if isinstance(engine, str) else engine.deciding
     seeds = evaluation.sampling.seeds if evaluation.sampling.do_sample else (None,)
     metrics = _metrics(suite)
     tasks: list[tuple[str, int | None, str, Mapping[str | None, tuple[Any, ...]]]] = []

@@ -6,10 +6,11 @@ The resolved value is what keys and records hold, so a run that goes on elsewher
 import ctypes
 import os
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from adakd.config import Suite, Training
 from adakd.config.scoring import Evaluation
@@ -96,29 +97,57 @@ def _torch_has_cuda() -> bool:
     return bool(_CUDA_BUILD.search(text))
 
 
+def gpus() -> int:
+    """Return how many GPUs torch can use on this machine."""
+    if not _torch_has_cuda():
+        return 0
+    count = ctypes.c_int()
+    found = _asked_of_driver(lambda nvml: nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 0)
+    if not found or (visible := _visible_gpus()) is None:
+        return count.value
+    return min(count.value, len(visible)) if all(map(str.isdecimal, visible)) else len(visible)
+
+
+def _visible_gpus() -> list[str] | None:
+    """Return the numbers or names of the GPUs that a process may use; None for all."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return None
+    names = [name.strip() for name in given.split(",")]
+    ends = (place for place, name in enumerate(names) if not name or name.startswith("-"))
+    return names[: next(ends, len(names))]
+
+
 def _gpu_capability() -> tuple[int, int] | None:
-    """Return the compute capability of the first visible NVIDIA GPU, from its driver's library.
+    """Return the compute capability of the first visible NVIDIA GPU."""
+    visible = _visible_gpus()
+    if visible is not None and not visible:
+        return None
+    first = visible[0] if visible else "0"
+    index = int(first) if first.isdecimal() else 0  # the name of a GPU or of a MIG slice
+    device, major, minor = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int()
+
+    def ask(nvml: Any) -> bool:
+        if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)) != 0:
+            return False
+        asked = ctypes.byref(major), ctypes.byref(minor)
+        return bool(nvml.nvmlDeviceGetCudaComputeCapability(device, *asked) == 0)
+
+    return (major.value, minor.value) if _asked_of_driver(ask) else None
+
+
+def _asked_of_driver(ask: Callable[[Any], bool]) -> bool:
+    """Return whether the library of NVIDIA's driver is there and answers a question.
 
     NVML is asked, and not CUDA, which must not be started before processes are forked.
     """
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None and (not visible.strip() or visible.strip().startswith("-")):
-        return None
-    first = (visible or "0").split(",")[0].strip()
     try:
         nvml = ctypes.CDLL("libnvidia-ml.so.1")
         if nvml.nvmlInit_v2() != 0:
-            return None
+            return False
         try:
-            device, major, minor = ctypes.c_void_p(), ctypes.c_int(), ctypes.c_int()
-            index = int(first) if first.isdecimal() else 0  # the name of a GPU or of a MIG slice
-            if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(device)) != 0:
-                return None
-            asked = ctypes.byref(major), ctypes.byref(minor)
-            if nvml.nvmlDeviceGetCudaComputeCapability(device, *asked) != 0:
-                return None
+            return ask(nvml)
         finally:
             nvml.nvmlShutdown()
     except (OSError, AttributeError):
-        return None
-    return major.value, minor.value
+        return False

@@ -56,6 +56,14 @@ class Unit:
         assert self.assignment is not None
         return self.assignment.cell
 
+    @property
+    def devices(self) -> int:
+        """The devices that do it together: of a training ``devices``, of all else one."""
+        if self.kind not in ("teacher", "student") or self.assignment is None:
+            return 1
+        training = self.assignment.training
+        return 1 if training is None else training.devices
+
 
 def units(plan: Plan) -> tuple[Unit, ...]:
     """Return all units of a plan in the order in which one process does them.

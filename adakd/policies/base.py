@@ -31,8 +31,11 @@ class Decoding:
 
 
 Examples = Sequence[Example]
-Generate = Callable[[Examples, Decoding], list[Example]]
-"""Generates responses of the current student to the prompts of the given examples."""
+Generate = Callable[[Examples, Decoding], Examples]
+"""Generates responses of the current student to the prompts of the given examples.
+
+They are generated when the returned examples are first looked at, at the latest at the end of the
+step, together with all others that are waited for then."""
 
 
 @dataclass(frozen=True)

@@ -83,21 +83,36 @@ class Replay(Policy):
         self.writes = threshold / 2  # it falls to 0; more where validations raise the threshold
         self.reference: float | None = None
         self.buffer: deque[Example] = deque(maxlen=capacity)
+        self._written: list[Examples] = []
+        """New responses that are not in the buffer yet."""
         self.decoding = Decoding(temperature, top_p, top_k, max_new_tokens)
 
     def __call__(self, examples: Examples, context: PolicyContext, /) -> Examples:
         """Return new responses of the student, replayed ones, or the examples unchanged."""
+        if context.micro_batch == 0:
+            self._take_in()
         every = max(1, round(self.validate_every * context.steps))
         if self.held_out and context.micro_batch == 0 and context.step % every == 0:
             self.observe(context.validate())
-        u, full = context.rng.random(), len(self.buffer) == self.buffer.maxlen
+        u, full = context.rng.random(), self._is_full()
         if u >= self.threshold:
             return examples
         if u < self.threshold * (1 - (context.step + 1) / context.steps) or not full:
             written = context.generate(examples, self.decoding)
-            self.buffer.extend(written)
+            self._written.append(written)
             return written
+        self._take_in()
         return context.rng.sample(self.buffer, min(len(examples), len(self.buffer)))
+
+    def _is_full(self) -> bool:
+        new = sum(map(len, self._written))
+        return self.buffer.maxlen is not None and len(self.buffer) + new >= self.buffer.maxlen
+
+    def _take_in(self) -> None:
+        """Add new responses to the buffer; not before, so that a step's are generated together."""
+        for written in self._written:
+            self.buffer.extend(written)
+        self._written.clear()
 
     def observe(self, loss: float) -> None:
         """Update the threshold with the loss of a validation."""
@@ -109,11 +124,13 @@ class Replay(Policy):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the threshold, the reference loss and the buffer, oldest first."""
+        self._take_in()
         buffer = [astuple(example) for example in self.buffer]
         return {"threshold": self.threshold, "reference": self.reference, "buffer": buffer}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore a saved state."""
         self.threshold, self.reference = state["threshold"], state["reference"]
+        self._written.clear()
         self.buffer.clear()
         self.buffer.extend(Example(*fields) for fields in state["buffer"])

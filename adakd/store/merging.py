@@ -19,6 +19,7 @@ from adakd.config import Suite
 from adakd.config.hashing import digest
 from adakd.errors import AdakdError
 from adakd.planning import Cell
+from adakd.planning.keys import suite_digest
 from adakd.store.disk import sync_tree, write_atomically, writing
 from adakd.store.origins import Name, joined, machine, name_of, origins
 from adakd.store.records import (
@@ -32,6 +33,7 @@ from adakd.store.records import (
     VettingRecord,
 )
 from adakd.store.store import Store, locked
+from adakd.store.unit_files import untaken
 from adakd.store.uniting import united
 
 SUITE = "suite.yaml"
@@ -77,16 +79,35 @@ class _Run:
     start: RunRecord
     """The last one: it says what the run holds."""
     origins: Mapping[Name, RunRecord | None]
+    untaken: tuple[Record, ...]
+    """Those of units that the owner of the run has not taken in, as of another node's last work."""
 
     @classmethod
     def of(cls, folder: Path) -> "_Run":
         store = Store(folder)
-        suite = store.suite()
-        return cls(store, suite, store.of(RunRecord)[-1], origins(store))
+        suite, start = store.suite(), store.of(RunRecord)[-1]
+        found = tuple(record for own in untaken(folder) for record in own.written())
+        made = {name_of(record): start for record in found}
+        return cls(store, suite, start, {**made, **origins(store)}, found)
 
     @property
     def name(self) -> str:
         return str(self.store.folder)
+
+    def written(self) -> Iterator[Record]:
+        """Yield all records; of several with one name the last counts."""
+        yield from self.store.written()
+        yield from self.untaken
+
+    def scores(self) -> Iterator[ScoreRecord]:
+        """Yield the scores that belong to the run."""
+        yield from self.store.current(ScoreRecord)
+        yield from (one for one in self.untaken if isinstance(one, ScoreRecord))
+
+    def training(self, key: str) -> TrainingRecord | None:
+        """Return the record of a cell's training."""
+        own = (one for one in self.untaken if isinstance(one, TrainingRecord) and one.key == key)
+        return next(own, None) or self.store.get(TrainingRecord, key)
 
 
 def merge(folders: Sequence[Path], out: Path) -> Merged:
@@ -145,7 +166,7 @@ def _check_keys(runs: Sequence[_Run]) -> None:
                     f"({machine(run.start)}; {machine(first.start)}); merge runs of one version "
                     "on equal files"
                 )
-        for score in run.store.current(ScoreRecord):
+        for score in run.scores():
             cell = score.cell
             place = (cell.method, cell.seed, score.task, score.metric, score.sampling_seed)
             key, first = scorings.setdefault(place, (score.key, run))
@@ -169,7 +190,7 @@ def _added(target: Store, runs: Sequence[_Run], done: Merged) -> list[Record]:
         known[name_of(record)] = (record, str(target.folder), of_target)
     in_target, added = set(known), dict[Name, Record]()
     for run in runs:
-        latest = {name_of(record): record for record in run.store.written()}
+        latest = {name_of(record): record for record in run.written()}
         for name, record in latest.items():
             if name not in known:
                 known[name] = (record, run.name, run.origins)
@@ -255,7 +276,7 @@ def _start(runs: Sequence[_Run], suite: Suite) -> RunRecord:
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         command=f"adakd merge of {len(runs)} runs: {'; '.join(start.command for start in starts)}",
         suite=content,
-        suite_digest=digest(content),
+        suite_digest=suite_digest(suite),
         parts=tuple({p.model_dump_json(): p for start in starts for p in start.parts}.values()),
         cells=tuple(_by_method([*cells.values()], suite)),
         tasks=tuple({task.key: task for start in starts for task in start.tasks}.values()),
@@ -297,9 +318,7 @@ def _keep_models(runs: Sequence[_Run], out: Path, done: Merged) -> None:
         target = out / "cells" / key / "model"
         if target.exists():
             continue
-        record = next(
-            (r for run in runs if (r := run.store.get(TrainingRecord, key)) is not None), None
-        )
+        record = next((record for run in runs if (record := run.training(key)) is not None), None)
         if record is None or not record.files:
             continue
         folders = (run.store.folder / "cells" / key / "model" for run in runs)

@@ -22,6 +22,7 @@ from adakd.divergences.base import divergence
 from adakd.metrics import Display, metric
 from adakd.metrics.lm_eval import CHOICE, CHOICE_DISPLAY, lm_eval_title
 from adakd.planning import Plan
+from adakd.planning.keys import suite_digest
 from adakd.policies.base import policy
 from adakd.registry import Registry, Spec
 from adakd.store.records import PartRecord, RunRecord, Sort, TaskRecord
@@ -53,7 +54,7 @@ def run_record(plan: Plan, threads: int | None = None) -> RunRecord:
         started=started,
         command=" ".join(["adakd", *sys.argv[1:]]),
         suite=content,
-        suite_digest=digest(content),
+        suite_digest=suite_digest(plan.suite),
         parts=tuple(part_records(plan.suite)),
         cells=plan.cells,
         tasks=tuple(task_records(plan.suite)),

@@ -126,6 +126,13 @@ def sweep(store: Store) -> None:
             take_in(store, home.name)
 
 
+def untaken(folder: Path) -> Iterator[Store]:
+    """Yield the stores of units whose records are not among those of their run yet."""
+    for home in sorted((folder / UNITS).glob("*/")):
+        if (own := Store(home)).exists:
+            yield own
+
+
 def _remove(home: Path) -> None:
     """Remove the folder of a unit, and that of all units with the last one."""
     shutil.rmtree(home, ignore_errors=True)

@@ -17,10 +17,12 @@ from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import ResolvedAssignment
-from adakd.policies import Examples, Policy, PolicyContext
+from adakd.policies import Decoding, Examples, Policy, PolicyContext
+from adakd.training import ranks
 from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
+from adakd.training.step_responses import StepResponses
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,19 @@ class Collator:
             "number": torch.tensor([example.number for example in examples]),
             **({} if self.crossing is None else self.crossing.collate(examples)),
         }
+
+
+@dataclass(frozen=True)
+class MicroBatches:
+    """Pads the rows that all processes take at a time, as micro-batches of some size."""
+
+    collate: Collator
+    size: int
+
+    def __call__(self, examples: Sequence[Example]) -> list[dict[str, Tensor]]:
+        """Return the micro-batches in the order of the rows."""
+        starts = range(0, len(examples), self.size)
+        return [self.collate(examples[start : start + self.size]) for start in starts]
 
 
 class PolicyBatches:
@@ -84,24 +99,21 @@ class PolicyBatches:
     def __call__(
         self, batches: Sequence[Mapping[str, Tensor]], step: int, model: Any, clock: Clock
     ) -> list[Mapping[str, Tensor]]:
-        """Return the micro-batches of a step that the student trains on.
+        """Return the micro-batches of a step that the student trains on, in this process.
+
+        A policy with a state, which one micro-batch may leave to the next, is applied to all of
+        them by the first process alone; any other by each process to its own.
 
         Args:
-            batches: those of the data set; one that the policy does not change is returned itself.
+            batches: those of the data set, of all processes; one that the policy does not change is
+                returned itself.
             step: finished optimizer steps.
             model: the student.
             clock: gets the seconds of the phase generation.
         """
-        return [
-            self._apply(batch, step, micro, model, clock) for micro, batch in enumerate(batches)
-        ]
-
-    def _apply(
-        self, batch: Mapping[str, Tensor], step: int, micro: int, model: Any, clock: Clock
-    ) -> Mapping[str, Tensor]:
         occasion = f"seed {self.seed}, step {step}"
 
-        def generate(rows: Examples, decoding: Any) -> list[Example]:
+        def write(rows: Examples, decoding: Decoding) -> list[Example]:
             with clock.phase("generation"):
                 return self.generator(model, rows, decoding, occasion)
 
@@ -109,14 +121,30 @@ class PolicyBatches:
             with clock.phase("generation"):
                 return self.validate(model)
 
-        context = PolicyContext(
-            step=step,
-            steps=self.steps,
-            micro_batch=micro,
-            rng=Random(f"{occasion}, batch {micro}"),
-            generate=generate,
-            validate=validate,
-        )
+        numbered = list(enumerate(batches))
+        own, together = numbered[ranks.rank() :: ranks.count()], bool(self.policy.state_dict())
+        here = own if not together else numbered if ranks.rank() == 0 else []
+        responses, taken = StepResponses(write), dict[int, Examples | None]()
+        for micro, batch in here:
+            context = PolicyContext(
+                step=step,
+                steps=self.steps,
+                micro_batch=micro,
+                rng=Random(f"{occasion}, batch {micro}"),
+                generate=responses,
+                validate=validate,
+            )
+            taken[micro] = self._taken(batch, context)
+        responses.settle()
+        if together:
+            sent = {micro: rows and [*rows] for micro, rows in taken.items()}
+            taken = ranks.of_first(sent)
+        return [
+            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
+        ]
+
+    def _taken(self, batch: Mapping[str, Tensor], context: PolicyContext) -> Examples | None:
+        """Return what the policy takes in place of a batch; None where it leaves it as it is."""
         given = [self.rows[number] for number in batch["number"].tolist()]
         taken = self.policy(given, context)
         if not self.policy.fresh and any(row.number < 0 for row in taken):
@@ -124,7 +152,7 @@ class PolicyBatches:
                 f"data policy {type(self.policy).__name__}: it returns sequences generated during "
                 "the training: set its `fresh` to True, so that the teacher runs on them"
             )
-        return batch if taken == given else self.collate(taken)
+        return None if taken == given else taken
 
     def validate(self, model: Any) -> float:
         """Return the mean cross-entropy of a model over the held-out tokens.

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from torch.nn import Module
-from transformers import TrainingArguments
+from transformers import TrainingArguments, set_seed
 
+from adakd.config.hashing import digest
 from adakd.data.example import IGNORED, Example
 from adakd.errors import NonFiniteLoss, one_line
 from adakd.losses.objective import (
@@ -26,7 +27,8 @@ from adakd.planning import ResolvedAssignment
 from adakd.store.disk import sync, writing
 from adakd.store.records import BridgeUse, DiagnosticRecord, TrainingRecord
 from adakd.store.steps import Step, Steps
-from adakd.training.batches import PolicyBatches, policy_batches
+from adakd.training import ranks
+from adakd.training.batches import MicroBatches, PolicyBatches, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
@@ -60,6 +62,9 @@ def train(
 
     A loss or gradient that is not finite ends the training and is recorded with its step.
 
+    Where several processes train together, each calls this with the same arguments; the first
+    alone writes, calls `finish` and returns the files of the model.
+
     Args:
         assignment: the cell and its settings.
         data: the sequences of the run.
@@ -78,8 +83,9 @@ def train(
         record = TrainingRecord(key=cell.key, cell=cell, status="done")
         finish(record)
         return record
-    folder, start = context.model_folder(cell), time.perf_counter()
-    shutil.rmtree(folder, ignore_errors=True)  # saved, but killed before its record
+    folder, start, first = context.model_folder(cell), time.perf_counter(), ranks.rank() == 0
+    if first:
+        shutil.rmtree(folder, ignore_errors=True)  # saved, but killed before its record
     checkpoints = context.checkpoints(cell)
     model = trainable_model(assignment, context)
     outputs = teacher.outputs(assignment) if cell.has_teacher else None
@@ -109,10 +115,12 @@ def train(
             recorder=recorder,
             args=_arguments(assignment, context.suite.name, checkpoints),
             train_dataset=batches.examples,
-            data_collator=batches.collate,
+            data_collator=MicroBatches(batches.collate, training.batch_size),
         )
+        if not first:  # else all would drop the same units
+            set_seed(int(digest("rank", cell.seed, ranks.rank()), 16) % 2**32)
         failure = _fit(trainer, objective, batches, checkpoints, note)
-    if failure is None:
+    if failure is None and first:
         loading.save(model, context.tokenizer_of(cell), folder)
         context.saved[cell.key] = file_hashes(folder)
     record = TrainingRecord(
@@ -129,12 +137,13 @@ def train(
         rows=assignment.rows,
         left_out=context.encoded_of(cell).left_out,
         bridge=use,
-        files=dict(context.saved[cell.key]) if failure is None else {},
+        files=dict(context.saved[cell.key]) if failure is None and first else {},
         **_overlap(context),
     )
-    finish(record)
-    shutil.rmtree(checkpoints, ignore_errors=True)
-    sync(checkpoints.parent)
+    if first:
+        finish(record)
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        sync(checkpoints.parent)
     return record
 
 
@@ -202,7 +211,8 @@ def _fit(
     Raises:
         AdakdError: the disk is full.
     """
-    checkpoint = _resumed(objective, batches, checkpoints, note)
+    with trainer.accelerator.main_process_first():  # it removes what cannot be read
+        checkpoint = _resumed(objective, batches, checkpoints, note)
     checkpoints.mkdir(parents=True, exist_ok=True)
     try:
         with writing(checkpoints, checkpoints):
@@ -234,8 +244,8 @@ def _arguments(assignment: ResolvedAssignment, suite: str, folder: Path) -> Trai
     arguments = TrainingArguments(
         output_dir=str(folder),
         max_steps=steps,
-        per_device_train_batch_size=training.batch_size,
-        gradient_accumulation_steps=training.gradient_accumulation,
+        per_device_train_batch_size=training.batch_size * ranks.count(),  # see MicroBatches
+        gradient_accumulation_steps=training.gradient_accumulation // ranks.count(),
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.schedule,
         warmup_steps=round(training.warmup * steps),
@@ -258,6 +268,8 @@ def _arguments(assignment: ResolvedAssignment, suite: str, folder: Path) -> Trai
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=torch.accelerator.is_available(),
+        ddp_find_unused_parameters=False,  # the loss applies the LM head, outside of the model
+        ddp_broadcast_buffers=False,
     )
     # Several GPUs in one process would be DataParallel, which copies the model without its hooks.
     arguments._n_gpu = min(1, arguments.n_gpu)

@@ -21,7 +21,7 @@ from adakd.training.checkpoints import learned_parameters
 from adakd.training.diagnostics import Compute
 from adakd.training.fitting import build_objective, trainable_model
 from adakd.training.profiling import Clock, peak_bytes, reset_peak
-from adakd.training.row_order import row_order, world_size
+from adakd.training.row_order import row_order
 from adakd.training.sequences import TrainingData
 from adakd.training.step_selection import select_over_step
 from adakd.training.teacher_states import TeacherStates
@@ -106,7 +106,7 @@ class _Stepper:
         self.crossing = data.context.crossing_of(assignment)
         self.cross_entropy = assignment.cross_entropy
         # With a single micro-batch a step needs no first pass.
-        self.selects_first = self.training.gradient_accumulation * world_size() > 1
+        self.selects_first = self.training.gradient_accumulation > 1
         trained = [p for p in self.student.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(trained, lr=self.training.learning_rate, fused=True)
 

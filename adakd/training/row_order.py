@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator, Sequence
 
-import torch
 from torch.utils.data import Sampler
 
 from adakd.data.example import Example
@@ -71,15 +70,8 @@ def row_order(examples: Sequence[Example], assignment: Assignment, seed: int) ->
     """
     training = assignment.training
     assert training is not None
-    step = training.sequences * world_size()
     by_length = assignment.baseline is None
-    return RowOrder(examples, step, seed, training.length_pool, by_length=by_length)
-
-
-def world_size() -> int:
-    """Return the number of processes that train together."""
-    distributed = torch.distributed
-    return distributed.get_world_size() if distributed.is_initialized() else 1
+    return RowOrder(examples, training.sequences, seed, training.length_pool, by_length=by_length)
 
 
 def _cut(rows: list[int], size: int) -> list[list[int]]:

@@ -14,14 +14,18 @@ from adakd.config.hashing import digest
 from adakd.data.example import Example
 from adakd.errors import AdakdError
 from adakd.models import loading
-from adakd.models.decoding import Ends
+from adakd.models.decoding import DECODERS, Ends
 from adakd.models.generation import ResponseGenerator
 from adakd.planning import Assignment, ResolvedAssignment
 from adakd.policies import Decoding
 from adakd.progress import Show
 from adakd.training.context import RunContext
-from adakd.training.row_order import row_order, world_size
+from adakd.training.row_order import row_order
 from adakd.training.teacher_responses import TeacherResponses
+
+_PORTION = 4
+"""Prompts that the teacher answers between two writings of its file, in numbers decoded at a time:
+continuous batching needs some that wait."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class TrainingData:
     def resolve(self, assignment: Assignment) -> ResolvedAssignment:
         """Return an assignment with its numbers of rows and steps."""
         rows = self.context.encoded_of(assignment.cell).examples
-        return assignment.resolved(len(rows), world_size())
+        return assignment.resolved(len(rows))
 
     @cached_property
     def distilled(self) -> tuple[ResolvedAssignment, ...]:
@@ -76,7 +80,7 @@ class TrainingData:
         sequence, down to their rounding, do not depend on what else a plan holds.
         """
         known = {row.number for row in self.known_sequences()}
-        batches = self._batches(self.context.encoded.examples, lambda row: len(row.input_ids))
+        batches = self._read_together(self.context.encoded.examples)
         for decoding in self.rewritings:
             rows = self._rewrite(decoding)
             batches += [[rows[row.number] for row in batch] for batch in self._asked()]
@@ -95,22 +99,21 @@ class TrainingData:
         for assignment in self.distilled:
             if not assignment.generates and assignment.rewriting is None:
                 taken |= {row.number for row in self._taken(assignment)}
-        batches = self._batches(rows, lambda row: len(row.input_ids))
+        batches = self._read_together(rows)
         batches = [batch for batch in batches if any(row.number in taken for row in batch)]
         for decoding in self.rewritings:
             batches += self._answered(decoding)
         return sum(row.valid_tokens for batch in batches for row in self._as_read(batch))
 
-    def _batches(
-        self, rows: Sequence[Example], length: Callable[[Example], int]
-    ) -> list[list[Example]]:
-        """Return rows in batches of about one length, which the rows alone decide."""
-        rows, size = sorted(rows, key=length), self.context.suite.training.batch_size
-        return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
+    def _read_together(self, rows: Sequence[Example]) -> list[list[Example]]:
+        """Return rows in the batches in which the teacher reads them."""
+        size = self.context.suite.training.batch_size
+        return _batches(rows, lambda row: len(row.input_ids), size)
 
     def _asked(self) -> list[list[Example]]:
-        """Return the data set in the batches in which the teacher answers its prompts."""
-        return self._batches(self.context.encoded.examples, lambda row: len(row.prompt))
+        """Return the data set in the portions in which the teacher answers its prompts."""
+        rows, size = self.context.encoded.examples, self.context.suite.evaluation.batch_size
+        return _batches(rows, lambda row: len(row.prompt), _PORTION * size)
 
     def _taken(self, assignment: ResolvedAssignment) -> Iterator[Example]:
         """Yield the sequences that a training or its timing takes."""
@@ -128,11 +131,15 @@ class TrainingData:
         """Return the stored responses of the teacher, complete or not."""
         if decoding not in self._responses:
             context, batches = self.context, map(self._as_read, self._answered(decoding))
-            generator = self._generator(context.teacher_tokenizer)
+            generator = self._generator(context.teacher_tokenizer, context.teacher_dtype)
             weights = loading.weights_digest(context.load(context.plan.teacher))
             prompts = [row.prompt for row in self._as_read(context.encoded.examples)]
-            limits = generator.ends.end, generator.max_tokens, context.suite.training.batch_size
-            name = digest(weights, prompts, decoding, limits, str(context.teacher_dtype))
+            evaluation, limits = (
+                context.suite.evaluation,
+                (generator.ends.end, generator.max_tokens),
+            )
+            decoder = evaluation.engine, evaluation.batch_size
+            name = digest(weights, prompts, decoding, limits, decoder, str(context.teacher_dtype))
             self._responses[decoding] = TeacherResponses(
                 file=context.folder / "answers" / f"{name}.jsonl",
                 batches=[*batches],
@@ -146,16 +153,15 @@ class TrainingData:
         teacher = self.context.load(self.context.plan.teacher)
         responses.fill(loading.place(teacher, self.context.teacher_dtype).eval(), show)
 
-    def generator(self, precision: torch.dtype = torch.float32) -> ResponseGenerator:
+    def generator(self, precision: torch.dtype) -> ResponseGenerator:
         """Return a generator of a student's responses, within the length limit of the data set."""
         return self._generator(self.context.tokenizer, precision)
 
-    def _generator(
-        self, tokenizer: Any, precision: torch.dtype = torch.float32
-    ) -> ResponseGenerator:
-        limit = self.context.suite.data.max_tokens
+    def _generator(self, tokenizer: Any, precision: torch.dtype) -> ResponseGenerator:
+        suite = self.context.suite
         ends = Ends(tokenizer.eos_token_id, tokenizer.pad_token_id)
-        return ResponseGenerator(ends, limit, precision)
+        decoder, size = DECODERS[suite.evaluation.own_engine], suite.evaluation.batch_size
+        return ResponseGenerator(ends, suite.data.max_tokens, decoder, size, precision)
 
     def _rewrite(self, decoding: Decoding) -> list[Example]:
         """Return the data set with the teacher's responses, under numbers of their own.
@@ -186,13 +192,21 @@ class TrainingData:
     def _answered(self, decoding: Decoding) -> list[list[Example]]:
         """Return the batches with rows of pools that trainings take: lengths decide their order."""
         suite, rows, taken = self.context.suite, self.context.encoded.examples, set[int]()
-        pool = suite.training.sequences * suite.training.length_pool * world_size()
+        pool = suite.training.sequences * suite.training.length_pool
         for assignment in self.distilled:
             if assignment.rewriting == decoding:
                 train, _ = split(rows, assignment.held_out)
                 count = -(-_sequence_count(assignment, suite) // pool) * pool
                 taken |= {row.number for row in first_rows(train, assignment, count)}
         return [batch for batch in self._asked() if any(row.number in taken for row in batch)]
+
+
+def _batches(
+    rows: Sequence[Example], length: Callable[[Example], int], size: int
+) -> list[list[Example]]:
+    """Return rows in batches of about one length, which the rows alone decide."""
+    rows = sorted(rows, key=length)
+    return [list(rows[start : start + size]) for start in range(0, len(rows), size)]
 
 
 def split(rows: list[Example], held_out: int) -> tuple[list[Example], list[Example]]:

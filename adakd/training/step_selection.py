@@ -82,6 +82,7 @@ def select_over_step(
     rank: int = 0,
     gather: Gather = alone,
     crossing: Crossing | None = None,
+    own: int | None = None,
 ) -> StepSelection:
     """Return the selection over all micro-batches of a step, by a first pass without gradient.
 
@@ -96,6 +97,8 @@ def select_over_step(
         rank: this device's.
         gather: returns the scores of all devices.
         crossing: leads to the teacher's tokens, where they are others.
+        own: number of micro-batches that count, the first ones; None for all. The others are
+            another device's: no token of theirs is selected here.
     """
     device = batches[0]["labels"].device
     scores, outputs = list[Tensor](), list[TeacherOutputs]()
@@ -112,7 +115,7 @@ def select_over_step(
                 scores.append(objective.scores(*given))
             outputs.append(_Held(theirs) if isinstance(theirs, HiddenStates) else teacher)
     with clock.phase("selection"):
-        return _selected(objective, outputs, gather(scores), rank)
+        return _selected(objective, outputs, gather(scores[:own]), rank)
 
 
 def _selected(
@@ -133,6 +136,7 @@ def _selected(
         selection = replace(selection, temperature=learned[1])
     ends = pairwise(accumulate(map(len, ordered), initial=0))
     mine = [selection.part(*at) for at, (_, of) in zip(ends, order, strict=True) if of == rank]
+    mine += [selection.part(0, 0)] * (len(outputs) - len(mine))
     count = max(1, len(selection.positions))
     parts = [
         MicroBatch(objective, part, len(part.positions) / count, output)

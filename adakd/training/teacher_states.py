@@ -21,7 +21,6 @@ from adakd.progress import Progress, Show
 from adakd.store import Store
 from adakd.store.disk import check_room
 from adakd.store.records import TeacherStatesRecord
-from adakd.training.row_order import world_size
 from adakd.training.sequences import TrainingData
 from adakd.training.states_file import StatesFile
 from adakd.training.teacher_head import StoredHead, store_head, stored_head
@@ -72,8 +71,6 @@ class TeacherStates:
         context, mode = self.context, self.context.suite.teacher.cache
         if mode == "off":
             return "teacher.cache is off"
-        if world_size() > 1:
-            return "several processes train together"
         batches, folder = self.data.readings(), context.folder / "teacher"
         if not batches:
             return "every data policy of the suite generates its sequences during the training"
@@ -114,7 +111,7 @@ class TeacherStates:
         if timing.pairs:
             keys += [timing_key(one.recipe, timing) for one in distilled if one.cell.arm != PLAIN]
         mode = context.suite.teacher.cache
-        if mode == "off" or world_size() > 1 or all(key in store for key in keys):
+        if mode == "off" or all(key in store for key in keys):
             return
         if labels := self.data.expected_labels():
             folder = context.folder / "teacher"

@@ -2,15 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import gather_object
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import DataLoader, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
 
 from adakd.config.suite import CrossEntropy
@@ -25,6 +26,7 @@ from adakd.losses.objective import (
     next_token_labels,
 )
 from adakd.models.forward import Batch, response
+from adakd.training import ranks
 from adakd.training.batches import PolicyBatches
 from adakd.training.checkpoints import learned_parameters, save_state
 from adakd.training.crossing import Crossing
@@ -107,6 +109,10 @@ class DistillationTrainer(Trainer):
     The log of a step also has the share of selected tokens, the mean temperature and the seconds
     of each phase; a checkpoint also has the states of the objective and of the data policy.
 
+    Several processes share the micro-batches of a step: with N of them, process r trains on r,
+    r + N, and so on, and the gradients are averaged once a step. Every process reads the whole
+    data set, so that order and steps are those of one.
+
     Args:
         objective: the loss.
         order: the order of the rows.
@@ -141,6 +147,8 @@ class DistillationTrainer(Trainer):
         self._losses: list[Loss] = []
         self._beside: list[Tensor] = []
         """What the loss of each micro-batch has beside its divergence."""
+        self._own = 0
+        """Micro-batches of this process that are left in a step; one beyond them counts nothing."""
         self._unselected: list[Any] = []
         """The micro-batches of a step whose tokens are to be selected over all of it."""
         self._selection: StepSelection | None = None
@@ -149,20 +157,54 @@ class DistillationTrainer(Trainer):
         self.remove_callback(PrinterCallback)
         self.add_callback(_OptimizerPhase(self))
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return the data set, whole in every process: each item is a list of micro-batches.
+
+        There is one for each process, but for the end of an epoch.
+        """
+        if ranks.count() == 1:
+            # A checkpoint may be of another number of processes, whose items are larger.
+            self._train_batch_size = self.args.per_device_train_batch_size
+            return super().get_train_dataloader()
+        rows: Any = self.train_dataset
+        whole: DataLoader[Any] = DataLoader(
+            rows,
+            batch_size=self.args.per_device_train_batch_size,
+            sampler=self.order,
+            collate_fn=self.data_collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+        found: DataLoader[Any] = prepare_data_loader(
+            whole, self.args.device, num_processes=1, process_index=0, put_on_device=True
+        )
+        return found
+
     def get_batch_samples(self, *args: Any) -> tuple[list[Any], Any]:
-        """Return a step's micro-batches after the data policy, and the number of their labels."""
-        batches, _ = super().get_batch_samples(*args)
-        batches = self.batches(batches, self.state.global_step, self.model, self.clock)
-        objective, processes = self.objective, self.accelerator.num_processes
+        """Return this process's micro-batches after the data policy, and the labels of the step."""
+        items, _ = super().get_batch_samples(*args)
+        given = [batch for item in items for batch in item]
+        own = self.batches(given, self.state.global_step, self.model, self.clock)
+        self._own = len(own)
+        self._labels_of_step = count = self._counted(next_token_labels(b["labels"]) for b in own)
+        if self.crossing is not None:
+            count = self._counted(batch["unit_labels"] for batch in own)
+        # All go through the model equally often, or they would wait for each other for ever.
+        own += given[:1] * (len(items) - len(own))
+        objective = self.objective
         by_step = isinstance(objective, Objective) and objective.selects_by_step
-        if by_step and len(batches) * processes > 1:
-            self._unselected = batches
-        count = self._get_num_items_in_batch
-        self._labels_of_step = count(batches, self.args.device)
-        if self.crossing is None:
-            return batches, self._labels_of_step
-        units = [{"labels": of, "shift_labels": of} for of in (b["unit_labels"] for b in batches)]
-        return batches, count(units, self.args.device)
+        if by_step and len(given) > 1:
+            self._unselected = own
+        return own, count
+
+    def _counted(self, labels: Iterable[Tensor]) -> Tensor:
+        """Return the number of labels over all processes."""
+        none = torch.zeros((), dtype=torch.long, device=self.args.device)
+        return self._summed(sum(((of != IGNORED).sum().to(none.device) for of in labels), none))
+
+    def _summed(self, value: Tensor) -> Tensor:
+        """Return the sum of the values of all processes."""
+        total: Tensor = self.accelerator.reduce(value, reduction="sum")
+        return total
 
     def compute_loss(
         self,
@@ -186,8 +228,11 @@ class DistillationTrainer(Trainer):
             start = now()
             self.recorder.record()
             self._diagnosing = now() - start
-        if not result.loss.isfinite():
+        if int(self._summed((~result.loss.detach().isfinite()).long())):
             raise NonFiniteLoss(self.state.global_step + 1)
+        self._own -= 1
+        if self._own < 0:
+            return result.loss * 0.0
         self._losses.append(result)
         if part is not None:
             loss = result.loss * part.share * self.accelerator.num_processes
@@ -199,14 +244,13 @@ class DistillationTrainer(Trainer):
             self._beside.append((loss - alone).detach())
         return loss
 
-    def _share(self, result: Loss, of_step: Any) -> Tensor:
+    def _share(self, result: Loss, of_step: Tensor) -> Tensor:
         """Return a micro-batch's share of a mean over a step's tokens, of which there are so many.
 
-        The gradients of the ranks are averaged afterwards.
+        The gradients of the processes are averaged afterwards.
         """
-        share = 1.0 if of_step is None else result.tokens / torch.as_tensor(of_step).clamp(min=1)
-        ranks = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
-        return result.loss * share * ranks
+        share: Tensor = result.tokens / of_step.clamp(min=1)
+        return result.loss * share * ranks.count()
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Run forward and backward; the time that no other phase takes is the backward's."""
@@ -236,6 +280,7 @@ class DistillationTrainer(Trainer):
                 self.objective,
                 [self._prepare_inputs(batch) for batch in batches],
                 self.clock,
+                own=self._own,
                 crossing=self.crossing,
                 rank=self.accelerator.process_index,
                 gather=self._gather,
@@ -253,16 +298,17 @@ class DistillationTrainer(Trainer):
         if "loss" in logs:
             if not math.isfinite(logs.get("grad_norm", 0.0)) and not self._rescales():
                 raise NonFiniteLoss(self.state.global_step, "gradient")
-            own = [_summed(one) for one in self._losses], sum(map(float, self._beside))
-            ranks = gather_object([own])
-            losses = [loss for of, _ in ranks for loss in of]
+            own = [_sums(one) for one in self._losses], sum(map(float, self._beside))
+            shares = gather_object([own])
+            losses = [loss for of, _ in shares for loss in of]
             tokens, selected = (sum(loss[part] for loss in losses) or 1 for part in (0, 1))
             logs["kept_ratio"] = selected / tokens
             logs["temperature"] = sum(kept * tau for _, kept, tau in losses) / selected
             logs |= {f"seconds/{phase}": s for phase, s in self.clock.take().items()}
             self._losses.clear()
             self._beside.clear()
-            self.objective.step(logs["loss"] - sum(beside for _, beside in ranks) / len(ranks))
+            beside = sum(of_rank for _, of_rank in shares) / len(shares)
+            self.objective.step(logs["loss"] - beside)
             self.on_step(self.state.global_step)
         super().log(logs, start_time)
 
@@ -298,7 +344,7 @@ class DistillationTrainer(Trainer):
             save_state(self.objective, folder)
 
 
-def _summed(one: Loss) -> tuple[int, int, float]:
+def _sums(one: Loss) -> tuple[int, int, float]:
     """Return the tokens of a loss, the selected ones and their temperature."""
     return one.tokens, one.selected, one.temperature
 

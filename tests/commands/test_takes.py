@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from adakd.commands.takes import takes, takes_table
+from adakd.commands.takes import _cost, takes, takes_table
 from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
+from adakd.execution.needs import STUDENTS
 from adakd.planning import plan
 from adakd.store import Store
 
@@ -58,3 +59,21 @@ def test_a_folder_without_records_tells_no_time(
 def test_what_is_no_price_is_refused(make_suite: Callable[..., Any], price: float) -> None:
     with pytest.raises(AdakdError, match="--price"):
         takes(plan(make_suite({})), price=price)
+
+
+def test_devices_share_the_time_of_a_training_and_not_its_cost(
+    make_suite: Callable[..., Any],
+) -> None:
+    parts = {"training.gradient_accumulation": 2}
+    one, two = (
+        takes(plan(make_suite({**parts, "training.devices": n})), speed="9,1e-9", price=1)
+        for n in (1, 2)
+    )
+    place = [need.stage for need in one.needs].index(STUDENTS)
+    alone, shared = (list(found.times["time"]) for found in (one, two))
+    assert shared[place] == pytest.approx((alone[place] or 0) / 2)
+    assert [*shared[:place], *shared[place + 1 :]] == [*alone[:place], *alone[place + 1 :]]
+    assert one.needs[place].memory == two.needs[place].memory
+    costs = [_cost(found.needs, found.times["time"], 1.0) for found in (one, two)]
+    assert costs[0] == costs[1]
+    assert "Devices that share a training have that memory each" in said(two)

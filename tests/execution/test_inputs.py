@@ -2,13 +2,14 @@
 
 import os
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from adakd.errors import AdakdError
 from adakd.execution import inputs
-from adakd.execution.inputs import check_engine, check_launcher
+from adakd.execution.inputs import check_devices, check_engine, check_launcher
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +45,53 @@ def test_the_command_line_refuses_a_launcher(
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith("adakd: adakd run was started 2 times by a launcher")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_unit_is_refused_to_torchrun_and_not_to_srun(
+    command_line, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Tasks of srun may do different units; all processes of torchrun would do one."""
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    assert "launcher" not in command_line("work", tmp_path, "--unit", "abc").err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    done = command_line("work", tmp_path, "--unit", "abc")
+    assert done.code == 2
+    assert done.err.startswith("adakd: adakd work was started 2 times by a launcher")
+    assert "set training.devices" in done.err
+
+
+@pytest.mark.parametrize(
+    ("devices", "has", "on", "refused"),
+    [
+        (2, 0, None, False),  # processes on its cores
+        (2, 1, None, True),
+        (2, 1, "ray", True),
+        (2, 1, "ray:head:10001", False),
+        (2, 2, None, False),
+        (1, 1, None, False),
+    ],
+)
+@pytest.mark.parametrize("section", ["training", "teacher.sft"])
+def test_more_devices_than_gpus_are_refused_where_there_are_gpus(
+    make_suite, monkeypatch: pytest.MonkeyPatch, section: str, devices, has, on, refused: bool
+) -> None:
+    monkeypatch.setattr(inputs, "gpus", lambda: has)
+    of = {f"{section}.devices": devices, f"{section}.gradient_accumulation": 2}
+    expected = pytest.raises(AdakdError, match=f"{section}.devices: 2, but this machine has 1 GPU:")
+    with expected if refused else nullcontext():
+        check_devices(make_suite(of), on)
+
+
+def test_a_plan_tells_of_devices_and_refuses_too_many(
+    command_line, monkeypatch: pytest.MonkeyPatch, suite_file
+) -> None:
+    shared = {"training.devices": 2, "training.gradient_accumulation": 2}
+    file = suite_file(shared)
+    done = command_line("plan", file)
+    assert "each student is trained by 2 devices together; overheads are measured" in done.out
+    assert "2 devices together" in command_line("plan", file, "--units").out
+    monkeypatch.setattr(inputs, "gpus", lambda: 1)
+    assert command_line("plan", file).code == 2
 
 
 @pytest.mark.parametrize("on", ["", "dask", "ray:", "rays", "Ray"])

@@ -35,7 +35,8 @@ def test_a_new_run_counts_its_steps_and_items_and_guesses_no_time(
     items = len(planned.cells) * (source.rows + 2)
     assert line == (
         f"{suite.name}: trains {len(trained(planned))} models in {counted(steps, 'step')} "
-        f"and scores {counted(items, 'item')}"
+        f"and scores {counted(items, 'item')}; how long that takes is told once one of each kind "
+        "is done"
     )
 
 
@@ -53,7 +54,7 @@ def test_steps_and_items_that_only_the_hub_knows_are_not_told(
         }
     )
     line = outlook(plan(suite), Store(tmp_path / "new"))
-    assert line.endswith(" models and scores 1 set of items")
+    assert " models and scores 1 set of items; how long" in line
 
 
 def test_a_finished_run_has_nothing_left(done: tuple[Plan, Store]) -> None:

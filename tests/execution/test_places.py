@@ -30,6 +30,22 @@ def test_a_unit_takes_a_gpu_where_there_are_some_and_one_core(unit) -> None:
     assert place_of(unit("student", gpus=0.25, cpus=3, memory=5), [GPUS]) == Place(0.25, 3, 5.0)
 
 
+def test_a_shared_training_takes_a_gpu_for_each_device(make_suite) -> None:
+    shared = {"training.devices": 2, "training.gradient_accumulation": 2}
+
+    def place(nodes: list[Node], **takes: Any) -> Place:
+        suite = make_suite({**shared, "resources": {"student": takes}})
+        return place_of(next(u for u in units(plan(suite)) if u.devices == 2), nodes)
+
+    assert place([GPUS]) == Place(2.0, 2)
+    assert place([CORES]) == place([GPUS], gpus=0) == Place(0.0, 2)
+    assert place([GPUS], gpus=2, cpus=8) == Place(2.0, 8)
+    with pytest.raises(AdakdError, match=r"student\.gpus: 0\.5, but training\.devices: 2"):
+        make_suite({**shared, "resources": {"student": {"gpus": 0.5}}})
+    with pytest.raises(AdakdError, match=r"no node of the cluster has 2 GPUs"):
+        place([Node("small", {"CPU": 8.0, "GPU": 1.0})])
+
+
 def test_a_timing_has_the_cores_of_one_node_that_fits(unit) -> None:
     assert place_of(unit("timing"), [CORES, GPUS]) == Place(1.0, 16, node="a")
     assert place_of(unit("timing"), [CORES, HEAD]) == Place(0.0, 4, node="b")

@@ -55,6 +55,9 @@ class Told:
     def note(self, text: str, style: str = "") -> None:
         self.notes.append(text)
 
+    def ahead(self, text: str) -> None:
+        pass
+
 
 @pytest.fixture(scope="module")
 def serial(tmp_path_factory: pytest.TempPathFactory, write_suite) -> Path:

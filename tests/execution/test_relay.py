@@ -28,6 +28,9 @@ class Shown:
     def note(self, text: str, style: str = "") -> None:
         self.log.append((text, style))
 
+    def ahead(self, text: str) -> None:
+        raise AssertionError("workers know nothing of it")
+
 
 def test_what_is_sent_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stages of several units at once, which end in any order."""

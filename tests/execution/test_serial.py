@@ -88,6 +88,7 @@ class Told:
     def __init__(self) -> None:
         self.stages: list[str] = []
         self.notes: list[str] = []
+        self.lines: list[str] = []
 
     @contextmanager
     def stage(self, title: str, total: int) -> Iterator[Any]:
@@ -96,6 +97,9 @@ class Told:
 
     def note(self, text: str, style: str = "") -> None:
         self.notes.append(text)
+
+    def ahead(self, text: str) -> None:
+        self.lines.append(text)
 
 
 # --- a whole run ------------------------------------------------------------------------------

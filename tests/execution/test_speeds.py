@@ -14,7 +14,7 @@ from adakd.store.records import ScoreRecord, TrainingRecord
 
 READS = Need("reads", 1, "sequence", tokens=1e6, operations=6e12)
 WRITES = Need("writes", 1, "answer", tokens=9_000, operations=1e9, at_once=16)
-ANSWERED = replace(WRITES, by_engine=True)
+ANSWERED = replace(WRITES, waiting=True)
 
 
 def test_the_speed_of_batches_rises_with_their_rows_and_that_of_an_engine_does_not() -> None:
@@ -22,7 +22,7 @@ def test_the_speed_of_batches_rises_with_their_rows_and_that_of_an_engine_does_n
     assert batches.seconds(READS) == engine.seconds(READS) == 2
     assert batches.seconds(WRITES) == batches.seconds(ANSWERED) == 9_000 / 160
     assert engine.seconds(ANSWERED) == 30
-    assert engine.seconds(WRITES) == 9_000 / 160  # a policy's responses are padded batches
+    assert engine.seconds(WRITES) == 9_000 / 160  # all are decoded at once
     assert batches.seconds(Need("far", None, "answer")) is None
 
 

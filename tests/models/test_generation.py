@@ -1,6 +1,8 @@
 """What models write: their own distribution, ended where it ends, and nothing else disturbed."""
 
 from collections import Counter
+from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from adakd.config import Lora
 from adakd.data.example import IGNORED, Example
-from adakd.models.decoding import Ends
+from adakd.models.decoding import DECODERS, Ends
 from adakd.models.generation import ResponseGenerator
 from adakd.models.loading import with_adapters
 from adakd.policies import Decoding
@@ -47,7 +49,12 @@ def said(answers: list[Example]) -> list[list[int]]:
     return [answer.input_ids[len(answer.prompt) :] for answer in answers]
 
 
-GENERATE = ResponseGenerator(Ends(END, PAD), max_tokens=20)
+def generator(decoder: str, pad: int = PAD, size: int = 4000) -> ResponseGenerator:
+    return ResponseGenerator(Ends(END, pad), 20, DECODERS[decoder], size)
+
+
+GENERATE = generator("batches")
+engines = pytest.mark.parametrize("decoder", DECODERS)
 
 
 def greedy(model: Any, prompt: list[int], room: int) -> list[int]:
@@ -61,9 +68,12 @@ def greedy(model: Any, prompt: list[int], room: int) -> list[int]:
     return ids[len(prompt) :]
 
 
-def test_the_likeliest_text_is_that_of_one_row_without_cache_and_padding(model: Any) -> None:
+@engines
+def test_the_likeliest_text_is_that_of_one_row_without_cache_and_padding(
+    model: Any, decoder: str
+) -> None:
     given = rows(3, 9, 6, 17, 2)
-    answers = GENERATE(model, given, Decoding(temperature=0), "now")
+    answers = generator(decoder, size=3)(model, given, Decoding(temperature=0), "now")
     model.eval()
     assert said(answers) == [greedy(model, row.prompt, 20 - len(row.prompt)) for row in given]
     model.train()
@@ -133,7 +143,7 @@ def test_an_answer_ends_with_its_end_or_where_no_more_fits(model: Any) -> None:
 
 def test_padding_that_is_the_end_changes_nothing(model: Any) -> None:
     given = rows(3, 9, 6, 17, 2)
-    other = ResponseGenerator(Ends(END, END), max_tokens=20)
+    other = generator("batches", pad=END)
     assert said(other(model, given, Decoding(), "x")) == said(
         GENERATE(model, given, Decoding(), "x")
     )
@@ -147,19 +157,48 @@ def test_a_row_says_the_same_in_any_company(model: Any) -> None:
     assert together != said(GENERATE(model, given, Decoding(), "later"))
 
 
+@engines
 @pytest.mark.parametrize("lora", [False, True])
-def test_it_leaves_everything_as_it_was(model: Any, lora: bool) -> None:
-    writer = with_adapters(model, Lora(r=2, dropout=0.5), 1).train() if lora else model
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16], ids=str)
+def test_it_leaves_everything_as_it_was(
+    model: Any, lora: bool, decoder: str, precision: torch.dtype
+) -> None:
+    write = replace(generator(decoder), precision=precision)
+    base = deepcopy(model)
+    base.activation_checkpointing_enable()
+    writer = with_adapters(base, Lora(r=2, dropout=0.5), 1).train() if lora else base
+    held = {name: (one, one.data_ptr()) for name, one in writer.named_parameters()}
     torch.manual_seed(3)
     before, state = torch.get_rng_state(), torch.rand(3)
     torch.manual_seed(3)
-    answers = GENERATE(writer, rows(4, 6), Decoding(), "now")
+    answers = write(writer, rows(4, 6), Decoding(), "now")
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(torch.rand(3), state)
-    assert answers == GENERATE(writer, rows(4, 6), Decoding(), "now")
+    assert answers == write(writer, rows(4, 6), Decoding(), "now")
+    assert {name: (one, one.data_ptr()) for name, one in writer.named_parameters()} == held
+    assert base.is_gradient_checkpointing
     assert all(module.training for module in writer.modules())
-    assert model.generation_config.repetition_penalty == 9.0
+    assert base.generation_config.repetition_penalty == 9.0
     assert all(parameter.grad is None for parameter in writer.parameters())
+
+
+@engines
+def test_half_precision_is_that_of_the_weights(model: Any, decoder: str) -> None:
+    """As a copy in that precision answers, with tied weights too; buffers stay as they are."""
+    config = LlamaConfig(**{**model.config.to_dict(), "tie_word_embeddings": True})
+    tied = LlamaForCausalLM(config)
+    seen: list[torch.dtype] = []
+    tied.lm_head.register_forward_pre_hook(lambda layer, given: seen.append(given[0].dtype))
+    frequencies = tied.model.rotary_emb.inv_freq.clone()
+    write = replace(generator(decoder), precision=torch.bfloat16)
+    answers = write(tied.train(), rows(3, 9, 6), Decoding(temperature=0), "now")
+    assert set(seen) == {torch.bfloat16}
+    with torch.no_grad():
+        for parameter in tied.parameters():
+            parameter.copy_(parameter.bfloat16())  # what a second cast leaves as it is
+    assert write(tied, rows(3, 9, 6), Decoding(temperature=0), "now") == answers
+    assert tied.lm_head.weight is tied.model.embed_tokens.weight
+    assert torch.equal(tied.model.rotary_emb.inv_freq, frequencies)
 
 
 def test_each_token_is_read_once(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,13 @@
 """A cell is resolved once: what its training needs is in its assignment."""
 
+from math import ceil
 from typing import Any
 
 import pytest
 
+from adakd.errors import AdakdError
 from adakd.planning import Assignment, plan
+from adakd.planning.units import units
 from adakd.policies import Decoding
 
 EPOCHS = {"training.steps": ..., "training.epochs": 2}
@@ -50,13 +53,31 @@ def test_each_training_has_a_policy_of_its_own(make_suite) -> None:
     assert one.new_policy() is not one.new_policy()
 
 
-@pytest.mark.parametrize("devices", [1, 2, 5])
-def test_processes_share_the_epochs_and_multiply_the_steps(make_suite, devices: int) -> None:
-    by_epochs = assigned(make_suite(EPOCHS), "reverse_kl").resolved(40, devices)
-    assert by_epochs.steps == 2 * 40 / (4 * devices)
-    assert by_epochs.sequences == 2 * 40
-    by_steps = assigned(make_suite(), "reverse_kl").resolved(40, devices)
-    assert (by_steps.steps, by_steps.sequences) == (4, 4 * 4 * devices)
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_devices_share_a_step_and_change_neither_it_nor_a_key(make_suite, devices: int) -> None:
+    split = {"training.gradient_accumulation": 4}
+    one = make_suite({**EPOCHS, **split})
+    several = make_suite({**EPOCHS, **split, "training.devices": devices})
+    resolved = assigned(several, "reverse_kl").resolved(40)
+    assert resolved.steps == 2 * ceil(40 / 16)
+    assert plan(several).keys == plan(one).keys
+    trained = [
+        u for u in units(plan(several)) if u.kind == "student" and u.cell.role != "untrained"
+    ]
+    assert {unit.devices for unit in trained} == {devices}
+    others = [unit for unit in units(plan(several)) if unit not in trained]
+    assert {unit.devices for unit in others} == {1}
+
+
+def test_devices_that_cannot_share_the_micro_batches_are_refused(make_suite) -> None:
+    for batch, parts, devices, fix in ((8, 1, 2, (4, 2)), (4, 4, 3, (3, 6)), (2, 8, 16, (1, 16))):
+        split = {"batch_size": batch, "gradient_accumulation": parts, "devices": devices}
+        changes = {f"training.{name}": value for name, value in split.items()}
+        with pytest.raises(AdakdError, match=f"devices: {devices} cannot share") as told:
+            make_suite(changes)
+        assert f"batch_size: {fix[0]} with gradient_accumulation: {fix[1]}" in str(told.value)
+        fixed = {"training.batch_size": fix[0], "training.gradient_accumulation": fix[1]}
+        assert make_suite({**changes, **fixed}).training.devices == devices
 
 
 def test_held_out_rows_are_not_trained_on(make_suite) -> None:

@@ -73,6 +73,10 @@ class Driver:
     def nvmlShutdown(self) -> int:
         return 0
 
+    def nvmlDeviceGetCount_v2(self, count: Any) -> int:
+        count._obj.value = 4
+        return 0
+
     def nvmlDeviceGetHandleByIndex_v2(self, index: int, _: Any) -> int:
         self.asked.append(index)
         return 0
@@ -95,13 +99,33 @@ def test_the_first_visible_gpu_is_asked(monkeypatch, visible: str | None, asked:
     assert seen == asked
 
 
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [
+        (None, 4), ("2,3", 2), ("0,1,2,3,4,5", 4), ("GPU-8f,MIG-1a", 2), ("", 0), ("-1", 0),
+        ("1,-1,2", 1),
+    ],
+)  # fmt: skip
+def test_the_visible_gpus_are_counted(monkeypatch, visible: str | None, count: int) -> None:
+    monkeypatch.setattr(precision, "_torch_has_cuda", lambda: True)
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: Driver([]))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert precision.gpus() == count
+    monkeypatch.setattr(precision, "_torch_has_cuda", lambda: False)
+    assert precision.gpus() == 0
+
+
 def test_without_a_driver_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(_: str) -> None:
         raise OSError("no such library")
 
     monkeypatch.setattr(ctypes, "CDLL", missing)
+    monkeypatch.setattr(precision, "_torch_has_cuda", lambda: True)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert precision._gpu_capability() is None
+    assert precision.gpus() == 0
 
 
 def test_the_build_of_torch_is_known_without_importing_it() -> None:

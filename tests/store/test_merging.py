@@ -15,6 +15,7 @@ from adakd.planning import plan
 from adakd.store import Store
 from adakd.store.merging import merge
 from adakd.store.records import RunRecord, ScoreRecord, TimingRecord, TrainingRecord
+from adakd.store.unit_files import unit_store
 from tests.store.made_runs import made_run, share
 
 FIRST, SECOND = {"processor": "a first machine"}, {"processor": "a second machine"}
@@ -83,6 +84,22 @@ def test_a_third_run_joins_later(halves, tmp_path: Path, make_suite) -> None:
     merge([tmp_path / "c", tmp_path / "third"], tmp_path / "d")
     assert Store(tmp_path / "d").suite().seeds == (1, 2, 3)
     assert values_of(Store(tmp_path / "c")).items() <= values_of(Store(tmp_path / "d")).items()
+
+
+def test_records_that_no_owner_has_taken_in_are_merged_too(halves, tmp_path: Path) -> None:
+    first, second = halves
+    last = tmp_path / "last"
+    shutil.copytree(first / "cells", last / "cells")
+    records = [*Store(first).written()]
+    Store(last).add(*records[:-9])
+    for number, record in enumerate(records[-9:]):
+        unit_store(last, f"unit{number % 2}").add(record)
+    before = bytes_of(last)
+    merge([first, second], tmp_path / "whole")
+    done = merge([last, second], tmp_path / "both")
+    assert values_of(Store(tmp_path / "both")) == values_of(Store(tmp_path / "whole"))
+    assert not done.absent
+    assert bytes_of(last) == before
 
 
 def test_the_page_names_both_machines(halves, tmp_path: Path) -> None:

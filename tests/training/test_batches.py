@@ -26,6 +26,7 @@ SMALL = {
     "training.gradient_accumulation": 2,
     "training.save_every": 2,
     "student.config.attention_dropout": 0.1,  # or the global random numbers would not matter
+    "evaluation.engine": "batches",  # faster for so few prompts
 }
 
 
@@ -149,6 +150,19 @@ def test_at_lmbda_one_the_student_learns_from_what_it_says(run, seen) -> None:
             assert end not in said[:-1]
             assert mask.tolist() == [1] * length + [0] * (len(mask) - length)
             assert said != rows[-1 - int(number)].labels[len(prompt) :]
+
+
+def test_both_engines_train_on_the_same_responses(run, seen) -> None:
+    """A step's prompts go to the engine together, and three at a time; all as one by one."""
+    drawn = []
+    for engine, size in (("batches", 1), ("continuous", 3)):
+        changes = {"evaluation.engine": engine, "evaluation.batch_size": size, "training.steps": 1}
+        made = run(row("on_policy", lmbda=1), engine, **changes)
+        assert made.train(made.find()).status == "done"
+        drawn.append([batch["input_ids"] for batch in seen if is_fresh(batch)])
+        seen.clear()
+    assert len(drawn[0]) == len(drawn[1]) == 2
+    assert all(torch.equal(*pair) for pair in zip(*drawn, strict=True))
 
 
 def test_both_arms_draw_alike(run, seen) -> None:
@@ -349,7 +363,8 @@ def test_a_damaged_response_of_the_teacher_is_written_again(run, damage: bytes |
 
 
 def test_what_the_teacher_wrote_is_written_once_and_mended(run) -> None:
-    made = run(row("sequence_level"), **{"training.steps": 20})
+    portions = {"training.steps": 20, "evaluation.batch_size": 1}  # of four prompts
+    made = run(row("sequence_level"), **portions)
     answers = responses(made)
 
     def stop(done: int) -> None:
@@ -360,13 +375,13 @@ def test_what_the_teacher_wrote_is_written_once_and_mended(run) -> None:
         made.data.fill(answers, stop)
     whole = answers.file.read_text()
     answers.file.write_text(whole[:-4])  # the last line is half there
-    later = responses(run(row("sequence_level"), **{"training.steps": 20}))
+    later = responses(run(row("sequence_level"), **portions))
     assert len(later.responses) == 11
-    assert sum(map(len, later.missing)) == 32  # whole batches: padding would change the rounding
+    assert sum(map(len, later.missing)) == 32  # whole portions: padding would change the rounding
     made.data.fill(later)
-    straight = run(row("sequence_level"), "other", **{"training.steps": 20})
+    straight = run(row("sequence_level"), "other", **portions)
     other = responses(straight)
     straight.data.fill(other)
     assert later.responses == other.responses
-    again = responses(run(row("sequence_level"), **{"training.steps": 20}))
+    again = responses(run(row("sequence_level"), **portions))
     assert not again.missing

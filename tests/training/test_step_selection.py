@@ -1,11 +1,6 @@
 """Selection over an optimizer step: one loss and one gradient for any split of it."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
 from random import Random
-from socket import socket
 from typing import Any
 
 import pytest
@@ -200,33 +195,6 @@ def test_any_split_of_a_step_trains_one_student(make_suite, trainings) -> None:
         agree(whole, record)
         assert all("selection" in step.seconds for step in record.steps)
         assert apart(weights, theirs) < 2e-5
-
-
-@pytest.mark.slow
-def test_two_devices_train_the_student_of_one(
-    make_suite, trainings, suite_file, tmp_path: Path
-) -> None:
-    """Two processes with two micro-batches each, against one with all sixteen sequences."""
-    run = trainings(make_suite({**settings(16, 1), "teacher.cache": "off"}), "one")
-    cell = run.find(arm="selective")
-    record, weights = run.train(cell), run.weights(cell)
-    changes = {**settings(4, 2), "teacher.cache": "off"}
-    split, script = make_suite(changes), Path(__file__).with_name("ranks.py")
-    with socket() as probe:
-        probe.bind(("localhost", 0))
-        port = str(probe.getsockname()[1])
-    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-    processes = []
-    for rank in "01":
-        folder = trainings(split, f"rank{rank}").folder
-        paths = [suite_file(changes), folder, folder / "result.pt"]
-        environment = os.environ | world | {"RANK": rank, "LOCAL_RANK": rank}
-        command = [sys.executable, str(script), *map(str, paths)]
-        processes.append(subprocess.Popen(command, env=environment))
-    assert [process.wait(120) for process in processes] == [0, 0]
-    found = torch.load(tmp_path / "rank0" / "result.pt")
-    agree(record, TrainingRecord.model_validate_json(found["record"]))
-    assert apart(weights, found["weights"]) < 2e-5
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
