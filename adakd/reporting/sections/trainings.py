@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean, median
 
 from adakd.reporting.index import Method
 from adakd.reporting.sections.base import Context
@@ -29,7 +29,8 @@ class TrainedMethod:
     trainable: int
     parameters: int
     bridge: BridgeUse | None
-    """How much was compared across two tokenizers; None where they share one."""
+    """How much was compared across two tokenizers, masses as means over seeds; None where they
+    share one."""
 
 
 @dataclass(frozen=True)
@@ -81,5 +82,19 @@ def _trained(method: Method, records: Sequence[TrainingRecord]) -> TrainedMethod
         overlap_kept=last.overlap_kept,
         trainable=last.trainable,
         parameters=last.parameters,
-        bridge=last.bridge,
+        bridge=_use([record.bridge for record in done or records if record.bridge is not None]),
     )
+
+
+def _use(uses: Sequence[BridgeUse]) -> BridgeUse | None:
+    """Return what all seeds compare, with the means of the masses, which depend on the seed."""
+    if not uses:
+        return None
+    masses = {
+        name: fmean(known) if (known := [mass for mass in of if mass is not None]) else None
+        for name, of in (
+            ("mass", [use.mass for use in uses]),
+            ("teacher_mass", [use.teacher_mass for use in uses]),
+        )
+    }
+    return uses[-1].model_copy(update=masses)
