@@ -17,7 +17,7 @@ from adakd.planning.precision import precision_line
 
 FINDS = (
     "what it can find: add --like RUN (the folder of a finished run), or --spread NOISE,SEEDS "
-    "(standard deviations of paired differences; 13,0.6 in the published ablation-mini)"
+    "(standard deviations of paired differences; 14,2.7 in the published ablation-mini)"
 )
 """How to learn what a suite can find, in a plan that does not tell it."""
 
