@@ -69,11 +69,8 @@ class Bridge:
 
     def others(self) -> tuple[Array, Array]:
         """Return the ids of the entries of both vocabularies that are part of no pair."""
-        ours, theirs = (
-            np.setdiff1d(np.arange(len(side)), columns)
-            for side, columns in zip((self.student, self.teacher), self.columns, strict=True)
-        )
-        return ours, theirs
+        ours, theirs = self.columns
+        return unpaired(self.student, ours), unpaired(self.teacher, theirs)
 
     def align(self, student: Array, teacher: Array) -> Array:
         """Return the units of a response, ``(M, 4)``, a pure function of its tokens.
@@ -167,8 +164,7 @@ def common_units(student: Array, teacher: Array, ours: Vocabulary, theirs: Vocab
     normalisation, they go on behind. The end tokens are a unit if both sides have theirs and all
     of the text is the same.
     """
-    ended = bool(len(student) and len(teacher))
-    ended = ended and student[-1] == ours.end and teacher[-1] == theirs.end
+    ended = has_end(student, ours) and has_end(teacher, theirs)
     mine, other = without_end(student, ours), without_end(teacher, theirs)
     spaced = ours.spaced and theirs.spaced
     text, ends = _written(mine, ours, spaced)
@@ -200,9 +196,19 @@ def _boundaries(ends: Array, start: int, begins: bool) -> Array:
     return np.concatenate([[0 if begins else -start], ends - start])
 
 
+def has_end(ids: Array, vocabulary: Vocabulary) -> bool:
+    """Return whether a response has its end token."""
+    return bool(len(ids) and ids[-1] == vocabulary.end)
+
+
 def without_end(ids: Array, vocabulary: Vocabulary) -> Array:
     """Return a response without the end token, if it has one."""
-    return ids[:-1] if len(ids) and ids[-1] == vocabulary.end else ids
+    return ids[:-1] if has_end(ids, vocabulary) else ids
+
+
+def unpaired(vocabulary: Vocabulary, ids: Array) -> Array:
+    """Return the ids of the entries that are not among some."""
+    return np.setdiff1d(np.arange(len(vocabulary)), ids)
 
 
 def begin_alike(student: bytes, teacher: bytes) -> tuple[int, tuple[int, int]]:

@@ -5,7 +5,7 @@ from itertools import groupby
 
 import numpy as np
 
-from adakd.bridges.base import Array, begin_alike, without_end
+from adakd.bridges.base import Array, begin_alike, has_end, without_end
 from adakd.data.vocabulary import Vocabulary
 
 EQUAL, MERGED, GAP = 3.0, 1.5, -1.5
@@ -36,8 +36,7 @@ def similar_units(student: Array, teacher: Array, ours: Vocabulary, theirs: Voca
         ours: the student's vocabulary.
         theirs: the teacher's.
     """
-    ended = bool(len(student) and len(teacher))
-    ended = ended and student[-1] == ours.end and teacher[-1] == theirs.end
+    ended = has_end(student, ours) and has_end(teacher, theirs)
     sides = without_end(student, ours), without_end(teacher, theirs)
     _, skipped = begin_alike(ours.text(sides[0]), theirs.text(sides[1]))
     found = [

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adakd.bridges.base import Array
+from adakd.bridges.base import Array, unpaired
 from adakd.data.vocabulary import Vocabulary
 
 PIECES, KEPT = 4, 4
@@ -36,10 +36,10 @@ def projection(
     """
     ours, theirs = (side.tolist() for side in pairs)
     weights: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    alone = np.setdiff1d(np.arange(len(student)), pairs[0]).tolist()
+    alone = unpaired(student, pairs[0]).tolist()
     for number, piece, share in _pieces(student, alone, teacher):
         weights[number][piece] += share
-    rest, paired = np.setdiff1d(np.arange(len(teacher)), pairs[1]).tolist(), set(ours)
+    rest, paired = unpaired(teacher, pairs[1]).tolist(), set(ours)
     for number, piece, share in _pieces(teacher, rest, student):
         if piece not in paired:
             weights[piece][number] += share

@@ -42,10 +42,7 @@ class ULD(Bridge):
         """Return the log-probabilities of each unit's first token, the largest first."""
         width = min(side.logits.shape[-1] for side in (student, teacher))
         ours, theirs = (
-            side.logits[side.first]
-            .log_softmax(-1)
-            .topk(width, -1)
-            .values  # sorts no more than these
+            side.logits[side.first].log_softmax(-1).topk(width, -1).values  # sorts no more
             for side in (student, teacher)
         )
         return ours, theirs

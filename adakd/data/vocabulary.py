@@ -102,10 +102,7 @@ def vocabulary_of(tokenizer: Any, most: int | None = None) -> Vocabulary:
     added = tokenizer.added_tokens_decoder
     special = {number for number, token in added.items() if token.special and number < count}
     special |= {number for number in tokenizer.all_special_ids if number < count}
-    encode, piece_of = (
-        _encoder(tokenizer),
-        _byte_level if _is_byte_level(tokenizer) else _sentence_piece,
-    )
+    encode = _encoder(tokenizer)
     spaced = any(_GAP.search(names[token]) for token in encode([_SPACED])[0] if token < count)
     piece_of = _byte_level if _is_byte_level(tokenizer) else _sentence_piece
     if not spaced and _has_words(tokenizer):

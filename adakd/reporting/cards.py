@@ -204,7 +204,7 @@ def _settings(run: RunRecord, cell: Cell) -> dict[str, Any]:
         **{f"{part.sort} {part.name}": dict(part.settings) for part in parts},
         "seed": cell.seed,
         **({"longer": cell.longer} if cell.longer else {}),
-        **{name: run.suite[name] for name in ("objective",) if run.suite.get(name)},
+        **({"objective": run.suite["objective"]} if run.suite.get("objective") else {}),
         "student": run.suite["student"],
         "training": run.suite["training"],
         "template": run.suite["data"]["template"],

@@ -121,16 +121,21 @@ def take_in(store: Store, key: str) -> None:
 
 def sweep(store: Store) -> None:
     """Take in the records of all units that nobody is working on."""
-    for home in sorted((store.folder / UNITS).glob("*/")):
+    for home in _homes(store.folder):
         with suppress(Timeout), FileLock(home / LOCK, timeout=0):
             take_in(store, home.name)
 
 
 def untaken(folder: Path) -> Iterator[Store]:
     """Yield the stores of units whose records are not among those of their run yet."""
-    for home in sorted((folder / UNITS).glob("*/")):
+    for home in _homes(folder):
         if (own := Store(home)).exists:
             yield own
+
+
+def _homes(folder: Path) -> list[Path]:
+    """Return the folders of a run's units, in a fixed order."""
+    return sorted((folder / UNITS).glob("*/"))
 
 
 def _remove(home: Path) -> None:

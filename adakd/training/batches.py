@@ -90,6 +90,8 @@ class PolicyBatches:
         crossing: Crossing | None = None,
     ) -> None:
         self.policy, self.generator, self.steps, self.seed = policy, generator, steps, seed
+        self._together = ranks.count() > 1 and bool(policy.state_dict())
+        """Whether the first process applies the policy for all: it has a state."""
         self.examples = data.examples
         self.rows = {example.number: example for example in data.examples}
         self.collate = Collator(generator.ends.pad, crossing)
@@ -122,8 +124,8 @@ class PolicyBatches:
                 return self.validate(model)
 
         numbered = list(enumerate(batches))
-        own, together = numbered[ranks.rank() :: ranks.count()], bool(self.policy.state_dict())
-        here = own if not together else numbered if ranks.rank() == 0 else []
+        own = numbered[ranks.rank() :: ranks.count()]
+        here = own if not self._together else numbered if ranks.rank() == 0 else []
         responses, taken = StepResponses(write), dict[int, Examples | None]()
         for micro, batch in here:
             context = PolicyContext(
@@ -136,7 +138,7 @@ class PolicyBatches:
             )
             taken[micro] = self._taken(batch, context)
         responses.settle()
-        if together:
+        if self._together:
             sent = {micro: rows and [*rows] for micro, rows in taken.items()}
             taken = ranks.of_first(sent)
         return [

@@ -134,11 +134,9 @@ class TrainingData:
             generator = self._generator(context.teacher_tokenizer, context.teacher_dtype)
             weights = loading.weights_digest(context.load(context.plan.teacher))
             prompts = [row.prompt for row in self._as_read(context.encoded.examples)]
-            evaluation, limits = (
-                context.suite.evaluation,
-                (generator.ends.end, generator.max_tokens),
-            )
-            decoder = evaluation.engine, evaluation.batch_size
+            evaluation = context.suite.evaluation
+            limits = generator.ends.end, generator.max_tokens
+            decoder = evaluation.own_engine, evaluation.batch_size
             name = digest(weights, prompts, decoding, limits, decoder, str(context.teacher_dtype))
             self._responses[decoding] = TeacherResponses(
                 file=context.folder / "answers" / f"{name}.jsonl",

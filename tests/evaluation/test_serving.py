@@ -49,14 +49,16 @@ def requests(count: int = 6, limit: int = 9) -> list[Request]:
 
 
 def echoed(folder: Path, asked: list[Request], decoding: Decoding, **rest: Any) -> list[list[int]]:
-    evaluation = SimpleNamespace(engine=Server(**engine(**{"retries": 0, **rest})))
+    evaluation: Any = SimpleNamespace(engine=Server(**engine(**{"retries": 0, **rest})))
     model: Any = Saved()
-    with answers_of(evaluation, Saved(), folder) as decode:  # type: ignore[arg-type]
+    with answers_of(evaluation, Saved(), folder) as decode:
+        assert isinstance(decode, ServedAnswers)
         try:
             found = decode(model, asked, decoding, ENDS, 2)
             assert decode(model, asked[:1], decoding, ENDS, 2) == found[:1]
             assert (model.times, model.places) == (1, ["cpu"])
-            process = decode._process  # type: ignore[attr-defined]
+            process = decode._process
+            assert process is not None
             decode.hand_back(model)
             decode.hand_back(model)
             assert not process.alive

@@ -90,11 +90,11 @@ def _use(uses: Sequence[BridgeUse]) -> BridgeUse | None:
     """Return what all seeds compare, with the means of the masses, which depend on the seed."""
     if not uses:
         return None
-    masses = {
-        name: fmean(known) if (known := [mass for mass in of if mass is not None]) else None
-        for name, of in (
-            ("mass", [use.mass for use in uses]),
-            ("teacher_mass", [use.teacher_mass for use in uses]),
-        )
-    }
-    return uses[-1].model_copy(update=masses)
+    mass = _mean([use.mass for use in uses])
+    teacher_mass = _mean([use.teacher_mass for use in uses])
+    return uses[-1].model_copy(update={"mass": mass, "teacher_mass": teacher_mass})
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
