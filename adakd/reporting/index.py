@@ -161,7 +161,8 @@ def index(store: Store) -> Index:
     scored = scorings(store.each_current(ScoreRecord))
     trainings = [training for training in trained if training.cell.role != "neutral"]
     scores = [score for score in scored if score.cell.role != "neutral"]
-    cells = {record.cell.key: record.cell for record in (*scores, *trainings)}
+    found = (*(score.cell for score in scores), *(training.cell for training in trainings))
+    cells = {cell.key: cell for cell in found}
     asked = {cell.key: cell for cell in run.cells if cell.role != "neutral"} if run else {}
     known = (asked | cells).values()
     expected = list(dict.fromkeys((Method.of(cell), cell.seed) for cell in known))
