@@ -33,12 +33,6 @@ def largest(values: Tensor, width: int) -> Tensor:
     return torch.from_numpy(np.stack([_largest(row, width) for row in rows]))
 
 
-def largest_of(values: Tensor, entries: Array, width: int) -> Tensor:
-    """Return the places of each row's `width` largest values among some entries, ``(n, width)``."""
-    found = largest(entries_of(values.detach(), entries), width)
-    return torch.as_tensor(entries, device=values.device).expand(len(values), -1).gather(-1, found)
-
-
 def matched(values: Tensor, columns: Array, others: Array, width: int) -> Tensor:
     """Return the places of the same entries in every row, then of its largest others, ``(n, K)``.
 
@@ -48,9 +42,12 @@ def matched(values: Tensor, columns: Array, others: Array, width: int) -> Tensor
         others: different ones.
         width: how many of the others, at most all.
     """
-    ranked = largest_of(values, others, width)
-    same = torch.as_tensor(columns, device=values.device).expand(len(values), -1)
-    return torch.cat([same, ranked], -1)
+    same, rest = (
+        torch.as_tensor(of, device=values.device).expand(len(values), -1)
+        for of in (columns, others)
+    )
+    found = largest(entries_of(values.detach(), others), width)
+    return torch.cat([same, rest.gather(-1, found)], -1)
 
 
 def _largest(row: Array, width: int) -> Array:

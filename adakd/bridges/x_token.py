@@ -67,7 +67,7 @@ class XToken(Bridge):
         """Also make the projection."""
         super().connect(student, teacher)
         self.projection = projection(student, teacher, self.columns)
-        self._reached = np.unique(self.projection[1])
+        self._reached, self._target = np.unique(self.projection[1], return_inverse=True)
         if self.form == "hybrid":
             self.pair(common_by(self.projection))
             self._rest = self.others()
@@ -85,14 +85,14 @@ class XToken(Bridge):
     def _projected(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         import torch
 
-        from adakd.bridges.sorting import largest_of, taken
+        from adakd.bridges.sorting import largest, taken
 
-        likely, width = _mean(teacher.logits.log_softmax(-1), teacher), teacher.logits.shape[-1]
-        places = largest_of(likely, self._reached, min(self.top, len(self._reached)))
+        likely = entries_of(_mean(teacher.logits.log_softmax(-1), teacher), self._reached)
+        places = largest(likely, min(self.top, likely.shape[-1]))
         mean = _mean(student.logits.softmax(-1), student)
-        target = torch.as_tensor(self.projection[1], device=mean.device).expand(len(mean), -1)
         shares = entries_of(mean, self.projection[0]) * mean.new_tensor(self.projection[2])
-        carried = mean.new_zeros(len(mean), width).scatter_add(-1, target, shares)
+        target = torch.as_tensor(self._target, device=mean.device).expand(len(mean), -1)
+        carried = mean.new_zeros(likely.shape).scatter_add(-1, target, shares)
         tiny = 1e-38 if carried.itemsize < 8 else 1e-300
         return taken(carried, places).clamp_min(tiny).log(), taken(likely, places)
 
