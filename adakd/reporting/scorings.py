@@ -65,7 +65,7 @@ def _scorings(records: Iterable[ScoreRecord]) -> Iterator[Scoring]:
     items: dict[tuple[str, ...], tuple[str, ...]] = {}
     for record in records:
         answers = [item.answer.split() for item in record.items if item.answer is not None]
-        counts = [[len(words) for words in answers], [len(set(words)) for words in answers]]
+        counts = [[*map(len, answers)], [*map(len, map(set, answers))]]
         values = [np.nan if item.value is None else item.value for item in record.items]
         ids = tuple(item.id for item in record.items)
         yield Scoring(
