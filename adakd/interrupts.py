@@ -53,6 +53,18 @@ def heeded() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def kept() -> Iterator[None]:
+    """Put handlers back that a library replaces inside the block, as ``ray.init`` does."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def _ask(number: int, _: FrameType | None) -> None:
     _asked.append(number)
     raise Interrupted(number)

@@ -355,7 +355,9 @@ def test_ls_shows_a_setting_without_a_default_and_brackets(adakd: Adakd) -> None
 
 
 def test_ls_tasks(adakd: Adakd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("adakd.evaluation.harness.known_tasks", lambda include: ["a", str(include)])
+    monkeypatch.setattr(
+        "adakd.evaluation.lm_eval_tasks.known_tasks", lambda include: ["a", str(include)]
+    )
     assert adakd("ls", "tasks", "--include", "mine").out.split() == ["a", "mine"]
 
 

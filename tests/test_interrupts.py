@@ -16,7 +16,7 @@ import pytest
 
 from adakd import cli, interrupts
 from adakd.console import PlainConsole
-from adakd.interrupts import Interrupted, heeded
+from adakd.interrupts import Interrupted, heeded, kept
 from adakd.progress import Live
 
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
@@ -57,6 +57,15 @@ def test_handlers_are_put_back() -> None:
         signal.raise_signal(signal.SIGTERM)
     assert [signal.getsignal(number) for number in CODES] == before
     interrupts.check()
+
+
+@pytest.mark.parametrize("number", CODES)
+def test_a_library_that_replaces_handlers_takes_no_signal(number: int) -> None:
+    with heeded():
+        with kept():
+            signal.signal(number, lambda *_: sys.exit(15))
+        with pytest.raises(Interrupted):
+            signal.raise_signal(number)
 
 
 @pytest.mark.parametrize("number", CODES)

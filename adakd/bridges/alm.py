@@ -6,7 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from adakd.bridges.base import Array, Bridge, Side, bridge, complement, unit_sums
-from adakd.bridges.bias import Extensions, unbiased_units
+from adakd.bridges.bias import Bias
 from adakd.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ class ALM(Bridge):
     the gradient is that of the published binary cross-entropy.
 
     A unit that ends where one tokenizer alone could have gone on within a token is joined with the
-    next ones: :func:`~adakd.bridges.bias.unbiased_units`. Ours: the shares of tokens are those of
-    the training rows' responses, and the last unit of a response is kept as it is. The published
-    factor for a space after each unit is left out: it is a probability of the next unit's first
-    token, which a row may not depend on.
+    next ones: :class:`~adakd.bridges.bias.Bias`. Ours: the shares of tokens are those of the
+    training rows' responses, and the last unit of a response is kept as it is. The published factor
+    for a space after each unit is left out: it is a probability of the next unit's first token,
+    which a row may not depend on.
 
     Args:
         tau: :math:`\tau`, which keeps small likelihoods from vanishing.
@@ -51,14 +51,14 @@ class ALM(Bridge):
     def connect(self, student: Vocabulary, teacher: Vocabulary) -> None:
         """Also prepare the texts by which tokens could be longer."""
         super().connect(student, teacher)
-        self._extensions = Extensions(student), Extensions(teacher)
+        self._bias = Bias(student, teacher, self.bias)
 
     def align(self, student: Array, teacher: Array) -> Array:
         """Return common units that end without bias."""
         units = super().align(student, teacher)
         if self.bias == 1:
             return units
-        return unbiased_units(units, (student, teacher), self._extensions, self.bias)
+        return self._bias.unbiased_units(units, student, teacher)
 
     def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         """Return the text and any other, ``(M, 2)``."""

@@ -1,21 +1,24 @@
 """Where a unit may end: not where one tokenizer alone could have gone on within a token."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from heapq import merge
 
 import numpy as np
 
 from adakd.bridges.base import Array
 from adakd.data.vocabulary import Vocabulary
 
+FIRST, MORE = 4, 2
+"""Texts of a question that are looked at first, and how many times as many in the next round."""
+Text = tuple[int, bytes]
+"""A token, and a text after it."""
 
-def unbiased_units(
-    units: Array,
-    sides: tuple[Array, Array],
-    extensions: "tuple[Extensions, Extensions]",
-    threshold: float,
-) -> Array:
-    r"""Return units that are joined with the next ones until they end without bias.
+
+class Bias:
+    r"""Says between which tokens a unit would end with bias.
 
     A token that ends a unit says of what follows that it does not begin with any text :math:`e` by
     which the tokenizer would have made that token longer. Where the two tokenizers exclude
@@ -23,25 +26,79 @@ def unbiased_units(
     of the tokens that only it has for such an :math:`e`.
 
     Args:
-        units: common units of a response, ``(M, 4)``.
-        sides: the student's and the teacher's tokens.
-        extensions: of the same vocabularies.
+        student: its vocabulary.
+        teacher: likewise.
         threshold: the largest bias of either side.
     """
-    if not len(units):
-        return units
-    last = sides[0][units[:, 1] - 1].tolist(), sides[1][units[:, 3] - 1].tolist()
-    ends = [
-        any(of.special(token) for of, token in zip(extensions, tokens, strict=True))
-        or not _biased(extensions, tokens, threshold)
-        for tokens in zip(*last, strict=True)
-    ]
-    ends[-1] = True
-    if len(units) > 1 and extensions[0].vocabulary.end == last[0][-1]:
-        ends[-2] = True  # an end token is a unit of its own
-    stops = np.flatnonzero(ends)
-    starts = np.concatenate([[0], stops[:-1] + 1])
-    return np.stack([units[starts, 0], units[stops, 1], units[starts, 2], units[stops, 3]], 1)
+
+    def __init__(self, student: Vocabulary, teacher: Vocabulary, threshold: float) -> None:
+        self.sides, self.threshold = (Extensions(student), Extensions(teacher)), threshold
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def unbiased_units(self, units: Array, student: Array, teacher: Array) -> Array:
+        """Return units that are joined with the next ones until they end without bias.
+
+        Args:
+            units: common units of a response, ``(M, 4)``.
+            student: its tokens.
+            teacher: likewise.
+        """
+        if not len(units):
+            return units
+        last = student[units[:, 1] - 1].tolist(), teacher[units[:, 3] - 1].tolist()
+        pairs = [*zip(*last, strict=True)]
+        found = self.exceeded(pairs[:-1])
+        ends = [not found[pair] for pair in pairs[:-1]] + [True]
+        if len(units) > 1 and self.sides[0].vocabulary.end == last[0][-1]:
+            ends[-2] = True  # an end token is a unit of its own
+        stops = np.flatnonzero(ends)
+        starts = np.concatenate([[0], stops[:-1] + 1])
+        return np.stack([units[starts, 0], units[stops, 1], units[starts, 2], units[stops, 3]], 1)
+
+    def exceeded(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bool]:
+        """Return whether the bias of either side is above the threshold, for each pair of tokens.
+
+        The tokenizers are asked about the texts of all pairs together, the most frequent first.
+        """
+        one, other = self.sides
+        new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
+        self._known |= dict.fromkeys(new, False)
+        asked = [pair for pair in new if not (one.special(pair[0]) or other.special(pair[1]))]
+        questions = [
+            question
+            for pair in asked
+            for question in (
+                _Question(pair, one, pair[0], other, pair[1]),
+                _Question(pair, other, pair[1], one, pair[0]),
+            )
+        ]
+        size = FIRST
+        while questions:
+            drawn = [question.draw(size, self.threshold) for question in questions]
+            for of in self.sides:
+                of.look_up(
+                    (question.token, more)
+                    for question, texts in zip(questions, drawn, strict=True)
+                    for more in texts
+                    if question.own is of
+                )
+            for of in self.sides:
+                of.look_up(
+                    (question.beside, more)
+                    for question, texts in zip(questions, drawn, strict=True)
+                    for more in texts
+                    if question.other is of and question.own.share(question.token, more)
+                )
+            for question, texts in zip(questions, drawn, strict=True):
+                question.add(texts)
+                self._known[question.pair] |= question.total > self.threshold
+            questions = [
+                question
+                for question in questions
+                if question.possible > self.threshold and not self._known[question.pair]
+            ]
+            size *= MORE
+        return self._known
 
 
 class Extensions:
@@ -49,56 +106,61 @@ class Extensions:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self._likely: dict[int, dict[bytes, float]] = {}
-        self._known: dict[tuple[int, bytes], float] = {}
+        self._after: dict[bytes, list[tuple[float, bytes]]] = {}
+        self._known: dict[Text, float] = {}
         self._cut: dict[bytes, list[int]] = {b"": []}
 
     def special(self, token: int) -> bool:
         """Return whether a token stands for no text."""
         return not self.vocabulary.pieces[token]
 
-    def likely(self, token: int) -> dict[bytes, float]:
+    def likely(self, token: int) -> tuple[Iterator[tuple[float, bytes]], float]:
         """Return texts that may follow in one token with a token's end, the most frequent first.
 
-        For each, the share of the most frequent token that would hold it: the share by
-        :meth:`share` is that of one of them, or 0.
+        Each comes with the share of a token that would hold it, and may come again with that of
+        another; the sum of the shares is returned too. The share by :meth:`share` is one of them,
+        or 0.
         """
-        if token not in self._likely:
-            text, found = self.vocabulary.pieces[token], dict[bytes, float]()
-            for start in range(len(text)):
-                tail = text[start:]
-                for place in range(bisect_left(self._texts, tail), len(self._texts)):
-                    if not self._texts[place].startswith(tail):
-                        break
-                    more, share = self._texts[place][len(tail) :], self._shares[place]
-                    if more:
-                        found[more] = max(share, found.get(more, 0.0))
-            self._likely[token] = dict(sorted(found.items(), key=lambda one: -one[1]))
-        return self._likely[token]
+        text = self.vocabulary.pieces[token]
+        found = [self._beginning(text[start:]) for start in range(len(text))]
+        total = sum(share for of in found for share, _ in of)
+        return merge(*found, key=lambda one: -one[0]), total
 
     def share(self, token: int, more: bytes) -> float:
         """Return the share of the token that a token's end and a text after it are written with.
 
         It is 0 where the text begins a new token, or where what is before is cut differently then.
+        The text has been looked up.
         """
-        if (token, more) not in self._known:
-            self._known[token, more] = self._share(self.vocabulary.pieces[token], more)
         return self._known[token, more]
 
-    def _share(self, text: bytes, more: bytes) -> float:
-        (ids,) = self.vocabulary.cut([text + more])
-        if not ids:
-            return 0.0
-        start = len(text) + len(more) - len(self.vocabulary.pieces[ids[-1]])
-        if not 0 <= start < len(text):
-            return 0.0
-        alike = self._before(text[:start]) == ids[:-1]
-        return float(self._frequency[ids[-1]]) if alike else 0.0
+    def look_up(self, asked: Iterable[Text]) -> None:
+        """Prepare the shares of some texts, together."""
+        pieces = self.vocabulary.pieces
+        new = [one for one in dict.fromkeys(asked) if one not in self._known]
+        cut = self.vocabulary.cut([pieces[token] + more for token, more in new])
+        inside: list[tuple[Text, bytes, list[int]]] = []
+        for (token, more), ids in zip(new, cut, strict=True):
+            self._known[token, more] = 0.0
+            if ids:
+                start = len(pieces[token]) + len(more) - len(pieces[ids[-1]])
+                if 0 <= start < len(pieces[token]):
+                    inside.append(((token, more), pieces[token][:start], ids))
+        befores = [text for text in {text for _, text, _ in inside} if text not in self._cut]
+        self._cut |= zip(befores, self.vocabulary.cut(befores), strict=True)
+        for one, before, ids in inside:
+            if self._cut[before] == ids[:-1]:
+                self._known[one] = float(self._frequency[ids[-1]])
 
-    def _before(self, text: bytes) -> list[int]:
-        if text not in self._cut:
-            (self._cut[text],) = self.vocabulary.cut([text])
-        return self._cut[text]
+    def _beginning(self, text: bytes) -> list[tuple[float, bytes]]:
+        """Return how longer entries that begin with a text go on, the most frequent first."""
+        if text not in self._after:
+            start, length = bisect_left(self._texts, text), len(text)
+            stop = bisect_right(self._texts, text, start, key=lambda entry: entry[:length])
+            entries = zip(self._shares[start:stop], self._texts[start:stop], strict=True)
+            found = [(share, entry[length:]) for share, entry in entries if len(entry) > length]
+            self._after[text] = sorted(found, key=lambda one: -one[0])
+        return self._after[text]
 
     @cached_property
     def _frequency(self) -> Array:
@@ -120,29 +182,41 @@ class Extensions:
         return [share for _, share in self._entries]
 
 
-def _biased(
-    extensions: tuple[Extensions, Extensions], tokens: tuple[int, ...], threshold: float
-) -> bool:
-    return any(
-        bias_exceeds(
-            extensions[side], tokens[side], extensions[1 - side], tokens[1 - side], threshold
-        )
-        for side in (0, 1)
-    )
+@dataclass
+class _Question:
+    """Do the texts that one side alone excludes have a larger share of its tokens?"""
 
+    pair: tuple[int, int]
+    own: Extensions
+    token: int
+    other: Extensions
+    beside: int
+    """The other side's token."""
+    total: float = 0.0
+    seen: set[bytes] = field(default_factory=set)
 
-def bias_exceeds(
-    own: Extensions, token: int, other: Extensions, other_token: int, threshold: float
-) -> bool:
-    """Return whether the texts that one side alone excludes have a larger share of its tokens."""
-    likely, total = own.likely(token), 0.0
-    rest = sum(likely.values())
-    for more, share in likely.items():
-        if total + rest <= threshold:
-            return False
-        rest -= share
-        if found := own.share(token, more):
-            total += 0.0 if other.share(other_token, more) else found
-        if total > threshold:
-            return True
-    return False
+    def __post_init__(self) -> None:
+        self._likely, self._rest = self.own.likely(self.token)
+
+    @property
+    def possible(self) -> float:
+        """The largest share that is possible yet."""
+        return self.total + self._rest
+
+    def draw(self, count: int, threshold: float) -> list[bytes]:
+        """Return the next texts, as long as those behind them could change the answer."""
+        found: list[bytes] = []
+        while len(found) < count and self.possible > threshold:
+            share, more = next(self._likely, (self._rest, b""))
+            self._rest -= share
+            if more and more not in self.seen:
+                self.seen.add(more)
+                found.append(more)
+        return found
+
+    def add(self, texts: Sequence[bytes]) -> None:
+        """Add the share of some texts, which have been looked up."""
+        for more in texts:
+            found = self.own.share(self.token, more)
+            if found and not self.other.share(self.beside, more):
+                self.total += found

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from adakd.bridges.base import Array, Bridge, Side, bridge, complement, unit_sums
+from adakd.bridges.base import Array, Bridge, Side, bridge, complement, rows_of, unit_sums
 from adakd.data.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ class GOLD(Bridge):
         """Return equal entries, the others sorted, and the mass of other continuations."""
         import torch
 
-        width, found = min(map(len, self._others)), []
+        from adakd.bridges.sorting import matched, taken
+
+        found, width = [], min(map(len, self._others))
         several = (student.last > student.first) & (teacher.last > teacher.first)
         for side, columns, others in zip(
             (student, teacher), self.columns, self._others, strict=True
@@ -56,10 +58,9 @@ class GOLD(Bridge):
             own = logs.gather(-1, side.ids.unsqueeze(-1)).squeeze(-1)
             at = side.first if self.merge == "observed" else side.last
             beside = (unit_sums(own, side) - own[at]).where(side.last > side.first, 0.0)
-            equal, other = (logs[at][:, side.ids.new_tensor(of)] for of in (columns, others))
-            other = other.topk(width, -1).values
             rest = complement(beside.clamp_max(CERTAIN)).where(several, -1e9)
-            rows = torch.cat([equal, other], -1) + beside.unsqueeze(-1)
+            places = matched(rows_of(side.logits, at), columns, others, width)
+            rows = taken(rows_of(logs, at), places) + beside.unsqueeze(-1)
             found.append(torch.cat([rows, rest.unsqueeze(-1)], -1))
         return found[0], found[1]
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from adakd.bridges.base import Array, Bridge, Side, bridge, unit_sums
+from adakd.bridges.base import Array, Bridge, Side, bridge, entries_of, rows_of, unit_sums
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,8 @@ class SimCT(Bridge):
             own = logs.gather(-1, side.ids.unsqueeze(-1)).squeeze(-1)
             mean = unit_sums(own, side) / (side.last - side.first + 1)
             virtual = mean.where(several, -1e9).unsqueeze(-1)
-            rows = torch.cat([logs[side.first][:, side.ids.new_tensor(columns)], virtual], -1)
+            common = entries_of(rows_of(logs, side.first), columns)
+            rows = torch.cat([common, virtual], -1)
             # The text's first token may be a common entry too: together they are at most 1.
             found.append(rows - rows.logsumexp(-1, keepdim=True).clamp_min(0))
         return found[0], found[1]

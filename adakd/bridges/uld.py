@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from adakd.bridges.base import Array, Bridge, Side, bridge
+from adakd.bridges.base import Array, Bridge, Side, bridge, rows_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,12 +40,13 @@ class ULD(Bridge):
 
     def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         """Return the log-probabilities of each unit's first token, the largest first."""
-        width = min(side.logits.shape[-1] for side in (student, teacher))
-        ours, theirs = (
-            side.logits[side.first].log_softmax(-1).topk(width, -1).values  # sorts no more
-            for side in (student, teacher)
-        )
-        return ours, theirs
+        from adakd.bridges.sorting import largest, taken
+
+        width, found = min(side.logits.shape[-1] for side in (student, teacher)), []
+        for side in (student, teacher):
+            logits = rows_of(side.logits, side.first)
+            found.append(taken(logits.log_softmax(-1), largest(logits, width)))
+        return found[0], found[1]
 
     def labels(self, student: Array) -> Array:
         """Return 0: the place of the text in the order of a row is not known."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from adakd.bridges.base import Array, Bridge, Side, bridge, unit_sums
+from adakd.bridges.base import Array, Bridge, Side, bridge, entries_of, unit_sums
 from adakd.bridges.canonical import similar_units
 from adakd.bridges.projection import projection
 from adakd.data.vocabulary import Vocabulary
@@ -83,28 +83,26 @@ class XToken(Bridge):
         return (self._hybrid if self.form == "hybrid" else self._projected)(student, teacher)
 
     def _projected(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
-        reached = teacher.ids.new_tensor(self._reached)
-        logs = teacher.logits.log_softmax(-1)[:, reached]
-        theirs = unit_sums(logs, teacher) / _count(teacher)
-        found = theirs.topk(min(self.top, len(reached)), -1)
-        source, target = map(student.ids.new_tensor, self.projection[:2])
-        weight = student.logits.new_tensor(self.projection[2])
-        mean = unit_sums(student.logits.softmax(-1), student) / _count(student)
-        carried = mean.new_zeros(len(mean), teacher.logits.shape[-1])
-        carried = carried.index_add(-1, target, mean[:, source] * weight)
-        tiny = 1e-38 if carried.itemsize < 8 else 1e-300
-        ours = carried.gather(-1, reached[found.indices]).clamp_min(tiny).log()
-        return ours, found.values
-
-    def _hybrid(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         import torch
 
-        width = min(self.top, *map(len, self._rest))
-        found = []
+        from adakd.bridges.sorting import largest_of, taken
+
+        likely, width = _mean(teacher.logits.log_softmax(-1), teacher), teacher.logits.shape[-1]
+        places = largest_of(likely, self._reached, min(self.top, len(self._reached)))
+        mean = _mean(student.logits.softmax(-1), student)
+        target = torch.as_tensor(self.projection[1], device=mean.device).expand(len(mean), -1)
+        shares = entries_of(mean, self.projection[0]) * mean.new_tensor(self.projection[2])
+        carried = mean.new_zeros(len(mean), width).scatter_add(-1, target, shares)
+        tiny = 1e-38 if carried.itemsize < 8 else 1e-300
+        return taken(carried, places).clamp_min(tiny).log(), taken(likely, places)
+
+    def _hybrid(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
+        from adakd.bridges.sorting import matched, taken
+
+        width, found = min(self.top, *map(len, self._rest)), []
         for side, columns, rest in zip((student, teacher), self.columns, self._rest, strict=True):
-            mean = unit_sums(side.logits.log_softmax(-1), side) / _count(side)
-            equal, other = (mean[:, side.ids.new_tensor(of)] for of in (columns, rest))
-            found.append(torch.cat([equal, other.topk(width, -1).values], -1))
+            mean = _mean(side.logits.log_softmax(-1), side)
+            found.append(taken(mean, matched(mean, columns, rest, width)))
         return found[0], found[1]
 
     def labels(self, student: Array) -> Array:
@@ -129,5 +127,8 @@ def common_by(projection: tuple[Array, Array, Array]) -> tuple[Array, Array]:
     return found[:, 0], found[:, 1]
 
 
-def _count(side: Side) -> "Tensor":
-    return (side.last - side.first + 1).unsqueeze(-1)
+def _mean(values: "Tensor", side: Side) -> "Tensor":
+    """Return the means over the tokens of each unit."""
+    if len(side.first) == len(values):
+        return values
+    return unit_sums(values, side) / (side.last - side.first + 1).unsqueeze(-1)

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from time import perf_counter
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -17,6 +16,7 @@ from adakd.config import Pretrained, Suite, Training, resources
 from adakd.config.loading import load_suite
 from adakd.console import shown
 from adakd.data.files import is_local
+from adakd.execution.probe import product_speed
 from adakd.models.loading import DTYPES, device
 from adakd.models.sizes import parameters
 from adakd.planning import Plan, plan
@@ -103,7 +103,8 @@ def measured() -> Machine:
     """Measure this machine."""
     where, found = device(), fastest()
     has_gpu = where.type == "cuda"
-    speeds = {name: _speed(dtype, where) for name, dtype in DTYPES.items()}
+    square = (SIDE, SIDE, SIDE)
+    speeds = {name: product_speed(of, where, square, SECONDS) for name, of in DTYPES.items()}
     return Machine(
         hardware=hardware(),
         threads=torch.get_num_threads(),
@@ -115,21 +116,6 @@ def measured() -> Machine:
         hub=hub_state(),
         extras={name: _version(name) for name in EXTRAS},
     )
-
-
-def _speed(dtype: torch.dtype, where: torch.device) -> float:
-    """Return the operations a second of a matrix product, from the fastest of several."""
-    matrix = torch.ones(SIDE, SIDE, dtype=dtype, device=where)
-    best, start = float("inf"), perf_counter()
-    for number in range(1_000):
-        before = perf_counter()
-        (matrix @ matrix)[0, 0].item()  # which waits for a GPU
-        now = perf_counter()
-        if number:  # the first loads kernels
-            best = min(best, now - before)
-        if number and now - start > SECONDS:
-            break
-    return 2 * SIDE**3 / best
 
 
 def hub_state(url: str = ENDPOINT) -> str:

@@ -66,7 +66,7 @@ def listing(kind: str, include: Path | None = None) -> list[Entry]:
             for name, file in resources.shipped(kind).items()
         ]
     if kind == "tasks":
-        from adakd.evaluation.harness import known_tasks
+        from adakd.evaluation.lm_eval_tasks import known_tasks
 
         return [Entry(name, "", "") for name in known_tasks(include)]
     raise UnknownName(f"cannot list {kind!r}{did_you_mean(kind, KINDS)}")

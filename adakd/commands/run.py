@@ -5,25 +5,21 @@ What trains and scores is imported once the suite has been checked: a mistake in
 
 import shlex
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from adakd.config import Suite
-from adakd.execution.inputs import (
-    check_devices,
-    check_engine,
-    check_inputs,
-    check_launcher,
-)
-from adakd.judging import Panel
-from adakd.planning import Plan, plan
+from adakd.execution.inputs import check_engine, check_inputs, check_launcher
+from adakd.planning import plan
 from adakd.progress import Progress, Silent
 from adakd.store import Store, locked
 from adakd.store.unit_files import UNITS, sweep
 
 if TYPE_CHECKING:
     from adakd.execution.flow import Engine
+    from adakd.execution.speeds import Pace
 
 SEEDS = 5
 """Training seeds up to which a run is told to take more."""
@@ -47,6 +43,104 @@ def next_line(command: Sequence[str], overrides: Sequence[str], suite: Suite) ->
     return f"next, to find smaller differences: {shlex.join(['adakd', *command, *words])}"
 
 
+class Start:
+    """A start of a run: the suite is planned and checked, as far as that needs no model.
+
+    Args:
+        suite: from :func:`adakd.load_suite`.
+        folder: gets the records, the models and the report.
+        on: who does the work: this process, ``ray`` for all of this machine, or ``ray:ADDRESS``
+            for a cluster.
+
+    Raises:
+        AdakdError: bad input.
+    """
+
+    def __init__(self, suite: Suite, folder: Path, on: str | None = None) -> None:
+        check_launcher()
+        check_engine(on)
+        self.plan, self.folder, self.on = plan(suite), folder, on
+        self._panel = check_inputs(suite, on)
+
+        from adakd.judging.runner import check
+
+        if self._panel:
+            check(self._panel)  # before hours of training, not after
+
+    @cached_property
+    def _store(self) -> Store:
+        """The records, with what `adakd work` has left in the folder."""
+        if not (self.folder / UNITS).is_dir():
+            return Store(self.folder)
+        with locked(self.folder):
+            store = Store(self.folder)
+            sweep(store)
+        return store
+
+    @cached_property
+    def is_finished(self) -> bool:
+        """Whether all is recorded, so that neither a model nor torch is needed."""
+        from adakd.execution.finished import is_finished
+
+        return is_finished(self.plan, self._store)
+
+    def outlook(self) -> str:
+        """Return one line of what is to be done, with its time if it is known or can be guessed.
+
+        What `adakd work` has left in the folder counts as done.
+
+        Raises:
+            AdakdError: another process at work in the folder.
+        """
+        from adakd.execution.outlook import outlook
+
+        return outlook(self.plan, self._store, self._guess)
+
+    def _guess(self) -> "Pace | None":
+        """Return the pace of this machine where it does the work: measured, so that needs torch."""
+        if self.on is not None:
+            return None
+
+        from adakd.execution.probe import guessed
+
+        return guessed(self.plan)
+
+    def run(self, progress: Progress | None = None) -> Path:
+        """Do what the folder lacks, and return the path of ``report.html``; see :func:`run`.
+
+        Raises:
+            AdakdError: bad input, or another process at work in the folder.
+        """
+        if self.is_finished:
+            from adakd.execution.finished import conclude
+
+            with locked(self.folder):
+                store = Store(self.folder)
+                return conclude(self.plan, store, self._panel, progress or Silent())
+
+        from adakd.execution.flow import run_plan
+
+        _check_kernels(self.plan.suite)
+        engine = _engine(self.on)
+        return run_plan(self.plan, self.folder, self._panel, engine, progress or Silent())
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Check all that can fail before any work, and record the suite for `adakd work`.
+
+        Takes in what units have left in the folder, as :meth:`run` does, and stops there.
+
+        Args:
+            progress: receives notes; silent by default.
+
+        Raises:
+            AdakdError: bad input, or another process at work in the folder.
+        """
+        from adakd.execution.flow import prepare_plan
+
+        _check_kernels(self.plan.suite)
+        prepare_plan(self.plan, self.folder, _engine(None).threads, progress or Silent())
+
+
 def run(
     suite: Suite, folder: Path, progress: Progress | None = None, on: str | None = None
 ) -> Path:
@@ -67,51 +161,7 @@ def run(
     Raises:
         AdakdError: bad input, or another process at work in `folder`.
     """
-    check_engine(on)
-    planned, panel = _checked(suite, on)
-
-    from adakd.execution.finished import conclude, is_finished
-
-    if is_finished(planned, Store(folder)):  # no model is needed, nor torch
-        with locked(folder):
-            return conclude(planned, Store(folder), panel, progress or Silent())
-
-    from adakd.execution.flow import run_plan
-
-    _check_kernels(suite)
-    return run_plan(planned, folder, panel, _engine(on), progress or Silent())
-
-
-def take_in_units(folder: Path) -> None:
-    """Add to a run what `adakd work` has left in its folder.
-
-    Raises:
-        AdakdError: another process at work in `folder`.
-    """
-    if (folder / UNITS).is_dir():
-        with locked(folder):
-            sweep(Store(folder))
-
-
-def prepare(suite: Suite, folder: Path, progress: Progress | None = None) -> None:
-    """Check all that can fail before any work, and record the suite for `adakd work`.
-
-    Takes in what units have left in `folder`, as :func:`run` does at its start, and stops there.
-
-    Args:
-        suite: from :func:`adakd.load_suite`.
-        folder: gets the record of the start and the tasks to score.
-        progress: receives notes; silent by default.
-
-    Raises:
-        AdakdError: bad input, or another process at work in `folder`.
-    """
-    planned, _ = _checked(suite, None)
-
-    from adakd.execution.flow import prepare_plan
-
-    _check_kernels(suite)
-    prepare_plan(planned, folder, _engine(None).threads, progress or Silent())
+    return Start(suite, folder, on).run(progress)
 
 
 def _engine(on: str | None) -> "Engine":
@@ -123,20 +173,6 @@ def _engine(on: str | None) -> "Engine":
     from adakd.execution.ray import OnRay
 
     return OnRay(on.partition(":")[2] or None)
-
-
-def _checked(suite: Suite, on: str | None) -> tuple[Plan, Panel | None]:
-    """Return the plan and the judges of a suite, checked as far as that needs no model."""
-    check_launcher()
-    planned = plan(suite)
-    panel = check_inputs(suite)
-    check_devices(suite, on)
-
-    from adakd.judging.runner import check
-
-    if panel:
-        check(panel)  # before hours of training, not after
-    return planned, panel
 
 
 def _check_kernels(suite: Suite) -> None:

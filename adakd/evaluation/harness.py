@@ -1,11 +1,9 @@
 """lm-eval in process: a model and its jobs -> scores with every item and every answer."""
 
 import logging
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
@@ -13,19 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
-import numpy as np
 import torch
-from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from adakd.config import Pruned, Suite
+from adakd.config import Suite
 from adakd.config import Task as TaskConfig
 from adakd.config.scoring import task_name
 from adakd.data.token_ids import prompt_ids, response_ids
 from adakd.errors import AdakdError, did_you_mean, one_line
 from adakd.evaluation.answer_scores import answer_score
-from adakd.evaluation.requests import check_requests
+from adakd.evaluation.lm_eval_tasks import all_tasks, load, seed_as_lm_eval
 from adakd.evaluation.serving import Answers, OwnAnswers
 from adakd.evaluation.shared_prompts import (
     Pair,
@@ -34,12 +30,13 @@ from adakd.evaluation.shared_prompts import (
     groups,
     probe,
 )
+from adakd.evaluation.tasks import count_items
 from adakd.metrics import Display
 from adakd.metrics.lm_eval import CHOICE_DISPLAY, lm_eval_display
 from adakd.models.continuations import Prompt, shared_logits
 from adakd.models.decoding import DECODERS, Ends, Request
 from adakd.models.forward import response_logits
-from adakd.models.loading import DTYPES, context_length, use_plain_generation
+from adakd.models.loading import DTYPES, use_plain_generation
 from adakd.planning import Job
 from adakd.policies import Decoding
 from adakd.store.records import Item, ScoreRecord, Sort
@@ -277,19 +274,47 @@ def _from_logits(logits: torch.Tensor, pairs: Sequence[Pair]) -> list[tuple[floa
     return [(float(part.sum()), bool(same.all())) for part, same in parts]
 
 
+def together(
+    groups: Iterable[Sequence[Job]], suite: Suite, tasks: Path
+) -> Iterator[tuple[Sequence[Job], ...]]:
+    """Yield groups of jobs with those that are decoded with them: small sets share their batches.
+
+    Sets under one sampling seed go together, in order, until their answers fill four batches: what
+    an interruption loses stays small.
+
+    Args:
+        groups: jobs that differ in the metric alone.
+        suite: has the settings of their tasks.
+        tasks: the folder that :func:`~adakd.evaluation.tasks.write_tasks` filled.
+    """
+    enough = 4 * suite.evaluation.batch_size
+    waiting: dict[int | None, list[Sequence[Job]]] = {}
+    for jobs in groups:
+        seed = jobs[0].sampling_seed
+        if jobs[0].task not in suite.evaluation.sets:
+            yield (jobs,)
+            continue
+        some = waiting.setdefault(seed, [])
+        some.append(jobs)
+        if sum(count_items(tasks, job.task) for job, *_ in some) >= enough:
+            yield tuple(waiting.pop(seed))
+    yield from map(tuple, waiting.values())
+
+
 def score(
     harness: Harness,
-    jobs: Sequence[Job],
+    groups: Sequence[Sequence[Job]],
     suite: Suite,
     tasks: Path,
     on_share: OnShare = lambda _: None,
 ) -> tuple[ScoreRecord, ...]:
-    """Return the scores of jobs that share their answers; the first one holds the texts.
+    """Return the scores of jobs; of those that share their answers, the first one holds the texts.
 
     Args:
         harness: the model of the jobs' cell.
-        jobs: they differ in the metric alone.
-        suite: has the settings of the task.
+        groups: jobs that differ in the metric alone; several groups, as :func:`together` yields
+            them, are decoded together and share the time by their items.
+        suite: has the settings of the tasks.
         tasks: the folder that :func:`~adakd.evaluation.tasks.write_tasks` filled.
         on_share: called with the share of the requests that are done.
 
@@ -297,37 +322,43 @@ def score(
         AdakdError: lm-eval does not know the task or its metric, or cannot reach its data.
     """
     harness.on_share = on_share
+    first = groups[0][0]
+    if first.task in suite.evaluation.sets:
+        harness.read("answers", first.sampling_seed)
+        return tuple(_answer_scores(harness, groups, suite, tasks))
+    return (_task_score(harness, first, suite, tasks),)
+
+
+def _answer_scores(
+    harness: Harness, groups: Sequence[Sequence[Job]], suite: Suite, tasks: Path
+) -> Iterator[ScoreRecord]:
+    """Yield the scores of the answers to some instruction sets, by each metric."""
     start = time.perf_counter()
-    job = jobs[0]
+    names = [task_name(jobs[0].task) for jobs in groups]
+    loaded = TaskManager(include_path=str(tasks), include_defaults=False).load(names)
+    result = _evaluate(harness, loaded, suite)
+    each = (time.perf_counter() - start) / sum(len(result["samples"][name]) for name in names)
+    for jobs, name in zip(groups, names, strict=True):
+        samples = [*_samples(result, name, name)]
+        references = [sample["doc"]["references"] for sample in samples]
+        for number, job in enumerate(jobs):
+            items = _items(samples, str(job.metric), texts=not number)
+            yield answer_score(job, items, references, 0.0 if number else each * len(items))
+
+
+def _task_score(harness: Harness, job: Job, suite: Suite, tasks: Path) -> ScoreRecord:
+    """Return the score of a multiple-choice task of an instruction set, or of one of lm-eval."""
+    start = time.perf_counter()
     name, sort, asked = _asked(job, suite)
-    harness.read(sort, job.sampling_seed)
+    harness.read(sort)
     if sort == "task":
-        _seed_as_lm_eval()
-        loaded = _load(_all_tasks(suite.evaluation.include_path), name, asked)
+        seed_as_lm_eval()
+        loaded = load(all_tasks(suite.evaluation.include_path), name, asked)
     else:
-        manager = TaskManager(include_path=str(tasks), include_defaults=False)
-        loaded = _load(manager, name, asked)
-    result = lm_eval.evaluate(
-        lm=harness,
-        task_dict=loaded,
-        limit=asked.limit,
-        bootstrap_iters=0,  # the report has its own, paired intervals
-        log_samples=True,
-        confirm_run_unsafe_code=suite.evaluation.confirm_run_unsafe_code,
-    )
+        loaded = TaskManager(include_path=str(tasks), include_defaults=False).load([name])
+    result = _evaluate(harness, loaded, suite, asked.limit)
     samples = [sample for task in loaded["tasks"] for sample in _samples(result, task, name)]
     seconds = time.perf_counter() - start
-    if sort == "answers":
-        references = [sample["doc"]["references"] for sample in samples]
-        return tuple(
-            answer_score(
-                one,
-                _items(samples, str(one.metric), texts=not n),
-                references,
-                0.0 if n else seconds,
-            )
-            for n, one in enumerate(jobs)
-        )
     first = next(iter(loaded["tasks"]))
     chosen = asked.metric or _first_metric(result, first)
     if samples and chosen not in samples[0]:
@@ -335,65 +366,39 @@ def score(
         raise AdakdError(f"evaluation.tasks: {name!r} has no metric {chosen!r}{known}")
     items, value = _items(samples, chosen), _aggregate(result["results"][name], chosen, name)
     higher = result["higher_is_better"][first].get(chosen, True)
-    return (
-        ScoreRecord(
-            key=job.key,
-            cell=job.cell,
-            task=job.task,
-            sort=sort,
-            metric=chosen,
-            **asdict(_display(sort, chosen, higher, [value, *_values(items)])),
-            answers=job.answers,
-            sampling_seed=job.sampling_seed,
-            value=value,
-            n=len(items),
-            unscored=len(items) - len(_values(items)),
-            seconds=seconds,
-            items=items,
-        ),
+    return ScoreRecord(
+        key=job.key,
+        cell=job.cell,
+        task=job.task,
+        sort=sort,
+        metric=chosen,
+        **asdict(_display(sort, chosen, higher, [value, *_values(items)])),
+        answers=job.answers,
+        sampling_seed=job.sampling_seed,
+        value=value,
+        n=len(items),
+        unscored=len(items) - len(_values(items)),
+        seconds=seconds,
+        items=items,
     )
 
 
-def known_tasks(include: Path | None = None) -> list[str]:
-    """Return the names of all tasks of lm-eval and of a folder; takes a while."""
-    return sorted(_all_tasks(include).all_tasks)
-
-
-def check_task(asked: TaskConfig, suite: Suite, tokenizer: Any) -> None:
-    """Load an lm-eval task and build a request of it, before hours of training.
-
-    Args:
-        asked: the settings of the task.
-        suite: whose models it is for.
-        tokenizer: of those models.
-
-    Raises:
-        AdakdError: lm-eval does not know the task or its metric, cannot reach its data, or cannot
-            build its requests.
-    """
-    loaded = _load(_all_tasks(suite.evaluation.include_path), asked.name, asked)
-    runs_code = any(getattr(task, "UNSAFE_CODE", False) for task in loaded["tasks"].values())
-    if runs_code and not suite.evaluation.confirm_run_unsafe_code:
-        raise AdakdError(
-            f"evaluation.tasks: {asked.name!r} runs code that the model writes: leave it out, "
-            "or set evaluation.confirm_run_unsafe_code: true where that is safe"
-        )
-    for task in loaded["tasks"].values():
-        check_requests(task, asked, _context_length(suite), tokenizer)
-
-
-def _context_length(suite: Suite) -> int:
-    """Return the shortest context of the models of a suite, as lm-eval finds it."""
-    bases = [base for base in (suite.teacher.base, suite.student) if not isinstance(base, Pruned)]
-    return min(context_length(base) or HFLM._DEFAULT_MAX_LENGTH for base in bases)
+def _evaluate(harness: Harness, loaded: Any, suite: Suite, limit: int | None = None) -> Any:
+    return lm_eval.evaluate(
+        lm=harness,
+        task_dict=loaded,
+        limit=limit,
+        bootstrap_iters=0,  # the report has its own, paired intervals
+        log_samples=True,
+        confirm_run_unsafe_code=suite.evaluation.confirm_run_unsafe_code,
+    )
 
 
 def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
-    """Return a job's lm-eval name, its sort and its settings."""
-    if job.task in suite.evaluation.sets:
-        return task_name(job.task), "answers", TaskConfig(name=job.task, metric=job.metric)
-    if job.task in {choice.name for choice in suite.evaluation.choices}:
-        return task_name(job.task), "choice", TaskConfig(name=job.task, metric=job.metric)
+    """Return the lm-eval name, the sort and the settings of a multiple-choice or lm-eval job."""
+    for choice in suite.evaluation.choices:
+        if choice.name == job.task:
+            return task_name(job.task), "choice", TaskConfig(name=job.task, metric=job.metric)
     asked = next(task for task in suite.evaluation.tasks if task.name == job.task)
     return asked.name, "task", asked
 
@@ -402,91 +407,6 @@ def _asked(job: Job, suite: Suite) -> tuple[str, Sort, TaskConfig]:
 def _prompt_tokens(tokenizer: Any, prompt: str) -> tuple[int, ...]:
     """Return the token ids of a prompt, which lm-eval asks for several times with every model."""
     return tuple(prompt_ids([prompt], tokenizer)[0])
-
-
-@lru_cache(maxsize=1)
-def _all_tasks(include: Path | None) -> TaskManager:
-    """Return the index of lm-eval's thousands of tasks and a folder's; takes a while.
-
-    Raises:
-        AdakdError: the folder cannot be read.
-    """
-    try:
-        return TaskManager(include_path=str(include) if include else None)
-    except Exception as error:  # the folder may hold any file
-        raise AdakdError(f"evaluation.include_path: {include}: {one_line(error)}") from None
-
-
-def _seed_as_lm_eval() -> None:
-    """Set the seeds that ``lm_eval`` sets before it loads a task."""
-    random.seed(DEFAULT_RANDOM_SEED)
-    np.random.seed(DEFAULT_OTHER_SEED)
-    torch.manual_seed(DEFAULT_OTHER_SEED)
-
-
-def _load(manager: TaskManager, name: str, asked: TaskConfig) -> Any:
-    """Return lm-eval's tasks for the name of one or of a group, ready for few-shot examples.
-
-    Raises:
-        AdakdError: an unknown task, unreachable data, examples that the task forbids, or a group
-            whose score is not the mean over its items.
-    """
-    known = [*manager.all_subtasks, *manager.all_groups]
-    if name not in known:
-        near = get_close_matches(name, known, n=3)
-        raise AdakdError(
-            f"evaluation.tasks: lm-eval knows no task or group {name!r} (near: {near or 'none'}); "
-            "see `adakd ls tasks`, or set evaluation.include_path"
-        )
-    try:
-        loaded = manager.load([name])
-    except (ConnectionError, FileNotFoundError) as error:
-        raise AdakdError(
-            f"evaluation.tasks: the data of {name!r} cannot be loaded ({error}); "
-            "leave it out where there is no network"
-        ) from None
-    except Exception as error:  # a task file may hold any template and any function
-        raise AdakdError(
-            f"evaluation.tasks: {name!r} cannot be loaded ({type(error).__name__}: "
-            f"{one_line(error)}); fix the task file, or leave the task out"
-        ) from None
-    if (group := loaded["groups"].get(name)) is not None:
-        _check_group(group, loaded["groups"].values())
-    for task in loaded["tasks"].values():
-        _set_examples(task, asked)
-    return loaded
-
-
-def _check_group(group: Any, groups: Iterable[Any]) -> None:
-    """Check that a group's score is a mean over its items, as differences are taken.
-
-    Raises:
-        AdakdError: it has no score, or tasks count alike whatever their number of items.
-    """
-    metrics = group.aggregate_metric_list
-    if not metrics:
-        names = ", ".join(task.task_name for task in group.get_all_tasks())
-        raise AdakdError(f"evaluation.tasks: group {group.name!r} has no score: ask for {names}")
-    if not all(one.weight_by_size for each in groups for one in each.aggregate_metric_list or ()):
-        raise AdakdError(
-            f"evaluation.tasks: group {group.name!r} is not weighted by size, so its score is no "
-            "mean over items: ask for its tasks one by one"
-        )
-
-
-def _set_examples(task: Any, asked: TaskConfig) -> None:
-    """Set the number and seed of a task's few-shot examples as ``lm_eval`` does."""
-    own = task.get_config("num_fewshot")
-    if own == 0 and asked.num_fewshot:
-        raise AdakdError(
-            f"evaluation.tasks: {task.task_name!r} sets num_fewshot: 0, which lm-eval does not "
-            "override: leave num_fewshot out"
-        )
-    if asked.num_fewshot is not None:
-        task.set_config(key="num_fewshot", value=asked.num_fewshot)
-    elif own is None:
-        task.set_config(key="num_fewshot", value=0)
-    task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
 
 
 def _samples(result: Any, task: str, name: str) -> Iterator[dict[str, Any]]:

@@ -61,6 +61,12 @@ def items(file: str, **_: Any) -> dict[str, Any]:
     return {"test": datasets.Dataset.from_list([json.loads(line) for line in lines])}
 
 
+def count_items(folder: Path, name: str) -> int:
+    """Return the number of items of a set in a folder that :func:`write_tasks` filled."""
+    with (folder / f"{name}.jsonl").open("rb") as lines:
+        return sum(1 for _ in lines)
+
+
 def answer_scorer(file: Path) -> Callable[[dict[str, Any], Sequence[str]], dict[str, float]]:
     """Return the function that computes all metrics of an answer, for lm-eval.
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 
 from adakd.data.overlap import described, unread_lines
-from adakd.evaluation.harness import check_task
+from adakd.evaluation.lm_eval_tasks import check_task
 from adakd.evaluation.tasks import write_tasks
 from adakd.execution.checks import check_models
 from adakd.execution.finished import conclude

@@ -12,11 +12,16 @@ from adakd.judging import Panel, load_panel
 from adakd.planning.precision import gpus
 
 
-def check_inputs(suite: Suite) -> Panel | None:
-    """Return the judges of a suite, if any, and check that its folder of tasks exists.
+def check_inputs(suite: Suite, on: str | None = None) -> Panel | None:
+    """Return the judges of a suite, if any, and check that its folder of tasks and its GPUs exist.
+
+    Args:
+        suite: to be planned or run.
+        on: who does the work, as of `adakd run`; the GPUs of a cluster are not known here.
 
     Raises:
-        AdakdError: an unknown judge, an invalid judge file, or no such folder.
+        AdakdError: an unknown judge, an invalid judge file, no such folder, or fewer GPUs than
+            share a training.
     """
     folder = suite.evaluation.include_path
     if folder is not None and not folder.is_dir():
@@ -24,19 +29,13 @@ def check_inputs(suite: Suite) -> Panel | None:
             f"evaluation.include_path: no folder {folder}; give the folder of your lm-eval task "
             "files, or leave it out"
         )
-    return load_panel(suite.judges) if suite.judges else None
+    panel = load_panel(suite.judges) if suite.judges else None
+    _check_devices(suite, on)
+    return panel
 
 
-def check_devices(suite: Suite, on: str | None = None) -> None:
-    """Check that this machine has as many GPUs as share a training, if it has any.
-
-    Args:
-        suite: names the number of devices.
-        on: who does the work, as of `adakd run`; the GPUs of a cluster are not known here.
-
-    Raises:
-        AdakdError: it has fewer.
-    """
+def _check_devices(suite: Suite, on: str | None) -> None:
+    """Check that this machine has as many GPUs as share a training, if it has any."""
     if on is not None and ":" in on:
         return
     for section, training in (("teacher.sft", suite.teacher.sft), ("training", suite.training)):

@@ -7,6 +7,7 @@ decodes, 6 where it is trained, 4 where adapters alone are.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from adakd.config import Suite, Training
 from adakd.judging import Panel
@@ -61,18 +62,42 @@ class Need:
 
 
 @dataclass(frozen=True)
-class _Sizes:
-    """The parts of all estimates."""
+class Sizes:
+    """The parts of all estimates of a plan; None where they are not known before loading."""
 
     planned: Plan
     rows: Lengths | None
+    """The training rows."""
     ratio: float
+    """Characters of a token."""
     teacher: Architecture | None
     student: Architecture | None
 
+    @classmethod
+    def of(cls, planned: Plan) -> "Sizes":
+        """Read the local data and the configurations of the models of a plan."""
+        suite = planned.suite
+        rows = local_rows(suite)
+        tokens = tokens_of(suite, rows)
+        ratio, teacher = tokens.characters, suite.teacher.base
+        return cls(
+            planned,
+            training_lengths(suite, rows, ratio),
+            ratio,
+            architecture(teacher, teacher, tokens.vocabulary),
+            architecture(suite.student, teacher, tokens.vocabulary),
+        )
+
     @property
     def suite(self) -> Suite:
+        """The suite of the plan."""
         return self.planned.suite
+
+    @cached_property
+    def answered(self) -> dict[str, Lengths | None]:
+        """The items of the evaluation sets."""
+        sets = self.suite.evaluation.sets
+        return {name: set_lengths(of, self.suite, self.ratio) for name, of in sets.items()}
 
     def reads_live(self, one: Assignment) -> bool:
         """Whether the teacher runs on every batch of a training."""
@@ -87,6 +112,7 @@ class _Sizes:
         return one.resolved(self.rows.rows if self.rows else 0).sequences
 
     def tokens(self, sequences: float | None) -> float | None:
+        """Return the tokens of so many training sequences."""
         if sequences is None or self.rows is None:
             return None
         return sequences * self.rows.tokens
@@ -99,35 +125,22 @@ def needs(planned: Plan, panel: Panel | None = None) -> tuple[Need, ...]:
         planned: the plan.
         panel: the judges that are asked at the end.
     """
-    suite = planned.suite
-    rows = local_rows(suite)
-    tokens = tokens_of(suite, rows)
-    ratio, teacher = tokens.characters, suite.teacher.base
-    sizes = _Sizes(
-        planned,
-        training_lengths(suite, rows, ratio),
-        ratio,
-        architecture(teacher, teacher, tokens.vocabulary),
-        architecture(suite.student, teacher, tokens.vocabulary),
-    )
-    answered = {
-        name: set_lengths(source, suite, ratio) for name, source in suite.evaluation.sets.items()
-    }
+    sizes = Sizes.of(planned)
     found = [
         *_teacher_training(sizes),
         *_teacher_responses(sizes),
         *_teacher_states(sizes),
         *_students(sizes),
         *_student_responses(sizes),
-        *_answers(sizes, answered),
-        *_options(sizes, answered),
+        *_answers(sizes),
+        *_options(sizes),
         *_timing(sizes),
-        *_judging(sizes, answered, panel),
+        *_judging(sizes, panel),
     ]
     return tuple(found)
 
 
-def _teacher_training(sizes: _Sizes) -> Iterator[Need]:
+def _teacher_training(sizes: Sizes) -> Iterator[Need]:
     assignment = sizes.planned.teacher
     training = assignment.training
     if training is None:
@@ -139,14 +152,14 @@ def _teacher_training(sizes: _Sizes) -> Iterator[Need]:
         sequences,
         "sequence",
         tokens,
-        _product(_per_token(training, sizes.teacher), tokens),
+        _product(operations_of(sizes, assignment), tokens),
         _of_device(training, _training_memory(training, sizes.teacher)),
         _model_bytes(training, sizes.teacher),
         devices=training.devices,
     )
 
 
-def _teacher_responses(sizes: _Sizes) -> Iterator[Need]:
+def _teacher_responses(sizes: Sizes) -> Iterator[Need]:
     """Yield the teacher's responses, which sequence-level policies learn from."""
     planned, rows = sizes.planned, sizes.rows
     for decoding in dict.fromkeys(one.rewriting for one in planned.assignments if one.rewriting):
@@ -156,7 +169,7 @@ def _teacher_responses(sizes: _Sizes) -> Iterator[Need]:
         yield _decoding("teacher responses", sizes, count, most, size, sizes.teacher, waiting=True)
 
 
-def _teacher_states(sizes: _Sizes) -> Iterator[Need]:
+def _teacher_states(sizes: Sizes) -> Iterator[Need]:
     """Yield the one reading whose hidden states are stored."""
     suite = sizes.suite
     cached = [
@@ -182,7 +195,7 @@ def _teacher_states(sizes: _Sizes) -> Iterator[Need]:
     )
 
 
-def _read(sizes: _Sizes, cached: Sequence[Assignment]) -> int | None:
+def _read(sizes: Sizes, cached: Sequence[Assignment]) -> int | None:
     """Return how many rows the teacher reads: whole batches with a row that any seed takes."""
     assert sizes.rows is not None
     share = 1.0
@@ -196,7 +209,7 @@ def _read(sizes: _Sizes, cached: Sequence[Assignment]) -> int | None:
     return round(sizes.rows.rows * (1 - share**training.batch_size))
 
 
-def _students(sizes: _Sizes) -> Iterator[Need]:
+def _students(sizes: Sizes) -> Iterator[Need]:
     students = [
         one
         for one in sizes.planned.assignments
@@ -206,7 +219,7 @@ def _students(sizes: _Sizes) -> Iterator[Need]:
         return
     sequences = _total(sizes.sequences(one) for one in students)
     operations = _total(
-        _product(_of_student(sizes, one), sizes.tokens(sizes.sequences(one))) for one in students
+        _product(operations_of(sizes, one), sizes.tokens(sizes.sequences(one))) for one in students
     )
     training = sizes.suite.training
     memory = _training_memory(training, sizes.student)
@@ -225,16 +238,17 @@ def _students(sizes: _Sizes) -> Iterator[Need]:
     )
 
 
-def _of_student(sizes: _Sizes, one: Assignment) -> float | None:
-    """Return the operations of a token in a student's training, a live teacher's included."""
+def operations_of(sizes: Sizes, one: Assignment) -> float | None:
+    """Return the operations of a token in a training, those of a live teacher included."""
     assert one.training is not None
-    own = _per_token(one.training, sizes.student)
+    is_teacher = one.cell.role == "teacher"
+    own = _per_token(one.training, sizes.teacher if is_teacher else sizes.student)
     if own is None or not sizes.reads_live(one):
         return own
     return None if sizes.teacher is None else own + 2 * sizes.teacher.parameters
 
 
-def _student_responses(sizes: _Sizes) -> Iterator[Need]:
+def _student_responses(sizes: Sizes) -> Iterator[Need]:
     """Yield the responses that students sample in their own training."""
     count, rounds, most = 0, 0.0, 0
     for one in sizes.planned.assignments:
@@ -247,13 +261,13 @@ def _student_responses(sizes: _Sizes) -> Iterator[Need]:
         decoding = getattr(made, "decoding", None)
         written = round(made.writes * sequences)
         count += written
-        rounds += written / _written_together(made.writes, sizes.suite)
+        rounds += written / written_together(made.writes, sizes.suite)
         most = max(most, (decoding and decoding.max_new_tokens) or _room(sizes))
     if count:
         yield _decoding(OWN, sizes, count, most, count / rounds, sizes.student)
 
 
-def _written_together(writes: float, suite: Suite) -> float:
+def written_together(writes: float, suite: Suite) -> float:
     """Return how many responses are decoded together in a step that has any, on average.
 
     Each of its micro-batches is written with probability `writes`.
@@ -263,11 +277,11 @@ def _written_together(writes: float, suite: Suite) -> float:
     return min(suite.training.batch_size * batches, suite.evaluation.batch_size)
 
 
-def _answers(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Need]:
+def _answers(sizes: Sizes) -> Iterator[Need]:
     """Yield the answers to the instruction sets, those of several metrics once."""
     suite = sizes.suite
     sets = Counter({job.answers: job.task for job in sizes.planned.jobs}.values())
-    counts = [(sets[name], length) for name, length in answered.items() if sets[name]]
+    counts = [(sets[name], length) for name, length in sizes.answered.items() if sets[name]]
     if not counts:
         return
     items = _total(models * length.rows if length else None for models, length in counts)
@@ -288,21 +302,14 @@ def _answers(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Nee
     )
 
 
-def _options(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Need]:
+def _options(sizes: Sizes) -> Iterator[Need]:
     """Yield the options of multiple-choice tasks, which a model reads one by one."""
-    suite, models = sizes.suite, len(sizes.planned.cells)
-    counts: list[tuple[float | None, float]] = []
-    for choice in suite.evaluation.choices:
-        length = answered[choice.set]
-        items = None if length is None else min(length.rows, choice.limit or length.rows)
-        counts.append(
-            (None if items is None else items * choice.choices, length.tokens if length else 0.0)
-        )
-    for task in suite.evaluation.tasks:
-        known = _REQUESTS.get(task.name)
-        counts.append((known and min(known, 4 * task.limit if task.limit else known), _REQUEST))
-    if not counts:
+    evaluation, models = sizes.suite.evaluation, len(sizes.planned.cells)
+    names = [choice.name for choice in evaluation.choices]
+    names += [task.name for task in evaluation.tasks]
+    if not names:
         return
+    counts = [requests_of(sizes, name) for name in names]
     requests = _total(models * count if count is not None else None for count, _ in counts)
     tokens = _total(models * count * size if count is not None else None for count, size in counts)
     yield Need(
@@ -315,7 +322,24 @@ def _options(sizes: _Sizes, answered: dict[str, Lengths | None]) -> Iterator[Nee
     )
 
 
-def _timing(sizes: _Sizes) -> Iterator[Need]:
+def requests_of(sizes: Sizes, task: str) -> tuple[float | None, float]:
+    """Return the options that one model reads for a task of multiple choice, and their tokens.
+
+    None of lm-eval tasks that no shipped suite names, and of sets whose size is not known.
+    """
+    evaluation = sizes.suite.evaluation
+    choice = next((one for one in evaluation.choices if one.name == task), None)
+    if choice is not None:
+        length = sizes.answered[choice.set]
+        if length is None:
+            return None, 0.0
+        return min(length.rows, choice.limit or length.rows) * choice.choices, length.tokens
+    limit = next(one.limit for one in evaluation.tasks if one.name == task)
+    known = _REQUESTS.get(task)
+    return known and min(known, 4 * limit if limit else known), _REQUEST
+
+
+def _timing(sizes: Sizes) -> Iterator[Need]:
     timing, training = sizes.suite.timing, sizes.suite.training
     adaptive = [one for one in sizes.planned.assignments if one.cell.arm != PLAIN]
     pairs = {timing_key(one.recipe, timing): one for one in adaptive}
@@ -331,16 +355,14 @@ def _timing(sizes: _Sizes) -> Iterator[Need]:
         "sequence",
         tokens,
         _total(
-            _product(_of_student(sizes, one), sizes.tokens(steps * training.sequences))
+            _product(operations_of(sizes, one), sizes.tokens(steps * training.sequences))
             for one in pairs.values()
         ),
         memory and 2 * memory,
     )
 
 
-def _judging(
-    sizes: _Sizes, answered: dict[str, Lengths | None], panel: Panel | None
-) -> Iterator[Need]:
+def _judging(sizes: Sizes, panel: Panel | None) -> Iterator[Need]:
     """Yield the requests to the judges, each pair of answers in both orders."""
     if panel is None:
         return
@@ -349,7 +371,7 @@ def _judging(
     seeds = len(samplings.seeds) if samplings.do_sample else 1
     for judge in panel.judges:
         vetting = 2 * 4 * judge.vetting.items
-        lengths = list(answered.values())
+        lengths = list(sizes.answered.values())
         requests = _total(2 * len(adaptive) * seeds * one.rows if one else None for one in lengths)
         tokens = _total(
             2 * len(adaptive) * seeds * one.rows * (_QUESTION + one.prompt + 2 * one.response)
@@ -368,7 +390,7 @@ def _judging(
 
 def _decoding(
     stage: str,
-    sizes: _Sizes,
+    sizes: Sizes,
     answers: float | None,
     most: int,
     at_once: float,
@@ -389,7 +411,7 @@ def _decoding(
     )
 
 
-def _room(sizes: _Sizes) -> int:
+def _room(sizes: Sizes) -> int:
     """Return the tokens that ``data.max_tokens`` leaves after a prompt."""
     prompt = sizes.rows.prompt if sizes.rows else 0
     return max(1, round(sizes.suite.data.max_tokens - prompt))

@@ -86,6 +86,15 @@ def _started(address: str | None, progress: Progress) -> Iterator[None]:
         passed = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         options |= {"address": address, "runtime_env": {"env_vars": passed}}
     try:
+        with interrupts.kept():
+            _connect(address, options, progress)
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(address: str | None, options: dict[str, Any], progress: Progress) -> None:
+    try:
         ray.init(**options)
     except Exception as error:
         ray.shutdown()
@@ -96,10 +105,6 @@ def _started(address: str | None, progress: Progress) -> Iterator[None]:
             ) from None
         progress.note(f"Ray did not start ({one_line(error)}); trying once more", "yellow")
         ray.init(**options)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 class _Pool:

@@ -1,17 +1,21 @@
 """How long the stages of a plan take: by stated speeds, or by those of a stored run. No torch."""
 
-from collections.abc import Hashable, Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from adakd.errors import AdakdError
 from adakd.execution.needs import ANSWERS, OPTIONS, SFT, STATES, STUDENTS, TIMING, Need
-from adakd.planning import Plan
+from adakd.planning import Assignment, Job, Plan
 from adakd.planning.units import Unit
 from adakd.store import Store
 from adakd.store.records import ScoreRecord, TeacherStatesRecord, TimingRecord, TrainingRecord
 
 TERA = 1e12
+TEACHER = "teacher"
+"""Its steps tell nothing of those of students, nor the other way round."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,60 @@ def stated(text: str, at_once: int) -> Speed:
     return Speed(operations * TERA, tokens / at_once)
 
 
-class Rates:
-    """The speeds of a stored run: seconds of a step by role, and of a model's scores by task.
+class Pace(Protocol):
+    """Tells how long the parts of trainings and scorings take."""
 
+    def step(self, role: str) -> float | None:
+        """Return the seconds of a step of a training, by the role of its cell."""
+        ...
+
+    def score(self, task: str) -> float | None:
+        """Return the seconds of one model's answers to a task."""
+        ...
+
+
+class Work:
+    """Steps of trainings and answers of models that are to be done."""
+
+    def __init__(self) -> None:
+        self.steps, self.answers = Counter[str](), Counter[str]()
+        """By the role of the cell, and by the task."""
+        self.is_known = True
+        """Whether the steps of all trainings are known."""
+
+    @classmethod
+    def of(cls, plan: Plan, trainings: Iterable[Assignment], jobs: Iterable[Job]) -> "Work":
+        """Return some trainings and scorings of a plan."""
+        work = cls()
+        for one in trainings:
+            work.train(one.cell.role, plan.length(one)[0])
+        work.score(jobs)
+        return work
+
+    def train(self, role: str, steps: int | None, sign: int = 1) -> None:
+        """Add a training; None where its steps are not known."""
+        self.is_known &= steps is not None
+        self.steps[role] += sign * (steps or 0)
+
+    def score(self, jobs: Iterable[Job], sign: int = 1) -> None:
+        """Add scorings; those of several metrics of the same answers count once."""
+        for task in {job.answers: job.task for job in jobs}.values():
+            self.answers[task] += sign
+
+    def seconds(self, pace: Pace) -> float | None:
+        """Return how long it takes one after another; None where the pace of a part is missing."""
+        if not self.is_known:
+            return None
+        parts = [(count, pace.step(role)) for role, count in self.steps.items() if count]
+        parts += [(count, pace.score(task)) for task, count in self.answers.items() if count]
+        known = [count * seconds for count, seconds in parts if seconds is not None]
+        return sum(known) if len(known) == len(parts) else None
+
+
+class Rates:
+    """The pace of a stored run: seconds of a step by role, and of a model's answers by task.
+
+    Steps of students whose role was not seen yet take as long as those of the slowest other role.
     None stands for what the run does not tell.
 
     Args:
@@ -111,66 +166,71 @@ class Rates:
 
     def step(self, role: str) -> float | None:
         """Return the seconds of a step of a training, by the role of its cell."""
-        return self._steps.of(role)
+        own = self._steps.of(role)
+        if own is not None or role == TEACHER:
+            return own
+        others = (self._steps.of(other) for other in self._steps if other != TEACHER)
+        return max((seconds for seconds in others if seconds is not None), default=None)
 
     def score(self, task: str) -> float | None:
-        """Return the seconds of one scoring, by its task."""
+        """Return the seconds of one model's answers, by their task."""
         return self._scores.of(task)
-
-    def trainings(self, lengths: Iterable[tuple[str, int | None]]) -> float | None:
-        """Return the seconds of some trainings, by their roles and steps."""
-        total = 0.0
-        for role, steps in lengths:
-            step = self.step(role)
-            if steps is None or step is None:
-                return None
-            total += steps * step
-        return total
-
-    def scores(self, tasks: Iterable[str]) -> float | None:
-        """Return the seconds of some scorings, by their tasks."""
-        total = 0.0
-        for task in tasks:
-            if (seconds := self.score(task)) is None:
-                return None
-            total += seconds
-        return total
 
     def stages(self, planned: Plan) -> dict[str, float | None]:
         """Return the seconds of the stages of a plan, done or not, by their names."""
-        lengths = [
-            (one.cell.role, planned.length(one)[0])
-            for one in planned.assignments
-            if one.training is not None
-        ]
+        trained = [one for one in planned.assignments if one.training is not None]
         sets = planned.suite.evaluation.sets
-        tasks = {job.answers: job.task for job in planned.jobs}.values()
         states = self._store.last(TeacherStatesRecord)
         timed = self._store.each(TimingRecord)
         steps = [sum(s.seconds.values()) for one in timed for pair in one.pairs for s in pair]
+
+        def seconds(trainings: Iterable[Assignment], jobs: Iterable[Job]) -> float | None:
+            return Work.of(planned, trainings, jobs).seconds(self)
+
         return {
-            SFT: self.trainings(one for one in lengths if one[0] == "teacher"),
-            STUDENTS: self.trainings(one for one in lengths if one[0] != "teacher"),
-            ANSWERS: self.scores(task for task in tasks if task in sets),
-            OPTIONS: self.scores(task for task in tasks if task not in sets),
+            SFT: seconds((one for one in trained if one.cell.role == TEACHER), ()),
+            STUDENTS: seconds((one for one in trained if one.cell.role != TEACHER), ()),
+            ANSWERS: seconds((), (job for job in planned.jobs if job.task in sets)),
+            OPTIONS: seconds((), (job for job in planned.jobs if job.task not in sets)),
             STATES: states.seconds if states and states.seconds else None,
             TIMING: sum(steps) if steps else None,
         }
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """A pace, and another one for what it does not tell."""
+
+    first: Pace
+    second: Pace
+
+    def step(self, role: str) -> float | None:
+        """Return the seconds of a step of a training, by the role of its cell."""
+        own = self.first.step(role)
+        return self.second.step(role) if own is None else own
+
+    def score(self, task: str) -> float | None:
+        """Return the seconds of one model's answers to a task."""
+        own = self.first.score(task)
+        return self.second.score(task) if own is None else own
 
 
 class _Means:
     """Mean seconds of one part, by what it is a part of."""
 
     def __init__(self) -> None:
-        self._sums: dict[Hashable, tuple[float, int]] = {}
+        self._sums: dict[str, tuple[float, int]] = {}
 
-    def add(self, of: Hashable, seconds: float, parts: int) -> None:
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sums)
+
+    def add(self, of: str, seconds: float, parts: int) -> None:
         """Count some parts that took so long together."""
         if parts:
             before = self._sums.get(of, (0.0, 0))
             self._sums[of] = (before[0] + seconds, before[1] + parts)
 
-    def of(self, of: Hashable) -> float | None:
+    def of(self, of: str) -> float | None:
         """Return the seconds of one part; None where none was counted."""
         seconds, parts = self._sums.get(of, (0.0, 0))
         return seconds / parts if parts else None

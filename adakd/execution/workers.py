@@ -9,7 +9,7 @@ import torch
 
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
-from adakd.evaluation.harness import Harness, score
+from adakd.evaluation.harness import Harness, score, together
 from adakd.evaluation.serving import answers_of
 from adakd.models.loading import place
 from adakd.planning import Job, Plan
@@ -154,9 +154,11 @@ class Worker:
         ):
             model = place(context.load(unit.assignment))
             harness = Harness(model, tokenizer, suite, answers)
-            for number, group in enumerate(groups.values()):
-                show_share = partial(_show_share, show, number)
-                keep(*score(harness, group, suite, tasks, show_share))
+            done = 0
+            for some in together(groups.values(), suite, tasks):
+                show_share = partial(_show_share, show, done, len(some))
+                keep(*score(harness, some, suite, tasks, show_share))
+                done += len(some)
 
     def _time(self, unit: Unit, known: Known, keep: Keep, progress: Progress) -> None:
         """Measure the overhead on the first pair that has not failed."""
@@ -168,8 +170,8 @@ class Worker:
             keep(measure_overhead(plain, adaptive, self.data, self.teacher, show))
 
 
-def _show_share(show: Show, before: int, share: float) -> None:
-    show(before + share)
+def _show_share(show: Show, before: int, groups: int, share: float) -> None:
+    show(before + groups * share)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Intermediate float32 tensors exist for one block at a time: whatever the batch s
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -55,6 +56,42 @@ UNSCALED = LogitScaling()
 """No scaling and no cap."""
 
 
+class Rows(Protocol):
+    """Rows of logits, or of their gradient, that are read or written a block at a time."""
+
+    @property
+    def entries(self) -> int:
+        """Entries that a row is computed from: how many rows are a block."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the logits."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where they are computed."""
+        ...
+
+    @property
+    def scaling(self) -> LogitScaling:
+        """What :meth:`block` has applied to the logits."""
+        ...
+
+    def block(self, at: slice, dtype: torch.dtype) -> Tensor:
+        """Return the scaled logits of some of these rows, as a view where possible."""
+        ...
+
+    def write(self, at: slice, values: Tensor, factor: Tensor) -> None:
+        """Overwrite some of these rows with `values`, each multiplied by its factor."""
+        ...
+
+    def whole(self) -> "LogitRows":
+        """Return all of them as rows of a tensor, as kernels read and write them."""
+        ...
+
+
 @dataclass(frozen=True)
 class LogitRows:
     """Rows of a tensor of logits."""
@@ -63,6 +100,25 @@ class LogitRows:
     index: Tensor | None = None
     """Indices of the rows, ascending; None for all."""
     scaling: LogitScaling = UNSCALED
+
+    @property
+    def entries(self) -> int:
+        """Entries of the vocabulary."""
+        return self.logits.shape[-1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the logits."""
+        return self.logits.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the logits."""
+        return self.logits.device
+
+    def whole(self) -> "LogitRows":
+        """Return these rows."""
+        return self
 
     def block(self, at: slice, dtype: torch.dtype) -> Tensor:
         """Return the scaled logits of some of these rows, as a view where possible."""
@@ -99,13 +155,11 @@ def cross_entropy(pair: Pair, labels: Tensor, graded: bool) -> tuple[Tensor, Ten
     return -pair.log_q.gather(-1, index).squeeze(-1), gradient
 
 
-def score_rows(
-    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
-) -> Tensor:
+def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
     """Return an adaptive method's scores of all rows, at temperature 1."""
-    dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
+    dtype = working_dtype(student.dtype, teacher.dtype)
     scores = []
-    for at in row_blocks(len(labels), student.logits, dtype):
+    for at in row_blocks(len(labels), student, dtype):
         pair = Pair(student.block(at, dtype), teacher.block(at, dtype))
         scores.append(adaptive.score(pair.log_q, pair.log_p, labels[at]))
     return torch.cat(scores)
@@ -115,8 +169,8 @@ def score_rows(
 class SelectedTokens:
     """The K tokens that a loss averages over."""
 
-    student: LogitRows
-    teacher: LogitRows | None
+    student: Rows
+    teacher: Rows | None
     """None for a loss without a teacher."""
     labels: Tensor
     temperature: Tensor | None
@@ -125,7 +179,7 @@ class SelectedTokens:
     """Factor of each token's gradient, ``(K,)``."""
 
 
-def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
+def loss_rows(term: Term, tokens: SelectedTokens, gradient: Rows | None) -> Tensor:
     r"""Return the value of every selected token, ``(K,)``, and write its gradient.
 
     With the factor :math:`f`, the gradient with respect to the student's logits is :math:`f / \tau`
@@ -139,8 +193,8 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
     student, teacher, factor, values = tokens.student, tokens.teacher, tokens.factor, []
     if tokens.temperature is not None:
         factor = factor / tokens.temperature
-    dtype = working_dtype(student.logits.dtype, (teacher or student).logits.dtype)
-    for at in row_blocks(len(tokens.labels), student.logits, dtype):
+    dtype = working_dtype(student.dtype, (teacher or student).dtype)
+    for at in row_blocks(len(tokens.labels), student, dtype):
         tau = None if tokens.temperature is None else tokens.temperature[at].unsqueeze(-1)
         logits = ours = student.block(at, dtype)
         theirs = ours if teacher is None else teacher.block(at, dtype)
@@ -166,8 +220,8 @@ def scale(gradient: Tensor, factor: Tensor) -> None:
 class RowFunctions:
     """The computations of a loss over whole rows, by one kind of kernels."""
 
-    score_rows: Callable[[Adaptive, LogitRows, LogitRows, Tensor], Tensor]
-    loss_rows: Callable[[Term, SelectedTokens, LogitRows | None], Tensor]
+    score_rows: Callable[[Adaptive, Rows, Rows, Tensor], Tensor]
+    loss_rows: Callable[[Term, SelectedTokens, Rows | None], Tensor]
     scale: Callable[[Tensor, Tensor], None]
 
 
@@ -180,9 +234,9 @@ def working_dtype(*logits: torch.dtype) -> torch.dtype:
     return torch.float64 if torch.float64 in logits else torch.float32
 
 
-def row_blocks(rows: int, logits: Tensor, dtype: torch.dtype) -> Iterator[slice]:
+def row_blocks(rows: int, like: Rows, dtype: torch.dtype) -> Iterator[slice]:
     """Cut rows of logits into blocks that fit in the cache at the working precision."""
-    size = CACHED_BYTES if logits.device.type == "cpu" else DEVICE_BYTES
-    step = max(1, size // (logits.shape[-1] * dtype.itemsize))
+    size = CACHED_BYTES if like.device.type == "cpu" else DEVICE_BYTES
+    step = max(1, size // (like.entries * dtype.itemsize))
     for start in range(0, rows, step):
         yield slice(start, min(start + step, rows))

@@ -1,19 +1,22 @@
 """Outputs of two models with different tokenizers -> rows over a bridge's units.
 
 A direct bridge picks rows and entries: hidden states stay hidden states, with a smaller LM head.
-Any other computes its rows a group of units at a time, from the logits of their tokens, and its
-gradient goes back the same way: no tensor of a whole batch has the width of a vocabulary.
+Any other computes its rows from the logits of the units' tokens, and its gradient goes back the
+same way. As without a bridge there are two levels: both models' logits come in groups, to keep the
+products with the LM heads large; rows and their gradient come a block of units at a time, to stay
+in the cache. Nothing else of a batch has the width of a vocabulary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from adakd.bridges import Bridge, Side
 from adakd.divergences.pair import FLOOR
-from adakd.losses.blocks import UNSCALED, LogitRows, working_dtype
+from adakd.losses.blocks import UNSCALED, LogitRows, Rows, row_blocks, working_dtype
 from adakd.losses.lm_head import HiddenStates, LMHead
 from adakd.losses.logits import (
     GradientBuffer,
@@ -85,11 +88,11 @@ def bridged(
             _picked(student, starts[0], ours, cut),
             _picked(teacher, starts[1], theirs, teacher_head),
         )
-    rows = _UnitRows(bridge, logit_source(student, None), logit_source(teacher, None), units)
+    groups = _Groups(bridge, logit_source(student, None), logit_source(teacher, None), units)
     shape = torch.Size([len(units.spans), student.shape[-1]])
     return (
-        SourcedRows(_StudentRows(rows), shape, rows.student_tokens),
-        SourcedRows(_TeacherRows(rows), shape, rows.teacher_tokens),
+        SourcedRows(_StudentRows(groups), shape, partial(groups.tokens_of, 0)),
+        SourcedRows(_TeacherRows(groups), shape, partial(groups.tokens_of, 1)),
     )
 
 
@@ -97,9 +100,9 @@ def unit_rows(
     bridge: Bridge, student: Response, teacher: Response, units: Units
 ) -> tuple[Tensor, Tensor]:
     """Return a bridge's rows of all units at once, ``(M, K)`` each, without a graph."""
-    rows = _UnitRows(bridge, logit_source(student, None), logit_source(teacher, None), units)
-    group = rows.compute(None, graded=False)
-    return group.student, group.teacher
+    groups = _Groups(bridge, logit_source(student, None), logit_source(teacher, None), units)
+    block = groups.group(None).block(slice(None))
+    return block.student, block.teacher
 
 
 def shared_mass(
@@ -109,14 +112,17 @@ def shared_mass(
 
     The rest of 1 is on entries that the other side lacks.
     """
-    rows = _UnitRows(bridge, logit_source(student, None), logit_source(teacher, None), units)
+    groups = _Groups(bridge, logit_source(student, None), logit_source(teacher, None), units)
     masses = []
     with torch.no_grad(), torch.autocast(units.spans.device.type, enabled=False):
         for start in range(0, len(units.spans), GROUP):
             stop = min(start + GROUP, len(units.spans))
-            index = torch.arange(start, stop, device=units.spans.device)
-            group = rows.compute(index, graded=False)
-            masses.append(torch.stack([group.student.exp().sum(-1), group.teacher.exp().sum(-1)]))
+            group = groups.group(torch.arange(start, stop, device=units.spans.device))
+            for at in group.blocks():
+                block = group.block(at)
+                masses.append(
+                    torch.stack([block.student.exp().sum(-1), block.teacher.exp().sum(-1)])
+                )
     ours, theirs = torch.cat(masses, -1) if masses else units.spans.new_zeros(2, 0).float()
     return ours, theirs
 
@@ -136,105 +142,225 @@ def _picked(
     )
 
 
+class _Tokens:
+    """One model's tokens of some units, and their logits.
+
+    Args:
+        source: the model's logits.
+        ids: the tokens that all of its rows predict.
+        starts: rows of the first token of each unit, ``(M,)``.
+        ends: those after the last.
+    """
+
+    def __init__(self, source: LogitSource, ids: Tensor, starts: Tensor, ends: Tensor) -> None:
+        self.rows, self._unit = _tokens(starts, ends)
+        self.logits, self._ids = source.rows(self.rows), ids[self.rows]
+        after = (ends - starts).cumsum(0)
+        self._first, self._last = after - (ends - starts), after - 1
+        self._bounds = [0, *after.tolist()]
+
+    def at(self, units: slice) -> slice:
+        """Return the places of the tokens of some units."""
+        return slice(self._bounds[units.start], self._bounds[units.stop])
+
+    def side(self, units: slice, dtype: torch.dtype, graded: bool) -> Side:
+        """Return some units as a bridge sees them; their logits are a leaf."""
+        at = self.at(units)
+        logits = self.logits.block(at, dtype).detach().requires_grad_(graded)
+        first, last = (of[units] - at.start for of in (self._first, self._last))
+        return Side(logits, self._ids[at], self._unit[at] - units.start, first, last)
+
+
 @dataclass(frozen=True)
-class _Group:
-    """The rows of some units, and what their gradient goes back through."""
+class _Block:
+    """The rows of a few units."""
 
+    units: slice
     student: Tensor
-    """``(M, K)``, at least FLOOR."""
+    """``(B, K)``, at least FLOOR; with a graph to `leaf` or without."""
     teacher: Tensor
-    tokens: Tensor
-    """Rows of the student's output, ascending, ``(n,)``."""
-    given: LogitRows
-    """The student's logits of these tokens."""
-    leaf: Tensor | None
-    """The same, scaled, with the graph to `student`; None without a graph."""
+    leaf: Tensor
+    """The student's logits of their tokens, ``(n, V)``."""
 
-    def pull(self, incoming: Tensor) -> Tensor:
+
+class _Group:
+    """Some units: both models' logits of their tokens, and the rows, a block at a time."""
+
+    def __init__(self, groups: "_Groups", index: Tensor | None) -> None:
+        self._groups, spans = groups, groups.units.spans
+        spans = spans if index is None else spans[index]
+        self.count, ids = len(spans), (groups.units.student_ids, groups.units.teacher_ids)
+        self.student = _Tokens(groups.student, ids[0], spans[:, 0], spans[:, 1])
+        self.teacher: _Tokens | None = _Tokens(groups.teacher, ids[1], spans[:, 2], spans[:, 3])
+        self._last: _Block | None = None
+        self._all: tuple[Tensor, Tensor] | None = None
+        self.kept: list[_Block] = []
+        """All blocks, where :meth:`whole` has computed them."""
+
+    def blocks(self) -> Iterator[slice]:
+        """Return the blocks that these units are cut into."""
+        return row_blocks(self.count, _View(self._groups, None, 0), self._groups.dtype)
+
+    def block(self, units: slice) -> _Block:
+        """Return some rows, once for both models."""
+        units, graded = slice(*units.indices(self.count)[:2]), self._groups.graded
+        last = self._last
+        if last is None or last.units != units or last.leaf.requires_grad != graded:
+            assert self.teacher is not None
+            ours = self.student.side(units, self._groups.dtype, graded)
+            theirs = self.teacher.side(units, self._groups.dtype, False)
+            with torch.set_grad_enabled(graded):
+                rows = self._groups.bridge.rows(ours, theirs)
+                student, teacher = (of.clamp_min(FLOOR) for of in rows)
+            self._last = last = _Block(units, student, teacher.detach(), ours.logits)
+        return last
+
+    def whole(self) -> tuple[Tensor, Tensor]:
+        """Return all rows of both models; the graphs of their blocks are kept."""
+        if self._all is None:
+            self.kept = [self.block(units) for units in self.blocks()]
+            ours = torch.cat([block.student.detach() for block in self.kept])
+            self._all = ours, torch.cat([block.teacher for block in self.kept])
+        return self._all
+
+    def pull(self, block: _Block, by_rows: Tensor) -> Tensor:
         """Return the gradient by the student's logits, before their scaling, ``(n, V)``."""
-        assert self.leaf is not None
-        (by_logits,) = torch.autograd.grad(self.student, self.leaf, incoming)
-        return self.given.scaling.chain(by_logits, self.leaf.detach())
+        (by_logits,) = torch.autograd.grad(block.student, block.leaf, by_rows)
+        self._last = None
+        return self.student.logits.scaling.chain(by_logits, block.leaf.detach())
 
 
-class _UnitRows:
-    """Computes a bridge's rows for groups of units."""
+class _Groups:
+    """Both models' logits over units, of one group at a time."""
 
     def __init__(
         self, bridge: Bridge, student: LogitSource, teacher: LogitSource, units: Units
     ) -> None:
         self.bridge, self.student, self.teacher, self.units = bridge, student, teacher, units
-        self.last: tuple[Tensor | None, _Group] | None = None
-        """The group that was computed last, and its index."""
-        self.held: _Group | None = None
-        """The rows of all units, without a graph."""
+        self.dtype = working_dtype(student.dtype, teacher.dtype)
+        self.graded = False
+        """Whether rows have a graph: a gradient has been asked for."""
+        self._last: tuple[Tensor | None, _Group] | None = None
+        none, count = units.spans.new_zeros(0), max(1, len(units.spans))
+        lengths = (units.spans[:, 1::2] - units.spans[:, ::2]).sum(0) / count
+        self._tokens = lengths.tolist()
+        """Mean tokens of a unit, of the student and of the teacher."""
+        self._widths = [source.rows(none).entries for source in (student, teacher)]
 
-    def student_tokens(self, index: Tensor) -> Tensor:
-        """Return the student's tokens of the units at `index`."""
+    @property
+    def entries(self) -> int:
+        """Entries that a unit's rows are computed from, in the model that has more."""
+        sides = zip(self._tokens, self._widths, strict=True)
+        return max(1, *(int(tokens * width) for tokens, width in sides))
+
+    def row_bytes(self, side: int) -> int:
+        """Return the bytes that a unit takes; on an accelerator with whole rows in float32."""
+        source, width = (self.student, self.teacher)[side], self._widths[side]
+        copies = 0 if self.units.spans.device.type == "cpu" else 8 * width
+        return max(1, int(self._tokens[side] * (source.row_bytes + copies)))
+
+    def tokens_of(self, side: int, index: Tensor) -> Tensor:
+        """Return the tokens of the units at `index`: the student's or the teacher's."""
         spans = self.units.spans[index]
-        return _tokens(spans[:, 0], spans[:, 1])[0]
+        return _tokens(spans[:, 2 * side], spans[:, 2 * side + 1])[0]
 
-    def teacher_tokens(self, index: Tensor) -> Tensor:
-        """Return the same for the teacher."""
-        spans = self.units.spans[index]
-        return _tokens(spans[:, 2], spans[:, 3])[0]
+    def group(self, index: Tensor | None) -> _Group:
+        """Return the units at `index`, once for both models."""
+        if self._last is None or self._last[0] is not index or self._last[1].teacher is None:
+            self._last = None  # before its successor takes as much memory
+            self._last = index, _Group(self, index)
+        return self._last[1]
 
-    def row_bytes(self, source: LogitSource, side: int) -> int:
-        """Return the bytes that a unit's logits of one model take, with copies in float32."""
-        spans, count = self.units.spans, max(1, len(self.units.spans))
-        tokens = int((spans[:, side + 1] - spans[:, side]).sum()) / count
-        rows = source.rows(torch.zeros(0, dtype=torch.long, device=spans.device))
-        return max(1, int(tokens * rows.logits.shape[-1] * (rows.logits.itemsize + 8)))
+    def release_teacher(self) -> None:
+        """Free the teacher's logits, of which all rows are computed."""
+        self.teacher.release()
+        if self._last is not None:
+            self._last[1].teacher = None
 
-    def compute(self, index: Tensor | None, graded: bool) -> _Group:
-        """Return the rows of the units at `index`, with a graph to the student's logits or not."""
-        spans = self.units.spans if index is None else self.units.spans[index]
-        dtype = working_dtype(self.student.dtype, self.teacher.dtype)
-        tokens, unit = _tokens(spans[:, 0], spans[:, 1])
-        given = self.student.rows(tokens)
-        leaf = given.block(slice(None), dtype).detach().requires_grad_(graded)
-        ours = Side(leaf, self.units.student_ids[tokens], unit, *_ends(spans[:, 0], spans[:, 1]))
-        read, unit = _tokens(spans[:, 2], spans[:, 3])
-        logits = self.teacher.rows(read).block(slice(None), dtype).detach()
-        theirs = Side(logits, self.units.teacher_ids[read], unit, *_ends(spans[:, 2], spans[:, 3]))
-        with torch.set_grad_enabled(graded):
-            student, teacher = (rows.clamp_min(FLOOR) for rows in self.bridge.rows(ours, theirs))
-        return _Group(student, teacher.detach(), tokens, given, leaf if graded else None)
+    def forget(self) -> None:
+        """Free the group."""
+        self._last = None
 
-    def rows(self, index: Tensor | None, graded: bool) -> _Group:
-        """Return a group, once for both models."""
-        if self.last is None or self.last[0] is not index or (graded and self.last[1].leaf is None):
-            self.last = index, self.compute(index, graded)
-        return self.last[1]
+
+class _View:
+    """One model's rows of a group."""
+
+    scaling = UNSCALED
+
+    def __init__(self, groups: _Groups, index: Tensor | None, side: int) -> None:
+        self._groups, self._index, self._side = groups, index, side
+        self.entries, self.dtype = groups.entries, groups.dtype
+        self.device = groups.units.spans.device
+
+    def block(self, at: slice, dtype: torch.dtype) -> Tensor:
+        """Return some rows without their graph."""
+        block = self._groups.group(self._index).block(at)
+        return (block.teacher if self._side else block.student.detach()).to(dtype)
+
+    def write(self, at: slice, values: Tensor, factor: Tensor) -> None:
+        """Refuse: the gradient has rows of its own."""
+        raise NotImplementedError
+
+    def whole(self) -> LogitRows:
+        """Return all rows."""
+        return LogitRows(self._groups.group(self._index).whole()[self._side])
+
+
+class _GradientView(_View):
+    """The gradient by the student's rows of a group, led back through the bridge when written."""
+
+    def __init__(self, groups: _Groups, index: Tensor | None, out: Rows) -> None:
+        super().__init__(groups, index, 0)
+        self.group, self._out = groups.group(index), out
+        self._written: Tensor | None = None
+
+    def write(self, at: slice, values: Tensor, factor: Tensor) -> None:
+        """Lead the gradient by some rows back."""
+        self._lead_back(self.group.block(at), values * factor[at].unsqueeze(-1))
+
+    def whole(self) -> LogitRows:
+        """Return rows to write to, for :meth:`finish`."""
+        if self._written is None:
+            self._written = torch.empty_like(self.group.whole()[0])
+        return LogitRows(self._written)
+
+    def finish(self) -> None:
+        """Lead back what was written to whole rows."""
+        if self._written is not None:
+            for block in self.group.kept:
+                self._lead_back(block, self._written[block.units])
+
+    def _lead_back(self, block: _Block, by_rows: Tensor) -> None:
+        by_logits = self.group.pull(block, by_rows)
+        ones = by_logits.new_ones(self.group.student.at(slice(0, self.group.count)).stop)
+        self._out.write(self.group.student.at(block.units), by_logits, ones)
 
 
 class _StudentRows:
     """The student's rows over units, as a source of logits."""
 
-    def __init__(self, rows: _UnitRows) -> None:
-        self._rows, self._graded = rows, False
-        self.inputs, self.dtype = rows.student.inputs, rows.student.dtype
-        self.row_bytes = rows.row_bytes(rows.student, 0)
+    def __init__(self, groups: _Groups) -> None:
+        self._groups, self.inputs, self.dtype = groups, groups.student.inputs, groups.student.dtype
+        self.row_bytes = groups.row_bytes(0)
 
     def hold(self) -> None:
-        """Compute the rows of all units, of both models, and keep them."""
-        self._rows.held = self._rows.compute(None, graded=False)
+        """Keep the logits of all tokens: rows are computed from them again."""
+        self._groups.student.hold()
 
     def release(self) -> None:
-        """Free the rows that are held."""
-        self._rows.held = self._rows.last = None
+        """Free what is held."""
+        self._groups.student.release()
+        self._groups.forget()
 
-    def rows(self, index: Tensor | None) -> LogitRows:
+    def rows(self, index: Tensor | None) -> Rows:
         """Return the rows of the units at `index`."""
-        if self._rows.held is not None:
-            return LogitRows(self._rows.held.student, index)
-        return LogitRows(self._rows.rows(index, self._graded).student.detach())
+        return _View(self._groups, index, 0)
 
     def gradient(self, needed: tuple[bool, ...], count: int) -> GradientBuffer:
         """Return a buffer whose gradient goes back through the bridge."""
-        self._graded = True
+        self._groups.graded = True
         tokens = -1  # of the tokens between units no row is written: zeros
-        return _Back(self._rows, self._rows.student.gradient(needed, tokens))
+        return _Back(self._groups, self._groups.student.gradient(needed, tokens))
 
 
 class _TeacherRows:
@@ -242,21 +368,21 @@ class _TeacherRows:
 
     inputs: tuple[Tensor | None, ...] = ()
 
-    def __init__(self, rows: _UnitRows) -> None:
-        self._rows = rows
-        self.dtype, self.row_bytes = rows.teacher.dtype, rows.row_bytes(rows.teacher, 2)
+    def __init__(self, groups: _Groups) -> None:
+        self._groups, self.dtype = groups, groups.teacher.dtype
+        self.row_bytes = groups.row_bytes(1)
 
     def hold(self) -> None:
-        """Do nothing: the student's rows hold both."""
+        """Keep the logits of all tokens."""
+        self._groups.teacher.hold()
 
     def release(self) -> None:
-        """Do nothing: the next group takes the place of the last."""
+        """Free them."""
+        self._groups.release_teacher()
 
-    def rows(self, index: Tensor | None) -> LogitRows:
+    def rows(self, index: Tensor | None) -> Rows:
         """Return the rows of the units at `index`."""
-        if self._rows.held is not None:
-            return LogitRows(self._rows.held.teacher, index)
-        return LogitRows(self._rows.rows(index, False).teacher)
+        return _View(self._groups, index, 1)
 
     def gradient(self, needed: tuple[bool, ...], count: int) -> GradientBuffer:
         """Refuse: a teacher is not trained."""
@@ -266,28 +392,25 @@ class _TeacherRows:
 class _Back:
     """Takes the gradient by a bridge's rows to that by the student's inputs."""
 
-    def __init__(self, rows: _UnitRows, inner: GradientBuffer) -> None:
-        self._rows, self._inner = rows, inner
-        self._by_rows: Tensor | None = None
+    def __init__(self, groups: _Groups, inner: GradientBuffer) -> None:
+        self._groups, self._inner = groups, inner
+        self._view: _GradientView | None = None
 
-    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
-        """Return new rows: those of the units may be held for other groups."""
-        whole = logits.logits if logits.index is None else logits.logits[: len(logits.index)]
-        self._by_rows = torch.empty_like(whole)
-        return LogitRows(self._by_rows)
+    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
+        """Return rows whose gradient is led back as they are written."""
+        tokens = self._groups.group(index).student
+        out = self._inner.rows(tokens.rows, tokens.logits)
+        self._view = _GradientView(self._groups, index, out)
+        return self._view
 
-    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
         """Add the gradient of a group."""
-        assert self._by_rows is not None
-        with torch.enable_grad():
-            group = self._rows.rows(index, graded=True)
-        by_logits = group.pull(self._by_rows).to(group.given.logits.dtype)
-        given = LogitRows(by_logits, scaling=UNSCALED)
-        out = self._inner.rows(group.tokens, given)
-        if out.logits is not by_logits:
-            out.write(slice(None), by_logits, by_logits.new_ones(len(by_logits)))
-        self._inner.add(group.tokens, len(by_logits), given)
-        self._rows.last = self._by_rows = None
+        assert self._view is not None
+        self._view.finish()
+        tokens = self._view.group.student
+        self._inner.add(tokens.rows, len(tokens.rows), tokens.logits)
+        self._view = None
+        self._groups.forget()
 
     def total(self) -> Gradients:
         """Return the gradient with respect to each of the student's inputs."""
@@ -300,9 +423,3 @@ def _tokens(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
     unit = torch.arange(len(lengths), device=lengths.device).repeat_interleave(lengths)
     before = lengths.cumsum(0) - lengths
     return torch.arange(len(unit), device=unit.device) + (starts - before)[unit], unit
-
-
-def _ends(starts: Tensor, ends: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the places of the first and of the last token of each unit among those of a group."""
-    after = (ends - starts).cumsum(0)
-    return after - (ends - starts), after - 1

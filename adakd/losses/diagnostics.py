@@ -290,7 +290,8 @@ def _block(
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return the six columns of a block, ``(B, 6)``, and both gradients ``(B, V)``."""
     assert tokens.teacher is not None  # every divergence has one
-    student, teacher, labels = tokens.student.logits, tokens.teacher.logits, tokens.labels
+    student, teacher = tokens.student.whole().logits, tokens.teacher.whole().logits
+    labels = tokens.labels
     by_loss, trace = torch.empty_like(student), traced(divergence, selection)
     if trace is None:
         loss_rows(DivergenceTerm(divergence), tokens, LogitRows(by_loss))

@@ -30,6 +30,7 @@ from adakd.losses.blocks import (
     DivergenceTerm,
     LogitRows,
     RowFunctions,
+    Rows,
     SelectedTokens,
     Term,
 )
@@ -75,14 +76,14 @@ def row_functions(kernels: Kernels) -> RowFunctions:
 
 
 def _score_rows_by_device(
-    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
+    adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor
 ) -> Tensor:
-    on_gpu = student.logits.device.type in DEVICES
+    on_gpu = student.device.type in DEVICES
     return (score_rows if on_gpu else blocks.score_rows)(adaptive, student, teacher, labels)
 
 
-def _loss_rows_by_device(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
-    on_gpu = tokens.student.logits.device.type in DEVICES
+def _loss_rows_by_device(term: Term, tokens: SelectedTokens, gradient: Rows | None) -> Tensor:
+    on_gpu = tokens.student.device.type in DEVICES
     return (loss_rows if on_gpu else blocks.loss_rows)(term, tokens, gradient)
 
 
@@ -90,22 +91,21 @@ def _scale_by_device(gradient: Tensor, factor: Tensor) -> None:
     (scale if gradient.device.type in DEVICES else blocks.scale)(gradient, factor)
 
 
-def score_rows(
-    adaptive: Adaptive, student: LogitRows, teacher: LogitRows, labels: Tensor
-) -> Tensor:
+def score_rows(adaptive: Adaptive, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
     """Return an adaptive method's scores of all rows, at temperature 1."""
     by_blocks = partial(blocks.score_rows, adaptive)
     if not _is_hellinger(adaptive):
         warn_once(f"the scores of {type(adaptive).__name__} other than the Hellinger distance")
         return by_blocks(student, teacher, labels)
+    student, teacher = student.whole(), teacher.whole()
     if not _usable(student, teacher):
         return by_blocks(student, teacher, labels)
     from adakd.losses.triton_kernels import HELLINGER, reduce_rows
 
-    def by_kernel(student: LogitRows, teacher: LogitRows, labels: Tensor) -> Tensor:
-        return (reduce_rows(HELLINGER, student, teacher) / 2).sqrt()
+    def by_kernel(student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+        return (reduce_rows(HELLINGER, student.whole(), teacher.whole()) / 2).sqrt()
 
-    def sample(compute: Callable[[LogitRows, LogitRows, Tensor], Tensor]) -> Computed:
+    def sample(compute: Callable[[Rows, Rows, Tensor], Tensor]) -> Computed:
         first = slice(SAMPLE)
         return (compute(_part(student, first), _part(teacher, first), labels[first]),)
 
@@ -114,7 +114,7 @@ def score_rows(
     return (by_kernel if same else by_blocks)(student, teacher, labels)
 
 
-def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
+def loss_rows(term: Term, tokens: SelectedTokens, gradient: Rows | None) -> Tensor:
     """Return the value of every selected token, ``(K,)``, and write its gradient.
 
     Args:
@@ -128,40 +128,39 @@ def loss_rows(term: Term, tokens: SelectedTokens, gradient: LogitRows | None) ->
     if declared_entry_form(term.divergence) is None:
         warn_once(f"the divergence {_name(term.divergence)}, which declares no @entry_form")
         return by_blocks(tokens, gradient)
-    rows = [part for part in (tokens.student, tokens.teacher, gradient) if part is not None]
+    out = None if gradient is None else gradient.whole()
+    tokens = replace(tokens, student=tokens.student.whole(), teacher=tokens.teacher.whole())
+    rows = [part.whole() for part in (tokens.student, tokens.teacher, out) if part is not None]
     if not _usable(*rows):
-        return by_blocks(tokens, gradient)
+        return by_blocks(tokens, out)
     from adakd.losses.triton_kernels import bound_form, reduce_rows
 
     form = bound_form(term.divergence)
     assert form is not None
 
     def by_kernel(tokens: SelectedTokens, gradient: LogitRows | None) -> Tensor:
-        theirs = tokens.teacher or tokens.student
-        return reduce_rows(
-            form, tokens.student, theirs, tokens.temperature, tokens.factor, gradient
-        )
+        ours, theirs = tokens.student.whole(), (tokens.teacher or tokens.student).whole()
+        return reduce_rows(form, ours, theirs, tokens.temperature, tokens.factor, gradient)
 
     def sample(compute: Callable[[SelectedTokens, LogitRows | None], Tensor]) -> Computed:
         first = _tokens(tokens, slice(SAMPLE))
         first = replace(first, factor=torch.ones_like(first.factor))
-        if gradient is None:
+        if out is None:
             return (compute(first, None),)
-        logits = gradient.logits
-        out = logits.new_zeros(len(first.labels), logits.shape[-1])
-        return compute(first, LogitRows(out)), out
+        written = out.logits.new_zeros(len(first.labels), out.logits.shape[-1])
+        return compute(first, LogitRows(written)), written
 
     name, tempered, graded = _name(term.divergence), tokens.temperature is not None, len(rows) == 3
     kind = f"the divergence {name}", form, tempered, graded, *_kind(*rows)
     if not _agree(kind, sample, by_kernel, by_blocks):
-        return by_blocks(tokens, gradient)
-    if gradient is None or not _moves(tokens.student, gradient):
-        return by_kernel(tokens, gradient)
+        return by_blocks(tokens, out)
+    if out is None or not _moves(tokens.student.whole(), out):
+        return by_kernel(tokens, out)
     # A kernel processes all rows in parallel: no row may be overwritten before it is read.
     values = []
-    for at in _pieces(len(tokens.labels), gradient):
+    for at in _pieces(len(tokens.labels), out):
         piece = _tokens(tokens, at)
-        values.append(by_kernel(replace(piece, student=_copy(piece.student)), _part(gradient, at)))
+        values.append(by_kernel(replace(piece, student=_copy(piece.student)), _part(out, at)))
     return torch.cat(values)
 
 
@@ -294,13 +293,15 @@ def _pieces(rows: int, gradient: LogitRows) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def _part(rows: LogitRows, at: slice) -> LogitRows:
+def _part(given: Rows, at: slice) -> LogitRows:
+    rows = given.whole()
     if rows.index is None:
         return replace(rows, logits=rows.logits[at])
     return replace(rows, index=rows.index[at])
 
 
-def _copy(rows: LogitRows) -> LogitRows:
+def _copy(given: Rows) -> LogitRows:
+    rows = given.whole()
     if rows.index is None:
         return replace(rows, logits=rows.logits.clone())
     return replace(rows, logits=rows.logits.index_select(0, rows.index), index=None)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from adakd.losses.blocks import LogitRows
+from adakd.losses.blocks import LogitRows, Rows
 from adakd.losses.lm_head import HiddenStates
 
 Gradients = tuple[Tensor | None, ...]
@@ -42,7 +42,7 @@ class LogitSource(Protocol):
         """Free the logits that are held."""
         ...
 
-    def rows(self, index: Tensor | None) -> LogitRows:
+    def rows(self, index: Tensor | None) -> Rows:
         """Return the logits of the tokens at `index`, ascending; None for all."""
         ...
 
@@ -54,11 +54,11 @@ class LogitSource(Protocol):
 class GradientBuffer(Protocol):
     """Collects the gradient with respect to the inputs of a source."""
 
-    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
+    def rows(self, index: Tensor | None, logits: Rows) -> Rows:
         """Return the rows to write the gradient of the tokens at `index` to, given their logits."""
         ...
 
-    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
         """Add the gradient that was written to those rows."""
         ...
 
@@ -122,10 +122,10 @@ class _GivenGradient:
     def __init__(self, source: GivenLogits, total: Tensor) -> None:
         self._source, self._total = source, total
 
-    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
+    def rows(self, index: Tensor | None, logits: Rows) -> LogitRows:
         return LogitRows(self._total, self._source.at(index))
 
-    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
         pass
 
     def total(self) -> Gradients:
@@ -183,11 +183,11 @@ class _ProjectedGradient:
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
 
-    def rows(self, index: Tensor | None, logits: LogitRows) -> LogitRows:
-        return LogitRows(logits.logits)
+    def rows(self, index: Tensor | None, logits: Rows) -> LogitRows:
+        return LogitRows(logits.whole().logits)
 
-    def add(self, index: Tensor | None, count: int, logits: LogitRows) -> None:
-        by_logits, states = logits.logits[:count], self._source.states
+    def add(self, index: Tensor | None, count: int, logits: Rows) -> None:
+        by_logits, states = logits.whole().logits[:count], self._source.states
         if self._needed[0]:
             by_states = by_logits @ self._source.weight
             if index is None:

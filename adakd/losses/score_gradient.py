@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from adakd.adaptive import Adaptive
-from adakd.losses.blocks import LogitRows, row_blocks, working_dtype
+from adakd.losses.blocks import Rows, row_blocks, working_dtype
 from adakd.losses.logits import Gradients, LogitSource, token_groups
 from adakd.losses.traced import log_probabilities
 
@@ -51,15 +51,15 @@ def differentiable(
 
 def _write(
     adaptive: Adaptive,
-    student: LogitRows,
-    teacher: LogitRows,
+    student: Rows,
+    teacher: Rows,
     labels: Tensor,
     incoming: Tensor,
-    out: LogitRows,
+    out: Rows,
 ) -> None:
     """Write the gradient of rows by the student's logits, a block at a time."""
-    dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
-    for at in row_blocks(len(labels), student.logits, dtype):
+    dtype = working_dtype(student.dtype, teacher.dtype)
+    for at in row_blocks(len(labels), student, dtype):
         logits = student.block(at, dtype)
         log_p = log_probabilities(teacher.block(at, dtype))
         with torch.enable_grad():

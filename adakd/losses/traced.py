@@ -13,7 +13,7 @@ from torch import Tensor
 from adakd.adaptive import TokenSelection, Transform
 from adakd.divergences import Divergence
 from adakd.divergences.pair import FLOOR
-from adakd.losses.blocks import LogitRows, SelectedTokens, row_blocks, working_dtype
+from adakd.losses.blocks import Rows, SelectedTokens, row_blocks, working_dtype
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Traced:
     learned: bool
     """Whether the derivative with respect to the temperature is needed."""
 
-    def rows(self, tokens: SelectedTokens, gradient: LogitRows | None) -> tuple[Tensor, Tensor]:
+    def rows(self, tokens: SelectedTokens, gradient: Rows | None) -> tuple[Tensor, Tensor]:
         r"""Return the value of every selected token and its temperature derivative, each ``(K,)``.
 
         Both are those of :math:`D` alone, without the factors of the tokens. The derivative with
@@ -38,8 +38,8 @@ class Traced:
         """
         student, teacher, values, slopes = tokens.student, tokens.teacher, [], []
         assert teacher is not None  # every divergence has one
-        dtype = working_dtype(student.logits.dtype, teacher.logits.dtype)
-        for at in row_blocks(len(tokens.labels), student.logits, dtype):
+        dtype = working_dtype(student.dtype, teacher.dtype)
+        for at in row_blocks(len(tokens.labels), student, dtype):
             logits, theirs = student.block(at, dtype), teacher.block(at, dtype)
             tau = (
                 logits.new_ones(len(logits))

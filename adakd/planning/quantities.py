@@ -22,6 +22,13 @@ def duration(seconds: float) -> str:
     return f"{number(seconds / 60, 1)} min" if seconds < 7200 else f"{number(seconds / 3600, 1)} h"
 
 
+def roughly(seconds: float) -> str:
+    """Return a guessed time with one digit, such as ``40 s``, ``6 min`` or ``3 h``."""
+    sizes = ((86_400.0, "days"), (3_600.0, "h"), (60.0, "min"))
+    size, unit = next((one for one in sizes if seconds >= 1.5 * one[0]), (1.0, "s"))
+    return f"{float(f'{seconds / size:.1g}'):,.0f} {unit}"
+
+
 def counted(count: int, thing: str) -> str:
     """Return ``1 seed`` or ``3 seeds``."""
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from typing import Literal
 
 from pydantic import ValidationError
@@ -160,9 +161,11 @@ def index(store: Store) -> Index:
     scored = scorings(store.each_current(ScoreRecord))
     trainings = [training for training in trained if training.cell.role != "neutral"]
     scores = [score for score in scored if score.cell.role != "neutral"]
-    cells = [*(score.cell for score in scores), *(training.cell for training in trainings)]
-    asked = [cell for cell in run.cells if cell.role != "neutral"] if run else []
-    expected = list(dict.fromkeys((Method.of(cell), cell.seed) for cell in (*asked, *cells)))
+    found = (*(score.cell for score in scores), *(training.cell for training in trainings))
+    cells = {cell.key: cell for cell in found}
+    asked = {cell.key: cell for cell in run.cells if cell.role != "neutral"} if run else {}
+    known = (asked | cells).values()
+    expected = list(dict.fromkeys((Method.of(cell), cell.seed) for cell in known))
     return Index(
         run=run,
         suite=suite,
@@ -173,7 +176,7 @@ def index(store: Store) -> Index:
         trainings={(Method.of(t.cell), t.cell.seed): t for t in trainings},
         scores=_by_column(scores),
         neutral=tuple(score for score in scored if score.cell.role == "neutral"),
-        cells=frozenset(cell.key for cell in cells),
+        cells=frozenset(cells),
         superseded=store.count(TrainingRecord)
         + store.count(ScoreRecord)
         - len(trained)
@@ -195,12 +198,12 @@ def _tasks(run: RunRecord | None, scores: Sequence[Scoring]) -> tuple[TaskRecord
     Scores decide how a column is shown. If their scales differ, the larger one was inferred from
     values in [0, 1], and other records have values outside: the smaller one holds for all.
     """
-    scored: dict[tuple[str, str], TaskRecord] = {}
+    last = {(score.task, score.metric): score for score in scores}
+    scales = {key: inf for key in last}
     for score in scores:
-        column = score.task_record
-        before = scored.get(column.key, column)
-        scale = min(before.scale, column.scale)
-        scored[column.key] = column.model_copy(update={"scale": scale})
+        scales[score.task, score.metric] = min(scales[score.task, score.metric], score.scale)
+    columns = (score.task_record for score in last.values())
+    scored = {one.key: one.model_copy(update={"scale": scales[one.key]}) for one in columns}
     found: dict[tuple[str, str], TaskRecord] = {}
     for asked in run.tasks if run else ():
         known = [one for one in scored.values() if _answers_to(one, asked)] or [asked]
@@ -214,8 +217,10 @@ def _answers_to(scored: TaskRecord, asked: TaskRecord) -> bool:
 
 
 def _by_column(records: Iterable[Scoring]) -> Scores:
-    found: Scores = {}
+    found: dict[tuple[Method, int, tuple[str, str]], list[Scoring]] = {}
+    rows: dict[str, Method] = {}
     for record in records:
-        place = (Method.of(record.cell), record.cell.seed, (record.task, record.metric))
-        found[place] = (*found.get(place, ()), record)
-    return found
+        cell = record.cell
+        method = rows.get(cell.key) or rows.setdefault(cell.key, Method.of(cell))
+        found.setdefault((method, cell.seed, (record.task, record.metric)), []).append(record)
+    return {place: tuple(of) for place, of in found.items()}

@@ -75,7 +75,10 @@ def paired(
     tasks: Sequence[TaskRecord],
     task: TaskRecord | None = None,
 ) -> Paired:
-    """Compare two methods on some tasks; `task` is None where these are pooled."""
+    """Compare two methods on some tasks; `task` is None where these are pooled.
+
+    The minimum effect is left open: it depends on the family of the comparison.
+    """
     index, matrices = context.index, context.once(Matrices)
     row = PairedDifference(
         divergence=str(on.divergence),
@@ -90,7 +93,7 @@ def paired(
         return Paired(on, off, _absent(index, row, on, off, task))
     pairs = [(a, b) for _, (a, b, _) in scored]
     try:
-        difference = pooled(pairs, tasks)
+        difference = pooled(pairs, tasks, detects=False)
     except ValueError:
         return Paired(on, off, replace(row, note="the sets have no training seed in common"))
     lacking = [t.name for t, (a, b, _) in triples if not np.isfinite(a - b).any()]
@@ -108,14 +111,21 @@ def paired(
     return Paired(on, off, found, {t.key: of_items for (t, _), of_items in pulls})
 
 
-def pooled(pairs: Sequence[tuple[Array, Array]], tasks: Sequence[TaskRecord]) -> Difference:
+def pooled(
+    pairs: Sequence[tuple[Array, Array]], tasks: Sequence[TaskRecord], detects: bool = True
+) -> Difference:
     """Return the mean difference over tasks, its interval within the range of the metric.
+
+    Args:
+        pairs: the scores of both sides on each task, items x seeds.
+        tasks: the same tasks.
+        detects: whether the minimum effect is wanted.
 
     Raises:
         ValueError: no item is scored on both sides for the same seed.
     """
     most = 100.0 if all(task.scale == 100 for task in tasks) else float("inf")
-    return _within(allow_for_unseen(pooled_difference(pairs), most), most)
+    return _within(allow_for_unseen(pooled_difference(pairs, detects), most), most)
 
 
 def _within(difference: Difference, most: float) -> Difference:

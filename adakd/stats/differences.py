@@ -25,7 +25,8 @@ class Difference:
     law: ErrorLaw
     """The law of estimate minus truth."""
     minimum_effect: float
-    """Smallest true difference that 80 % of such comparisons would find, each one alone."""
+    """Smallest true difference that 80 % of such comparisons would find, each one alone; NaN with a
+    single item, or where it was not asked for."""
     n_items: int
     n_seeds: int
 
@@ -45,7 +46,9 @@ def paired_difference(on: ArrayLike, off: ArrayLike) -> Difference:
     return pooled_difference([(on, off)])
 
 
-def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Difference:
+def pooled_difference(
+    pairs: Sequence[tuple[ArrayLike, ArrayLike]], detects: bool = True
+) -> Difference:
     """Compare two arms by the mean of their differences over one or more sets of items.
 
     Items (within each set) and training seeds (over all sets together) count as sampled,
@@ -55,6 +58,7 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
     Args:
         pairs: for each set the scores of both arms, items x seeds, NaN where unscored; the seeds
             are the same and in the same order in all sets.
+        detects: whether the minimum effect is wanted, which takes most of the time.
 
     Raises:
         ValueError: no item is scored in both arms for the same seed.
@@ -69,7 +73,7 @@ def pooled_difference(pairs: Sequence[tuple[ArrayLike, ArrayLike]]) -> Differenc
         high=estimate + half,
         p_value=_p_value(law, estimate, n_items) if _can_vary(sets) else 1.0,
         law=law,
-        minimum_effect=law.detectable() if _can_vary(sets) else np.nan,
+        minimum_effect=law.detectable() if detects and _can_vary(sets) else np.nan,
         n_items=n_items,
         n_seeds=sets[0].shape[1],
     )

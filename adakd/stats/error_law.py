@@ -21,12 +21,13 @@ References:
     Biometrics 1951.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.special import chdtri, gammaln, ndtr
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import chdtri, gammaln, ndtr, ndtri
 
 from adakd.stats.bootstrap import LEVEL, Array
 
@@ -38,6 +39,8 @@ _MANY = 16
 """Degrees of freedom from which a logarithmic variance is close to normal: few nodes will do."""
 _OUTCOMES = (np.arange(200) + 0.5) / 200
 """Probabilities that stand for all variances of seeds that a run could have found."""
+_NEWTON, _CLOSE = 12, 1e-8
+"""Steps of Newton's method at most, and the last one's size: far below what bisection leaves."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,13 @@ class ErrorLaw:
 
     def _tail(self, x: Array, seeds: ArrayLike | None = None) -> Array:
         """Return P(abs(error) > x), for standard errors of the seeds that go with each x."""
+        return self._integral(self.seeds if seeds is None else seeds).tail(x)
+
+    def _integral(self, seeds: ArrayLike) -> "_Integral":
+        """Return the variances that the error may have, for some standard errors of the seeds."""
         of_items, weights = _inflations(self.items_df)
         variance = (self.items**2 * of_items)[None, :, None]
-        of_seeds = np.asarray(self.seeds if seeds is None else seeds, float).reshape(-1, 1, 1)
+        of_seeds = np.asarray(seeds, float).reshape(-1, 1, 1)
         if self.seeds_df:
             inflated, its_weights = _inflations(self.seeds_df)
             further = np.maximum(of_seeds**2 * inflated - self.shared, 0)
@@ -125,10 +132,7 @@ class ErrorLaw:
             weights = weights[:, None] * its_weights
         else:
             weights = weights[:, None]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            tails = ndtr(-x.reshape(-1, 1, 1) / np.sqrt(variance))
-        tails = np.where(variance > 0, tails, np.where(x.reshape(-1, 1, 1) > 0, 0.0, 0.5))
-        return np.asarray(2 * (tails * weights).sum((1, 2)))
+        return _Integral(np.sqrt(variance), weights)
 
     def _quantile(self, p: float, seeds: Array) -> Array:
         """Return x with P(abs(error) > x) = p for each standard error of the seeds.
@@ -139,11 +143,59 @@ class ErrorLaw:
         low, high = np.log(error * 1e-3), np.log(error * 1e3)
         if self.seeds_df:
             high = np.log(error * 10 / p)  # the tail of Student's t with one degree of freedom
-        for _ in range(20):
-            middle = (low + high) / 2
-            above = self._tail(np.exp(middle), seeds) > p
-            low, high = np.where(above, middle, low), np.where(above, high, middle)
-        return np.exp((low + high) / 2)
+        integral = self._integral(seeds)
+        near = integral.root(p, np.log(error * -ndtri(p / 2)))
+        found = _bisected(low, high, lambda middle: middle < near)
+        below, above = (integral.tail(np.exp(end)) > p for end in found)
+        if not (below & ~above).all():  # not the ends that bisection finds, at every step
+            found = _bisected(low, high, lambda middle: integral.tail(np.exp(middle)) > p)
+        return np.exp((found[0] + found[1]) / 2)
+
+
+@dataclass(frozen=True)
+class _Integral:
+    """The law of an error of unknown variance, as a mean over normal laws."""
+
+    deviations: Array
+    """Standard deviations: laws x items x seeds."""
+    weights: Array
+    """Their probabilities, the same for each law: items x seeds."""
+
+    def tail(self, x: Array) -> Array:
+        """Return P(abs(error) > x) of each law."""
+        x = x.reshape(-1, 1, 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            tails = ndtr(-x / self.deviations)
+        tails = np.where(self.deviations > 0, tails, np.where(x > 0, 0.0, 0.5))
+        return np.asarray(2 * (tails * self.weights).sum((1, 2)))
+
+    def root(self, p: float, start: Array) -> Array:
+        """Return about the logarithm of the x with P(abs(error) > x) = p, by Newton's method.
+
+        NaN where it fails.
+        """
+        y = start
+        with np.errstate(all="ignore"):
+            for _ in range(_NEWTON):
+                z = np.exp(y).reshape(-1, 1, 1) / self.deviations
+                tail = (ndtr(-z) * self.weights).sum((1, 2))
+                slope = (z * np.exp(-(z**2) / 2) * self.weights).sum((1, 2)) / np.sqrt(2 * np.pi)
+                step = np.log(2 * tail / p) * tail / slope
+                y = y + step
+                if (np.abs(step) < _CLOSE).all():
+                    break
+        return y
+
+
+def _bisected(
+    low: Array, high: Array, is_below: Callable[[Array], NDArray[np.bool_]]
+) -> tuple[Array, Array]:
+    """Return the ends of the ranges that are left after 20 halvings."""
+    for _ in range(20):
+        middle = (low + high) / 2
+        above = is_below(middle)
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return low, high
 
 
 def kurtosis_df(values: ArrayLike) -> float:

@@ -60,12 +60,12 @@ class JointErrors:
         scale = np.where(of_items > 0, of_items, 1.0)
         share = np.minimum(of_items / np.where(self.errors > 0, self.errors, 1.0), 1)
         share = np.where(share > 1 - _NOTHING, 1.0, share)  # of the error, due to items
-        powers = [_powers(self.pulls[:, items] / scale[:, None]) for items in columns]
+        powers = [_Powers.of(self.pulls[:, items] / scale[:, None]) for items in columns]
         size = max(1, _BATCH // max(self.pulls.shape))
         for start in range(0, self.draws, size):
             drawn = min(size, self.draws - start)
             counts = [next(draw_items(len(items), drawn, generator)) for items in columns]
-            p = _p_values(counts, powers)
+            p = _p_values(counts, powers, len(self.pulls))
             if (share < 1).any():
                 of_seeds = generator.standard_normal(p.shape)
                 z = share * ndtri(p / 2) + np.sqrt(1 - share**2) * of_seeds
@@ -79,28 +79,45 @@ def _variance(pulls: Array) -> Array:
     return np.asarray((pulls**2).sum(1) * n / max(n - 1, 1))
 
 
-def _powers(pulls: Array) -> _Single:
-    """Return items x (first to fourth powers of all comparisons)."""
-    return np.concatenate([pulls**power for power in (1, 2, 3, 4)]).T.astype(np.float32)
+@dataclass(frozen=True)
+class _Powers:
+    """The first to fourth powers of the pulls of the items of one set."""
+
+    used: Indices | slice
+    """The comparisons that the set pulls at all: of single sets few."""
+    values: _Single
+    """Items x (first to fourth powers of these comparisons)."""
+
+    @classmethod
+    def of(cls, pulls: Array) -> "_Powers":
+        """Return the powers of pulls, comparisons x items."""
+        is_used = pulls.any(1)
+        used = slice(None) if is_used.all() else np.flatnonzero(is_used)
+        powers = np.concatenate([pulls[used] ** power for power in (1, 2, 3, 4)])
+        return cls(used, powers.T.astype(np.float32))
 
 
-def _p_values(counts: Sequence[Array], powers: Sequence[_Single]) -> Array:
+def _p_values(counts: Sequence[Array], powers: Sequence[_Powers], comparisons: int) -> Array:
     """Return draws x comparisons of Student's t, its degrees of freedom as of the real items.
 
     Args:
         counts: how often each item was drawn, draws x items, for each set.
         powers: of their pulls, in the unit of the standard error.
+        comparisons: their number.
     """
-    total, variance, square, fourth = (np.zeros(1) for _ in range(4))
+    shape = len(counts[0]), comparisons
+    total, variance, square, fourth = (np.zeros(shape) for _ in range(4))
     for of_items, of_powers in zip(counts, powers, strict=True):
-        n = of_items.shape[1]
-        sums = (of_items.astype(np.float32) @ of_powers).astype(float)
+        n, used = of_items.shape[1], of_powers.used
+        sums = (of_items.astype(np.float32) @ of_powers.values).astype(float)
         first, second, third, last = np.split(sums, 4, axis=1)
         mean = first / n
         centred = np.maximum(second - first * mean, 0)
-        total, square = total + first, square + centred
-        variance = variance + centred * (n / max(n - 1, 1))
-        fourth = fourth + last - mean * (4 * third - mean * (6 * second - 3 * mean * first))
+        total[:, used] += first
+        square[:, used] += centred
+        variance[:, used] += centred * (n / max(n - 1, 1))
+        moment = mean * (4 * third - mean * (6 * second - 3 * mean * first))
+        fourth[:, used] = fourth[:, used] + last - moment
     varies = variance > _NOTHING
     t = np.divide(total, np.sqrt(variance), out=np.zeros_like(variance), where=varies)
     n = sum(of_items.shape[1] for of_items in counts)

@@ -297,18 +297,6 @@ class ScoreRecord(Config):
         )
 
     @property
-    def task_record(self) -> TaskRecord:
-        """The column of the tables that this score belongs to."""
-        return TaskRecord(
-            name=self.task,
-            sort=self.sort,
-            metric=self.metric,
-            title=self.title,
-            scale=self.scale,
-            higher_is_better=self.higher_is_better,
-        )
-
-    @property
     def has_texts(self) -> bool:
         """Whether this record holds the texts of its answers."""
         return any(item.answer is not None for item in self.items)

@@ -40,7 +40,8 @@ class _Head(BaseModel):
 
 _ADAPTER: TypeAdapter[Record] = TypeAdapter(Annotated[Record, Field(discriminator="kind")])
 _KINDS: dict[str, type[Record]] = {of.model_fields["kind"].default: of for of in get_args(Record)}
-_VERDICT, _FIRST_SCHEMA = b'"kind":"verdict"', b'"schema_version":1,'
+_VERDICT = re.compile(rb'"kind"\s*:\s*"verdict"')
+_FIRST_SCHEMA = re.compile(rb'"schema_version"\s*:\s*1\b')
 """Marks of certain records, found in no other: within a text the quotes are escaped."""
 _TEXT = re.compile(rb'"answer"\s*:\s*"')
 """Mark of a score that holds the texts of its answers."""
@@ -66,7 +67,7 @@ class Store:
         self._with_texts: dict[str, str] = {}
         self._end = 0
         for place, line in self._lines():
-            if _VERDICT not in line:
+            if not _VERDICT.search(line):
                 self._find(place, line)
 
     def __contains__(self, key: object) -> bool:
@@ -86,7 +87,7 @@ class Store:
     def each(self, kind: type[R]) -> Iterator[R]:
         """Yield the records of a kind, the latest of each key, in order of first writing."""
         if kind is VerdictRecord:
-            lines = (found for found in self._lines() if _VERDICT in found[1])
+            lines = (found for found in self._lines() if _VERDICT.search(found[1]))
             verdicts = (self._record(place, line) for place, line in lines)
             yield from {r.key: r for r in verdicts if isinstance(r, kind)}.values()
         else:
@@ -106,7 +107,7 @@ class Store:
         Verdicts come last.
         """
         for of_verdicts in (False, True):
-            lines = (found for found in self._lines() if (_VERDICT in found[1]) is of_verdicts)
+            lines = (one for one in self._lines() if bool(_VERDICT.search(one[1])) is of_verdicts)
             yield from (self._record(place, line) for place, line in lines)
 
     def get(self, kind: type[R], key: str) -> R | None:
@@ -272,7 +273,7 @@ class Store:
             AdakdError: it is none, or one of a newer version.
         """
         try:
-            if _FIRST_SCHEMA in line:
+            if _FIRST_SCHEMA.search(line):
                 record = _ADAPTER.validate_python(upgraded(json.loads(line)))
             else:
                 record = _ADAPTER.validate_json(line)

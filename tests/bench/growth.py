@@ -16,8 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from made_records import PHASES, score, step, training
+
 from adakd.config import Suite
-from adakd.planning import PLAIN, Job, Plan, plan
+from adakd.planning import PLAIN, Plan, plan
 
 SEEDS, SETS, SAMPLINGS = 5, 5, 5
 """Training seeds of a method, sets, and sampling seeds: 25 scores of every cell."""
@@ -56,70 +58,33 @@ def suite(cells: int) -> Suite:
 def records(planned: Plan) -> Iterator[Any]:
     """Yield a training for every cell, a score for every job, and the timings."""
     from adakd.planning import timing_key
-    from adakd.store.records import (
-        Item,
-        ScoreRecord,
-        TeacherStatesRecord,
-        TimedStep,
-        TimingRecord,
-        TrainingRecord,
-    )
-    from adakd.store.steps import Step, Steps
+    from adakd.store.records import TeacherStatesRecord, TimedStep, TimingRecord
 
     chance = random.Random(0)
-    phases = ("student", "loss", "backward", "optimizer")
 
     def seconds() -> dict[str, float]:
-        return {phase: chance.uniform(0.1, 0.2) for phase in phases}
+        return {phase: chance.uniform(0.1, 0.2) for phase in PHASES}
 
     for assignment in planned.assignments:
         cell = assignment.cell
-        steps = tuple(
-            Step(
-                step=number,
-                loss=chance.random(),
+        steps = (
+            step(
+                number,
+                chance.random(),
                 learning_rate=1e-4 * (1 - number / STEPS),
                 grad_norm=chance.random(),
                 kept_ratio=1.0 if cell.arm == PLAIN else chance.uniform(0.5, 1),
-                temperature=1.0,
                 seconds=seconds(),
             )
             for number in range(1, STEPS + 1)
         )
-        yield TrainingRecord(
-            key=cell.key,
-            cell=cell,
-            status="done",
-            steps=Steps.model_validate(steps),
-            seconds=60.0,
-            rows=100,
-        )
+        yield training(cell, steps, seconds=60.0, rows=100)
     skills = {cell.method: chance.gauss(0.3, 0.02) for cell in planned.cells}
     hardness = [chance.gauss(0, 0.1) for _ in range(ITEMS)]
-
-    def score(job: Job) -> ScoreRecord:
+    for job in planned.jobs:
         skill = skills[job.cell.method]
         values = [min(1.0, max(0.0, skill + one + chance.gauss(0, 0.1))) for one in hardness]
-        return ScoreRecord(
-            key=job.key,
-            cell=job.cell,
-            task=job.task,
-            sort="answers",
-            metric="rouge_l",
-            title="ROUGE-L",
-            scale=100,
-            answers=job.answers,
-            sampling_seed=job.sampling_seed,
-            value=sum(values) / ITEMS,
-            n=ITEMS,
-            seconds=1.0,
-            items=tuple(
-                Item(id=str(number), value=value, answer=" ".join(chance.choices(WORDS, k=12)))
-                for number, value in enumerate(values)
-            ),
-        )
-
-    yield from map(score, planned.jobs)
+        yield score(job, values, lambda _: " ".join(chance.choices(WORDS, k=12)))
     once: set[str] = set()
     for assignment in planned.assignments:
         key = timing_key(assignment.recipe, planned.suite.timing)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from made_records import score, step, training
 from measuring import note, peak, row
 
 from adakd.config import Suite
@@ -16,8 +17,7 @@ from adakd.planning import PLAIN, Plan, plan
 from adakd.reporting import write_report
 from adakd.store import Store
 from adakd.store.provenance import run_record
-from adakd.store.records import Item, ScoreRecord, TrainingRecord
-from adakd.store.steps import Step, Steps
+from adakd.store.records import ScoreRecord, TrainingRecord
 
 STEPS, ITEMS = 200, 100
 GRIDS = {4: (["forward_kl", "reverse_kl"], 1), 64: ([], 4)}
@@ -59,44 +59,14 @@ def work(cells: int, folder: Path) -> float:
 
 def records(planned: Plan) -> Iterator[TrainingRecord | ScoreRecord]:
     chance = torch.Generator().manual_seed(0)
-    seconds = dict.fromkeys(("student", "loss", "backward", "optimizer"), 0.1)
     for cell in planned.cells:
+        kept = 1.0 if cell.arm == PLAIN else 0.7
         losses = torch.rand(STEPS, generator=chance).tolist()
-        steps = (
-            Step(
-                step=number,
-                loss=loss,
-                learning_rate=1e-4,
-                grad_norm=1.0,
-                kept_ratio=1.0 if cell.arm == PLAIN else 0.7,
-                temperature=1.0,
-                seconds=seconds,
-            )
-            for number, loss in enumerate(losses, start=1)
-        )
-        yield TrainingRecord(
-            key=cell.key, cell=cell, status="done", steps=Steps.model_validate(list(steps))
-        )
+        steps = (step(number, of, kept_ratio=kept) for number, of in enumerate(losses, start=1))
+        yield training(cell, steps)
     for job in planned.jobs:
         values = torch.rand(ITEMS, generator=chance).tolist()
-        yield ScoreRecord(
-            key=job.key,
-            cell=job.cell,
-            task=job.task,
-            sort="answers",
-            metric="rouge_l",
-            title="ROUGE-L",
-            scale=100,
-            answers=job.answers,
-            sampling_seed=job.sampling_seed,
-            value=sum(values) / ITEMS,
-            n=ITEMS,
-            seconds=1.0,
-            items=tuple(
-                Item(id=str(number), value=value, answer=f"answer {number} " * 20)
-                for number, value in enumerate(values)
-            ),
-        )
+        yield score(job, values, lambda number: f"answer {number} " * 20)
 
 
 @pytest.mark.benchmark(group="Growth", timer=time.process_time)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from adakd.bridges import ALM, bridge
-from adakd.bridges.bias import Extensions, bias_exceeds
+from adakd.bridges.bias import Bias
 from adakd.data.vocabulary import Vocabulary
 from adakd.registry import Spec
 
@@ -103,11 +103,13 @@ def test_the_bias_is_that_of_its_definition() -> None:
             }
             shares = chance.dirichlet(np.ones(len(words)))
             sides.append(vocabulary(sorted(words), shares.tolist()))
-        one, other = map(Extensions, sides)
-        for token in range(1, len(sides[0])):
-            exact = _bias(sides[0], token, sides[1], 1)
-            for threshold in (exact * (1 - 1e-9), exact + 1e-9):
-                found = bias_exceeds(one, token, other, 1, threshold)
-                assert found == (exact > threshold)
-                seen.add(found)
+        pairs = [(token, 1) for token in range(1, len(sides[0]))]
+        exact = [
+            max(_bias(sides[0], one, sides[1], two), _bias(sides[1], two, sides[0], one))
+            for one, two in pairs
+        ]
+        for threshold in {most * (1 - 1e-9) for most in exact} | {most + 1e-9 for most in exact}:
+            found = Bias(*sides, threshold).exceeded(pairs)
+            assert [found[pair] for pair in pairs] == [most > threshold for most in exact]
+            seen |= {*found.values()}
     assert seen == {True, False}

@@ -44,7 +44,7 @@ class Bench:
         return self.scores(task, seed, **rest)[0]
 
     def scores(self, task: str, seed: int | None = None, **rest: Any) -> tuple[ScoreRecord, ...]:
-        return score(self.harness, self.jobs(task, seed), self.suite, self.tasks, **rest)
+        return score(self.harness, [self.jobs(task, seed)], self.suite, self.tasks, **rest)
 
 
 MakeBench = Callable[..., Bench]

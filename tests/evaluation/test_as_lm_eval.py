@@ -14,7 +14,7 @@ from transformers import GenerationConfig
 
 from adakd.config.scoring import Task
 from adakd.errors import AdakdError
-from adakd.evaluation.harness import check_task
+from adakd.evaluation.lm_eval_tasks import check_task
 from adakd.models import loading
 
 pytestmark = pytest.mark.slow  # lm-eval reads its index of all tasks

@@ -15,12 +15,40 @@ from lm_eval.models.huggingface import HFLM
 from adakd.data.token_ids import prompt_ids
 from adakd.errors import AdakdError
 from adakd.evaluation.answer_scores import stored_answer_scores
-from adakd.evaluation.harness import Harness, known_tasks
+from adakd.evaluation.harness import Harness, score, together
+from adakd.evaluation.lm_eval_tasks import known_tasks
 from adakd.evaluation.tasks import task_name
 from adakd.metrics import metric, rouge_l
 from adakd.models import loading
+from adakd.store.records import ScoreRecord
 
 SAMPLED = {"evaluation.sampling": {"max_new_tokens": 8}}
+
+SETS = {"first": 4, "second": 2, "third": 3}
+"""The rows of three instruction sets."""
+THREE = {
+    "evaluation.sets": {
+        name: {"kind": "generated", "split": "test", "rows": rows} for name, rows in SETS.items()
+    },
+    "evaluation.choices": [{"set": "first"}],
+}
+
+
+def scored(made: Any, parts: Any) -> tuple[dict[Any, ScoreRecord], list[int]]:
+    """Return the scores of groups of jobs, and the requests of each time that the engine ran."""
+    asked, decode = [], made.harness._answers
+
+    def counting(model: Any, requests: Any, *rest: Any) -> Any:
+        asked.append(len(requests))
+        return decode(model, requests, *rest)
+
+    counting.hand_back = decode.hand_back
+    made.harness._answers = counting
+    found = [one for part in parts for one in score(made.harness, part, made.suite, made.tasks)]
+    made.harness._answers = decode
+    assert all(one.seconds > 0 for one in found)
+    bare = [one.model_copy(update={"seconds": 0.0}) for one in found]
+    return {(one.task, one.sampling_seed): one for one in bare}, asked
 
 
 def references(tasks: Path, name: str) -> dict[str, list[str]]:
@@ -80,6 +108,29 @@ def test_one_generation_serves_all_metrics(bench, monkeypatch: pytest.MonkeyPatc
         values = [metric[record.metric](str(item.answer), known[item.id]) for item in texts]
         assert [item.value for item in record.items] == values
         assert record.value == pytest.approx(sum(values) / len(values))
+
+
+@pytest.mark.parametrize("seeds", [(None,), (10, 20)])
+def test_sets_of_few_answers_are_decoded_together(bench, seeds: tuple[int | None, ...]) -> None:
+    """To the scores that each has by itself; the sampling seeds of a set stay apart."""
+    sampled = {"max_new_tokens": 8, "do_sample": None not in seeds}
+    made = bench({**THREE, "evaluation.sampling": sampled})
+    groups = [made.jobs(name, seed) for name in SETS for seed in seeds]
+    parts = [*together([made.jobs("first-choice"), *groups], made.suite, made.tasks)]
+    assert [*map(len, parts)] == [1, *[len(SETS)] * len(seeds)]
+    alone, asked = scored(made, [[jobs] for jobs in groups])
+    assert asked == [rows for rows in SETS.values() for _ in seeds]
+    found, asked = scored(made, parts[1:])
+    assert asked == [sum(SETS.values())] * len(seeds)
+    assert found == alone
+    assert len({tuple(item.answer for item in score.items) for score in found.values()}) > 1
+
+
+def test_a_set_that_fills_four_batches_waits_for_no_other(bench) -> None:
+    made = bench({**THREE, "evaluation.batch_size": 1})
+    parts = together([made.jobs(name) for name in SETS], made.suite, made.tasks)
+    tasks = [[job.task for job, *_ in part] for part in parts]
+    assert tasks == [["first"], ["second", "third"]]
 
 
 def test_a_further_metric_of_stored_answers_is_what_it_would_have_been(bench) -> None:

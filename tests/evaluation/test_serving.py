@@ -87,7 +87,7 @@ def test_greedy_answers_are_those_of_this_process(
     tokenizer = made.context.tokenizer
     with answers_of(served, tokenizer, tmp_path / "served") as answers:
         harness = Harness(made.model, tokenizer, made.suite, answers)
-        (found, *_) = score(harness, made.jobs("puzzles"), made.suite, made.tasks)
+        (found, *_) = score(harness, [made.jobs("puzzles")], made.suite, made.tasks)
     assert found.items == expected.items
     assert {item.answer for item in expected.items} != {""}
     assert not (tmp_path / "served").exists()

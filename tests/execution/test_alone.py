@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import adakd
-from adakd.commands.run import prepare
+from adakd.commands.run import Start
 from adakd.commands.work import unit_lines, work
 from adakd.errors import AdakdError
 from adakd.execution.workers import threads_of
@@ -25,7 +25,7 @@ from tests.execution.lasting import results
 def by_units(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run of `finished_run`, each unit done alone; not yet taken in."""
     run = tmp_path_factory.mktemp("alone") / "run"
-    prepare(Store(finished_run).suite(), run)
+    Start(Store(finished_run).suite(), run).prepare()
     before = (run / "results.jsonl").read_bytes()
     while lines := [line.split() for line in unit_lines(run)]:
         ready = [key for key, _, waits, *_ in lines if waits == "-"]
@@ -145,15 +145,15 @@ def test_another_number_of_threads_is_told(
             told.append(text)
 
     cores = {"resources": {kind: {"cpus": 1} for kind in ("teacher", "student", "score")}}
-    prepare(make_suite(), tmp_path / "run", Told())
-    prepare(make_suite(), tmp_path / "run", Told())
+    Start(make_suite(), tmp_path / "run").prepare(Told())
+    Start(make_suite(), tmp_path / "run").prepare(Told())
     assert not told
     before = torch.get_num_threads()
     monkeypatch.setattr(torch, "get_num_threads", lambda: before + 3)
-    prepare(make_suite(cores), tmp_path / "run", Told())
+    Start(make_suite(cores), tmp_path / "run").prepare(Told())
     assert not told
     monkeypatch.setattr(torch, "get_num_threads", lambda: before + 5)
-    prepare(make_suite(), tmp_path / "run", Told())
+    Start(make_suite(), tmp_path / "run").prepare(Told())
     (note,) = told
     assert note.startswith(f"{before + 5} threads of PyTorch a unit, and {before + 3} at the last")
     assert Store(tmp_path / "run").of(RunRecord)[-1].hardware["threads"] == str(before + 5)

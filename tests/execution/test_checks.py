@@ -9,7 +9,7 @@ import pytest
 import adakd
 from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
-from adakd.evaluation.harness import check_task
+from adakd.evaluation.lm_eval_tasks import check_task
 from adakd.execution.checks import check_models
 from adakd.models import loading
 from adakd.planning import plan

@@ -9,7 +9,7 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.execution import inputs
-from adakd.execution.inputs import check_devices, check_engine, check_launcher
+from adakd.execution.inputs import check_engine, check_inputs, check_launcher
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def test_more_devices_than_gpus_are_refused_where_there_are_gpus(
     of = {f"{section}.devices": devices, f"{section}.gradient_accumulation": 2}
     expected = pytest.raises(AdakdError, match=f"{section}.devices: 2, but this machine has 1 GPU:")
     with expected if refused else nullcontext():
-        check_devices(make_suite(of), on)
+        check_inputs(make_suite(of), on)
 
 
 def test_a_plan_tells_of_devices_and_refuses_too_many(

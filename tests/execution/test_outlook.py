@@ -1,14 +1,16 @@
 """The first line of a run: what is left to do, and its time at the speed that the records tell."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adakd.execution.outlook import outlook
-from adakd.execution.speeds import Rates
+from adakd.execution.speeds import Rates, Work
 from adakd.planning import Plan, plan
+from adakd.planning.quantities import roughly
 from adakd.reporting.formatting import counted
 from adakd.store import Store
 from adakd.store.records import ScoreRecord, TrainingRecord
@@ -74,10 +76,8 @@ def test_one_more_seed_takes_as_long_as_those_before(done: tuple[Plan, Store]) -
     assert "; the rest is done; about " in line
     rates = Rates(store)
     added = [one for one in more.assignments if one.cell.key in new]
-    training = rates.trainings((one.cell.role, more.length(one)[0]) for one in added)
-    scoring = rates.scores(job.task for job in more.jobs if job.cell.key in new)
-    assert training is not None
-    assert scoring is not None
+    work = Work.of(more, added, [job for job in more.jobs if job.cell.key in new])
+    told = work.seconds(rates)
     roles = {cell.role for cell in more.cells if cell.seed == 99}
     before = [one for one in store.of(TrainingRecord) if one.cell.role in roles]
     scores = [one for one in store.of(ScoreRecord)]
@@ -87,10 +87,39 @@ def test_one_more_seed_takes_as_long_as_those_before(done: tuple[Plan, Store]) -
         for task in {s.task for s in scores}
     }
     by_seed += len(new) * sum(sum(of) / len(of) for of in means.values())
-    assert training + scoring == pytest.approx(by_seed, rel=1e-6)
+    assert told == pytest.approx(by_seed, rel=1e-6)
 
 
-def test_a_task_that_was_never_scored_has_no_time(done: tuple[Plan, Store]) -> None:
-    _, store = done
-    assert Rates(store).scores(["unheard"]) is None
-    assert Rates(store).trainings([("longer", 3)]) is None
+@dataclass
+class Guess:
+    """A pace of one second for everything, and how often it was asked for."""
+
+    calls: int = 0
+
+    def __call__(self) -> "Guess":
+        self.calls += 1
+        return self
+
+    def step(self, role: str) -> float | None:
+        return 1.0
+
+    def score(self, task: str) -> float | None:
+        return 1.0
+
+
+def test_a_new_run_gets_a_guess(make_suite: Callable[..., Any], tmp_path: Path) -> None:
+    planned, guess = plan(make_suite()), Guess()
+    line = outlook(planned, Store(tmp_path / "new"), guess)
+    steps = sum(one.training.steps for one in trained(planned))
+    models = len({job.answers for job in planned.jobs})
+    assert line.endswith(f"; roughly {roughly(steps + models)}, as this machine's speed lets guess")
+    assert guess.calls == 1
+
+
+def test_what_the_records_tell_is_not_guessed(done: tuple[Plan, Store]) -> None:
+    planned, store = done
+    suite, guess = planned.suite, Guess()
+    more = plan(suite.model_copy(update={"seeds": (*suite.seeds, 99)}))
+    assert outlook(more, store, guess) == outlook(more, store)
+    assert outlook(planned, store, guess) == outlook(planned, store)
+    assert guess.calls == 0

@@ -1,6 +1,7 @@
 """Units on Ray: the records of one process, whatever is lost on the way."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 import adakd
+from adakd.cli import STOPPED
 from adakd.config.loading import load_suite
 from adakd.errors import AdakdError
 from adakd.progress import Silent
@@ -29,6 +31,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
 )
 CHANGING = lasting.CHANGING | {"pairs"}
+CODES: dict[int, int] = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 SUITE = {
     "judges": [],
     "controls.sft": False,
@@ -161,11 +164,25 @@ def test_errors_have_the_words_of_one_process(
     assert said[0].replace(str(run), "") == said[1].replace(str(run), "")
 
 
+def processes_of_ray(owner: int) -> list[int]:
+    """Return the processes of the Ray that an owner has started: by their session folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            text = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if re.search(rb"session_[-_0-9]+_%d\b" % owner, text) and int(process.name) != owner:
+            found.append(int(process.name))
+    return found
+
+
 @pytest.mark.slow
-def test_an_owner_that_is_killed_goes_on(
-    serial: Path, tmp_path: Path, write_suite, command
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_owner_that_is_stopped_goes_on(
+    serial: Path, tmp_path: Path, write_suite, command, number: int
 ) -> None:
-    """Its workers end by themselves, and what they did is taken in."""
+    """All that it has started ends by itself, and what was done is taken in."""
     file, run = write_suite(tmp_path, SUITE), tmp_path / "run"
     process = command("run", file, "--out", run, "--on", "ray", start_new_session=True)
     deadline = time.monotonic() + 300
@@ -173,12 +190,20 @@ def test_an_owner_that_is_killed_goes_on(
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
-    workers = workers_of(run)
-    process.kill()
-    process.communicate()
-    assert workers
-    while set(workers_of(run)) & set(workers):
-        assert time.monotonic() < deadline
+    started = processes_of_ray(process.pid)
+    assert len(started) >= 4  # a control store, a raylet and two workers
+    if number == signal.SIGKILL:
+        process.kill()
+    else:  # a terminal sends Ctrl-C to all of its group
+        os.killpg(process.pid, number)
+    _, err = process.communicate(timeout=60)
+    assert (
+        process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    )
+    assert number == signal.SIGKILL or err.splitlines()[-1] == f"adakd: {STOPPED}"
+    end = time.monotonic() + 20
+    while processes_of_ray(process.pid):
+        assert time.monotonic() < end
         time.sleep(0.1)
     done = command("run", file, "--out", run, "--on", "ray")
     out, err = done.communicate()

@@ -7,8 +7,9 @@ import pytest
 
 from adakd.errors import AdakdError
 from adakd.execution.needs import ANSWERS, SFT, STUDENTS, Need
-from adakd.execution.speeds import Rates, Speed, stated
+from adakd.execution.speeds import Fallback, Rates, Speed, Work, stated
 from adakd.planning import plan
+from adakd.planning.units import units
 from adakd.store import Store
 from adakd.store.records import ScoreRecord, TrainingRecord
 
@@ -54,3 +55,52 @@ def test_a_finished_run_tells_its_own_time(finished_run: Path) -> None:
 def test_an_empty_folder_tells_nothing(tmp_path: Path, finished_run: Path) -> None:
     planned = plan(Store(finished_run).suite())
     assert not any(Rates(Store(tmp_path)).stages(planned).values())
+
+
+class Known:
+    """A pace that is known for some roles and tasks."""
+
+    def __init__(self, **seconds: float) -> None:
+        self.seconds = seconds
+
+    def step(self, role: str) -> float | None:
+        return self.seconds.get(role)
+
+    score = step
+
+
+def test_work_is_the_sum_of_its_parts_and_unknown_if_one_is() -> None:
+    work = Work()
+    assert work.seconds(Known()) == 0
+    work.train("distilled", 10)
+    work.answers["puzzles"] += 3
+    assert work.seconds(Known(distilled=2.0, puzzles=5.0)) == 35
+    assert work.seconds(Known(distilled=2.0)) is None
+    work.train("distilled", 10, -1)
+    assert work.seconds(Known(puzzles=5.0)) == 15
+    work.train("sft", None)
+    assert work.seconds(Known(puzzles=5.0, sft=1.0)) is None
+
+
+def test_a_pace_that_is_missing_comes_from_the_second_source() -> None:
+    both = Fallback(Known(distilled=2.0, puzzles=5.0), Known(distilled=9.0, sft=1.0, choice=4.0))
+    assert [both.step(role) for role in ("distilled", "sft", "teacher")] == [2, 1, None]
+    assert [both.score(task) for task in ("puzzles", "choice", "far")] == [5, 4, None]
+
+
+def test_a_new_role_takes_as_long_as_the_slowest_other_student(finished_run: Path) -> None:
+    rates = Rates(Store(finished_run))
+    roles = ("sft", "distilled", "longer")
+    known = [seconds for role in roles if (seconds := rates.step(role)) is not None]
+    assert rates.step("neutral") == max(known)
+    assert rates.step("teacher") not in (None, rates.step("neutral"))
+    assert rates.score("unheard") is None
+
+
+def test_steps_of_students_tell_nothing_of_the_teacher(finished_run: Path) -> None:
+    store = Store(finished_run)
+    every = units(plan(store.suite()))
+    rates = Rates(store, recorded=False)
+    rates.note(next(unit for unit in every if unit.title.startswith("train reverse_kl")))
+    assert rates.step("sft") is not None
+    assert rates.step("teacher") is None

@@ -85,7 +85,7 @@ def stopped(*_: Any) -> None:
 
 def work(suite: Any, folder: Path, cells: Any, results: Any) -> None:
     """Train and score the cells that arrive, one after another, and send back their records."""
-    from adakd.evaluation.harness import Harness, score
+    from adakd.evaluation.harness import Harness, score, together
     from adakd.execution.workers import TASKS
     from adakd.models.loading import place
     from adakd.planning import plan
@@ -116,8 +116,8 @@ def work(suite: Any, folder: Path, cells: Any, results: Any) -> None:
                 for job in planned.jobs:
                     if job.cell == assignment.cell:
                         groups.setdefault(job.answers, []).append(job)
-                for group in groups.values():
-                    records += score(harness, group, suite, folder / TASKS)
+                for some in together(groups.values(), suite, folder / TASKS):
+                    records += score(harness, some, suite, folder / TASKS)
                 del harness
         except Exception:
             error = traceback.format_exc()

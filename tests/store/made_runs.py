@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from made_records import score, step, training
+
 from adakd.config import Suite
-from adakd.planning import Cell, Job, plan
+from adakd.planning import Cell, plan
 from adakd.store import Store
 from adakd.store.provenance import run_record
-from adakd.store.records import Item, ScoreRecord, TrainingRecord
-from adakd.store.steps import Step
 
 Value = Callable[[Cell, int], float]
 """The value of an item of a cell, by the item's number."""
@@ -40,36 +40,10 @@ def made_run(
             model = folder / "cells" / cell.key / "model"
             model.mkdir(parents=True)
             (model / "model.safetensors").write_text(cell.key)
-        step = Step(
-            step=1, loss=1.0, learning_rate=0.1, grad_norm=1.0, kept_ratio=1, temperature=1,
-            seconds={"loss": 0.1},
-        )  # fmt: skip
-        made = TrainingRecord(
-            key=cell.key, cell=cell, status="done", steps=(step,), seconds=1.0, files=files
-        )
+        one = step(1, learning_rate=0.1, seconds={"loss": 0.1})
+        made = training(cell, [one], files=files)
         store.add(made.model_copy(update=of_trainings))
-        store.add(*(_score(job, value, items) for job in planned.jobs if job.cell == cell))
+        for job in planned.jobs_of(cell):
+            values = [value(cell, number) for number in range(items)]
+            store.add(score(job, values, lambda number: f"says {number}", seconds=0.5))
     return store
-
-
-def _score(job: Job, value: Value, items: int) -> ScoreRecord:
-    values = [value(job.cell, number) for number in range(items)]
-    is_set = job.metric == "rouge_l"
-    return ScoreRecord(
-        key=job.key,
-        cell=job.cell,
-        task=job.task,
-        sort="answers" if is_set else "choice",
-        metric=job.metric or "acc",
-        title="ROUGE-L" if is_set else "accuracy",
-        scale=100.0,
-        answers=job.answers,
-        sampling_seed=job.sampling_seed,
-        value=sum(values) / items,
-        n=items,
-        seconds=0.5,
-        items=tuple(
-            Item(id=str(n), value=v, answer=f"says {n}" if is_set else None)
-            for n, v in enumerate(values)
-        ),
-    )

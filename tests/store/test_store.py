@@ -3,6 +3,7 @@
 import errno
 import gzip
 import io
+import json
 import math
 import subprocess
 import sys
@@ -14,7 +15,15 @@ import pytest
 from adakd.errors import AdakdError
 from adakd.planning import Cell
 from adakd.store import Store, locked
-from adakd.store.records import SCHEMA, ExampleRecord, Item, RunRecord, ScoreRecord, TrainingRecord
+from adakd.store.records import (
+    SCHEMA,
+    ExampleRecord,
+    Item,
+    RunRecord,
+    ScoreRecord,
+    TrainingRecord,
+    VerdictRecord,
+)
 
 CELL = Cell(role="sft", seed=1, key="cell")
 
@@ -235,6 +244,23 @@ def test_the_suite_of_the_last_run_is_the_folders(folder: Path, make_suite) -> N
     store.add(run_record("run1", make_suite().model_dump(mode="json")))
     store.add(run_record("run2", suite.model_dump(mode="json")))
     assert Store(folder).suite() == suite
+
+
+def test_records_that_another_tool_has_rewritten_are_the_same(folder: Path) -> None:
+    """With spaces in the JSON: of verdicts too, which are told by their line."""
+    store, cell = Store(folder), scored().cell
+    verdict = VerdictRecord(
+        key="verdict", judge="rule", against="plain", candidate=cell, opponent=cell, task="puzzles",
+        item="1", sampling_seed=None, candidate_first=True, words="words", verdict="tie", reason="",
+        seconds=0.0,
+    )  # fmt: skip
+    store.add(example("one"), verdict, scored())
+    before = [*store.written()]
+    lines = map(json.loads, store.file.read_text().splitlines())
+    store.file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    read = Store(folder)
+    assert [*read.written()] == before
+    assert read.of(VerdictRecord) == [verdict]
 
 
 # --- compressed records -----------------------------------------------------------------------

@@ -98,6 +98,6 @@ def test_the_command_line_sets_it_before_a_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(allocator, "keep_freed_memory", lambda: calls.append("set"))
-    monkeypatch.setattr(run, "run", stop)
+    monkeypatch.setattr(run.Start, "run", stop)
     CliRunner().invoke(cli.app, ["run", str(suite_file()), "--out", str(tmp_path / "run")])
     assert calls == ["set", "run"]
