@@ -1,5 +1,6 @@
 """The likelihood of each text under both models."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -55,10 +56,14 @@ class ALM(Bridge):
 
     def align(self, student: Array, teacher: Array) -> Array:
         """Return common units that end without bias."""
-        units = super().align(student, teacher)
+        return self.align_all([(student, teacher)])[0]
+
+    def align_all(self, responses: Sequence[tuple[Array, Array]]) -> list[Array]:
+        """Return those of some responses: the tokenizers are asked about all of them together."""
+        units = [super(ALM, self).align(*tokens) for tokens in responses]
         if self.bias == 1:
             return units
-        return self._bias.unbiased_units(units, student, teacher)
+        return self._bias.unbiased_units(units, responses)
 
     def rows(self, student: Side, teacher: Side) -> "tuple[Tensor, Tensor]":
         """Return the text and any other, ``(M, 2)``."""

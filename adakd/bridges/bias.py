@@ -1,6 +1,7 @@
 """Where a unit may end: not where one tokenizer alone could have gone on within a token."""
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,8 +14,8 @@ from adakd.data.vocabulary import Vocabulary
 
 FIRST, MORE = 4, 2
 """Texts of a question that are looked at first, and how many times as many in the next round."""
-Text = tuple[int, bytes]
-"""A token, and a text after it."""
+TOGETHER = 256
+"""Questions that are asked together: enough for a tokenizer to be busy, and few for the memory."""
 
 
 class Bias:
@@ -35,61 +36,69 @@ class Bias:
         self.sides, self.threshold = (Extensions(student), Extensions(teacher)), threshold
         self._known: dict[tuple[int, int], bool] = {}
 
-    def unbiased_units(self, units: Array, student: Array, teacher: Array) -> Array:
+    def unbiased_units(
+        self, units: Sequence[Array], responses: Sequence[tuple[Array, Array]]
+    ) -> list[Array]:
         """Return units that are joined with the next ones until they end without bias.
 
         Args:
-            units: common units of a response, ``(M, 4)``.
-            student: its tokens.
-            teacher: likewise.
+            units: common units of some responses, ``(M, 4)`` each.
+            responses: the student's and the teacher's tokens of each.
         """
-        if not len(units):
-            return units
-        last = student[units[:, 1] - 1].tolist(), teacher[units[:, 3] - 1].tolist()
-        pairs = [*zip(*last, strict=True)]
-        found = self.exceeded(pairs[:-1])
-        ends = [not found[pair] for pair in pairs[:-1]] + [True]
-        if len(units) > 1 and self.sides[0].vocabulary.end == last[0][-1]:
+        last = [
+            [*zip(student[of[:, 1] - 1].tolist(), teacher[of[:, 3] - 1].tolist(), strict=True)]
+            for of, (student, teacher) in zip(units, responses, strict=True)
+        ]
+        found = self.exceeded([pair for pairs in last for pair in pairs[:-1]])
+        return [
+            self._joined(of, pairs, found) if len(of) else of
+            for of, pairs in zip(units, last, strict=True)
+        ]
+
+    def _joined(
+        self, units: Array, last: Sequence[tuple[int, int]], found: dict[tuple[int, int], bool]
+    ) -> Array:
+        """Return the units of a response, given their last tokens."""
+        ends = [not found[pair] for pair in last[:-1]] + [True]
+        if len(units) > 1 and self.sides[0].vocabulary.end == last[-1][0]:
             ends[-2] = True  # an end token is a unit of its own
         stops = np.flatnonzero(ends)
         starts = np.concatenate([[0], stops[:-1] + 1])
         return np.stack([units[starts, 0], units[stops, 1], units[starts, 2], units[stops, 3]], 1)
 
-    def exceeded(self, pairs: Sequence[tuple[int, int]]) -> dict[tuple[int, int], bool]:
-        """Return whether the bias of either side is above the threshold, for each pair of tokens.
-
-        The tokenizers are asked about the texts of all pairs together, the most frequent first.
-        """
-        one, other = self.sides
+    def exceeded(self, pairs: Iterable[tuple[int, int]]) -> dict[tuple[int, int], bool]:
+        """Return whether the bias of either side is above the threshold, for pairs of tokens."""
         new = [pair for pair in dict.fromkeys(pairs) if pair not in self._known]
-        self._known |= dict.fromkeys(new, False)
-        asked = [pair for pair in new if not (one.special(pair[0]) or other.special(pair[1]))]
-        questions = [
-            question
-            for pair in asked
-            for question in (
-                _Question(pair, one, pair[0], other, pair[1]),
-                _Question(pair, other, pair[1], one, pair[0]),
-            )
-        ]
+        for start in range(0, len(new), TOGETHER):
+            self._ask(new[start : start + TOGETHER])
+        return self._known
+
+    def _ask(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Ask the tokenizers about the texts of some pairs together, the most frequent first."""
+        one, other = self.sides
+        self._known |= dict.fromkeys(pairs, False)
+        asked = [pair for pair in pairs if not (one.special(pair[0]) or other.special(pair[1]))]
+        questions = [_Question(pair, one, pair[0], other, pair[1]) for pair in asked]
+        questions += [_Question(pair, other, pair[1], one, pair[0]) for pair in asked]
         size = FIRST
         while questions:
-            drawn = [question.draw(size, self.threshold) for question in questions]
+            drawn = [(question, question.draw(size, self.threshold)) for question in questions]
             for of in self.sides:
                 of.look_up(
                     (question.token, more)
-                    for question, texts in zip(questions, drawn, strict=True)
-                    for more in texts
+                    for question, texts in drawn
                     if question.own is of
+                    for more in texts
                 )
             for of in self.sides:
                 of.look_up(
                     (question.beside, more)
-                    for question, texts in zip(questions, drawn, strict=True)
+                    for question, texts in drawn
+                    if question.other is of
                     for more in texts
-                    if question.other is of and question.own.share(question.token, more)
+                    if question.own.share(question.token, more)
                 )
-            for question, texts in zip(questions, drawn, strict=True):
+            for question, texts in drawn:
                 question.add(texts)
                 self._known[question.pair] |= question.total > self.threshold
             questions = [
@@ -98,7 +107,6 @@ class Bias:
                 if question.possible > self.threshold and not self._known[question.pair]
             ]
             size *= MORE
-        return self._known
 
 
 class Extensions:
@@ -107,7 +115,7 @@ class Extensions:
     def __init__(self, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         self._after: dict[bytes, list[tuple[float, bytes]]] = {}
-        self._known: dict[Text, float] = {}
+        self._known: dict[int, dict[bytes, float]] = defaultdict(dict)
         self._cut: dict[bytes, list[int]] = {b"": []}
 
     def special(self, token: int) -> bool:
@@ -132,25 +140,29 @@ class Extensions:
         It is 0 where the text begins a new token, or where what is before is cut differently then.
         The text has been looked up.
         """
-        return self._known[token, more]
+        return self._known[token][more]
 
-    def look_up(self, asked: Iterable[Text]) -> None:
-        """Prepare the shares of some texts, together."""
-        pieces = self.vocabulary.pieces
-        new = [one for one in dict.fromkeys(asked) if one not in self._known]
-        cut = self.vocabulary.cut([pieces[token] + more for token, more in new])
-        inside: list[tuple[Text, bytes, list[int]]] = []
-        for (token, more), ids in zip(new, cut, strict=True):
-            self._known[token, more] = 0.0
+    def look_up(self, asked: Iterable[tuple[int, bytes]]) -> None:
+        """Prepare the shares of texts after tokens, together."""
+        pieces, tokens, texts = self.vocabulary.pieces, list[int](), list[bytes]()
+        for token, more in asked:
+            known = self._known[token]
+            if more not in known:
+                known[more] = 0.0
+                tokens.append(token)
+                texts.append(more)
+        whole = [pieces[token] + more for token, more in zip(tokens, texts, strict=True)]
+        inside = list[tuple[int, bytes, bytes, list[int]]]()
+        for token, more, ids in zip(tokens, texts, self.vocabulary.cut(whole), strict=True):
             if ids:
                 start = len(pieces[token]) + len(more) - len(pieces[ids[-1]])
                 if 0 <= start < len(pieces[token]):
-                    inside.append(((token, more), pieces[token][:start], ids))
-        befores = [text for text in {text for _, text, _ in inside} if text not in self._cut]
+                    inside.append((token, more, pieces[token][:start], ids))
+        befores = [text for text in {text for _, _, text, _ in inside} if text not in self._cut]
         self._cut |= zip(befores, self.vocabulary.cut(befores), strict=True)
-        for one, before, ids in inside:
+        for token, more, before, ids in inside:
             if self._cut[before] == ids[:-1]:
-                self._known[one] = float(self._frequency[ids[-1]])
+                self._known[token][more] = float(self._frequency[ids[-1]])
 
     def _beginning(self, text: bytes) -> list[tuple[float, bytes]]:
         """Return how longer entries that begin with a text go on, the most frequent first."""

@@ -30,6 +30,8 @@ from adakd.losses.logits import (
 Response = Tensor | HiddenStates
 GROUP = 64
 """Units of a group when the mass of a bridge is measured."""
+LARGER = 4
+"""How much larger a bridge's blocks are than those of a loss: it makes more calls for each."""
 
 
 @dataclass(frozen=True)
@@ -249,9 +251,9 @@ class _Groups:
 
     @property
     def entries(self) -> int:
-        """Entries that a unit's rows are computed from, in the model that has more."""
+        """Entries that count for a unit, of those in the model that has more to compute it from."""
         sides = zip(self._tokens, self._widths, strict=True)
-        return max(1, *(int(tokens * width) for tokens, width in sides))
+        return max(1, *(int(tokens * width / LARGER) for tokens, width in sides))
 
     def row_bytes(self, side: int) -> int:
         """Return the bytes that a unit takes; on an accelerator with whole rows in float32."""

@@ -110,6 +110,13 @@ class Crossing:
             self._units[example.number] = found
         return found
 
+    def _align(self, examples: Sequence[Example]) -> None:
+        """Find the units of sequences that are known before the training, together."""
+        new = [one for one in examples if one.number >= 0 and one.number not in self._units]
+        tokens = [(_response(one), _response(self.sides.teacher_side(one))) for one in new]
+        found = self.bridge.align_all(tokens)
+        self._units |= zip((one.number for one in new), found, strict=True)
+
     def check(self, examples: Sequence[Example]) -> None:
         """Check that there is something to compare.
 
@@ -128,6 +135,7 @@ class Crossing:
 
     def use(self, examples: Sequence[Example]) -> BridgeUse:
         """Return how much of some sequences the bridge compares, without their masses."""
+        self._align(examples)
         spans, tokens = [self.units(example) for example in examples], [0, 0]
         for example in examples:
             tokens[0] += example.valid_tokens

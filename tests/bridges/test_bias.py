@@ -63,6 +63,23 @@ def test_the_last_text_of_a_response_is_a_unit() -> None:
     assert units(STUDENT, TEACHER, ([4, 1], [3, 1])) == [[0, 1, 0, 1], [1, 2, 1, 2]]
 
 
+def test_responses_have_the_same_units_together_as_alone() -> None:
+    responses = [
+        (np.array(sides[0], np.int64), np.array(sides[1], np.int64))
+        for sides in (([1, 4, 2, 0], [1, 3, 2, 0]), ([4, 1], [3, 1]), ([], []), ([2, 3], [2, 1, 2]))
+    ]
+    found = []
+    for together in (True, False):
+        made: ALM = bridge.build(Spec(name="alm"))
+        made.connect(STUDENT, TEACHER)
+        if together:
+            found.append([of.tolist() for of in made.align_all(responses)])
+        else:
+            found.append([made.align(*sides).tolist() for sides in responses])
+    assert found[0] == found[1]
+    assert found[0][0] == [[0, 2, 0, 2], [2, 3, 2, 3], [3, 4, 3, 4]]
+
+
 def test_what_both_sides_exclude_is_no_bias() -> None:
     both = vocabulary(["a", "b", "ab", "c"], [0.3, 0.3, 0.3, 0.1])
     sides = [1, 4, 2, 0], [1, 4, 2, 0]
