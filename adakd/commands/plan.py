@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.console import Group
 from rich.table import Table
 
-from adakd.config import Suite
+from adakd.config import Suite, Training
 from adakd.console import shown
 from adakd.data import read_rows
 from adakd.data.files import is_local
@@ -64,13 +64,21 @@ def device_lines(planned: Plan) -> list[str]:
     suite, lines = planned.suite, []
     sft, training = suite.teacher.sft, suite.training
     if sft is not None and sft.devices > 1:
-        lines.append(f"the teacher is trained by {sft.devices} devices together")
+        lines.append(f"the teacher is trained by {sft.devices} devices together{_spread(sft)}")
     if training.devices > 1:
-        overhead = "; overheads are measured on one of them" if suite.timing.pairs else ""
-        lines.append(f"each student is trained by {training.devices} devices together{overhead}")
+        overhead = ""
+        if suite.timing.pairs:
+            whole = ", which needs all of it: timing.pairs: 0 leaves them out" * training.shard
+            overhead = f"; overheads are measured on one of them{whole}"
+        together = f"{training.devices} devices together{_spread(training)}{overhead}"
+        lines.append(f"each student is trained by {together}")
         if any(one.new_policy().state_dict() for one in planned.assignments if one.baseline):
             lines.append("a data policy with a buffer generates on the first device alone")
     return lines
+
+
+def _spread(training: Training) -> str:
+    return ", its weights, gradients and Adam's moments spread over them" * training.shard
 
 
 def check_lines(suite: Suite) -> list[str]:

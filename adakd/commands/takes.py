@@ -103,7 +103,10 @@ def _caption(found: Takes) -> str:
         "counted at their longest."
     )
     if any(need.devices > 1 for need in found.needs):
-        told += " Devices that share a training have that memory each, and share its time evenly."
+        told += (
+            " Devices that share a training have that memory each, and share its time evenly; with "
+            "shard: true one layer, embeddings and LM head come on top, whole."
+        )
     if _H100 in found.times:
         told += (
             f" Times: one H100, assumed, {H100.operations / 1e12:g} TFLOP/s; it decodes padded "

@@ -90,6 +90,9 @@ class Training(Config):
     devices: PositiveInt = 1
     """GPUs that share the micro-batches of each step, a process each; on a machine without a GPU,
     processes on its cores. Step, loss and key are those of one device."""
+    shard: bool = False
+    """Spread the model's weights, gradients and Adam's moments over the ``devices``, for one that a
+    GPU cannot hold with them; else each has all. A live teacher is spread too."""
     length_pool: PositiveInt = 1
     """Number of optimizer steps whose rows are regrouped by length: less padding, but the rows of a
     step then have similar lengths. 1 keeps the random order."""
@@ -134,6 +137,20 @@ class Training(Config):
                 f"devices: {self.devices} cannot share the micro-batches of a step, of which there "
                 f"are gradient_accumulation: {self.gradient_accumulation}: make that a multiple, "
                 f"such as batch_size: {size} with gradient_accumulation: {parts}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sharded(self) -> "Training":
+        if self.shard and self.devices == 1:
+            raise ValueError(
+                "shard: true spreads a model over devices, and devices is 1: set devices to 2 or "
+                "more, or leave shard out"
+            )
+        if self.shard and self.precision == "fp16":
+            raise ValueError(
+                "shard: true is not made for the scaled gradients of precision: fp16: use bf16 or "
+                "float32"
             )
         return self
 

@@ -250,6 +250,15 @@ class Suite(Config):
         return self
 
     @model_validator(mode="after")
+    def _whole_layer(self) -> "Suite":
+        if self.training.shard and self.diagnostics.every and self.diagnostics.layer is not None:
+            raise ValueError(
+                "diagnostics.layer: the gradient of one layer is analysed on one device, and "
+                "training.shard: true leaves no device the whole layer: leave one of the two out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _ours_exist(self) -> "Suite":
         for field in self.ours:
             node: Any = self

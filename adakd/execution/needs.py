@@ -58,7 +58,7 @@ class Need:
     """Whether more prompts wait than are answered together, so that continuous batching can let
     one in as soon as an answer ends. A step's own responses are all decoded at once."""
     devices: int = 1
-    """Devices that share each piece of the work, all of which have `memory`."""
+    """Devices that share each piece of the work, each of which has `memory`."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _teacher_training(sizes: Sizes) -> Iterator[Need]:
         "sequence",
         tokens,
         _product(operations_of(sizes, assignment), tokens),
-        _training_memory(training, sizes.teacher),
+        _of_device(training, _training_memory(training, sizes.teacher)),
         _model_bytes(training, sizes.teacher),
         devices=training.devices,
     )
@@ -232,7 +232,7 @@ def _students(sizes: Sizes) -> Iterator[Need]:
         "sequence",
         sizes.tokens(sequences),
         operations,
-        memory,
+        _of_device(training, memory),
         size and size * len(students),
         devices=training.devices,
     )
@@ -431,6 +431,11 @@ def _training_memory(training: Training, model: Architecture | None) -> float | 
     trained = _trained(training, model)
     frozen = 0 if training.lora is None else model.parameters
     return WEIGHT * frozen + (WEIGHT + MOMENTS) * trained
+
+
+def _of_device(training: Training, memory: float | None) -> float | None:
+    """Return the part of a training's memory that each of its devices has."""
+    return memory and memory / training.devices if training.shard else memory
 
 
 def _trained(training: Training, model: Architecture) -> int:

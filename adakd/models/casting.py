@@ -1,6 +1,6 @@
 """Copies of a model's weights in another precision, for a while."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,16 +21,31 @@ def computing_in(model: Any, precision: torch.dtype) -> Iterator[None]:
         model: any module; layers that share a parameter share its copy.
         precision: of the copies; a model that has it already is left as it is.
     """
-    copies: dict[int, nn.Parameter] = {}
-    places: list[tuple[nn.Module, str, nn.Parameter]] = []
-    for module in model.modules():
-        for name, own in module._parameters.items():
-            if own is not None and own.is_floating_point() and own.dtype != precision:
-                places.append((module, name, own))
+    copies = {
+        id(own): nn.Parameter(own.detach().to(precision), requires_grad=False)
+        for own in model.parameters()
+        if own.is_floating_point() and own.dtype != precision
+    }
+    with weights_replaced(model, copies):
+        yield
+
+
+@contextmanager
+def weights_replaced(model: Any, copies: Mapping[int, nn.Parameter]) -> Iterator[None]:
+    """Give a model other weights inside the block.
+
+    Args:
+        model: any module.
+        copies: the other weights, by the ids of its parameters; those that are missing stay.
+    """
+    places = [
+        (module, name, own)
+        for module in model.modules()
+        for name, own in module._parameters.items()
+        if own is not None and id(own) in copies
+    ]
     try:
         for module, name, own in places:
-            if id(own) not in copies:
-                copies[id(own)] = nn.Parameter(own.detach().to(precision), requires_grad=False)
             module._parameters[name] = copies[id(own)]
         yield
     finally:

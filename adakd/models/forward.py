@@ -12,11 +12,13 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from adakd.errors import AdakdError
 from adakd.losses.blocks import LogitScaling
 from adakd.losses.lm_head import HiddenStates, LMHead
+from adakd.models.sharding import is_sharded
 
 Batch = Mapping[str, Tensor]
 """``input_ids`` and ``attention_mask``, each of shape ``(B, L)``, among others."""
@@ -36,17 +38,18 @@ def response(model: Any, batch: Batch, valid: Tensor) -> Tensor | HiddenStates:
         batch: the model's input.
         valid: mask of the valid positions, ``(B, L)``.
     """
-    head, captured = head_of(model, batch), list[HiddenStates]()
-    if isinstance(head, str):
+    scaling, layer, captured = _known_scaling(model, batch), _head(model), list[HiddenStates]()
+    if isinstance(scaling, str):
         return response_logits(model, batch, valid)
 
     def capture(states: Tensor) -> Tensor:
         device = states.device.type
         precision = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        head = LMHead(layer.weight, layer.bias, scaling)  # whole in here, if it is sharded
         captured.append(HiddenStates(states[valid], head, precision))
-        return states[..., :0]
+        return states[..., :0].clone()  # not a view, of which FSDP warns
 
-    with _replaced(_head(model), capture):
+    with _replaced(layer, capture):
         _run(model, batch)
     return captured[0]
 
@@ -58,13 +61,18 @@ def head_of(model: Any, batch: Batch) -> LMHead | str:
         model: a causal language model, wrapped or not.
         batch: any input for it.
     """
+    scaling, head = _known_scaling(model, batch), _head(model)
+    return scaling if isinstance(scaling, str) else LMHead(head.weight, head.bias, scaling)
+
+
+def _known_scaling(model: Any, batch: Batch) -> LogitScaling | str:
+    """Return the operation after the LM head, or why that cannot be separated; found out once."""
     model = _shared(model)
     if model not in _scalings:
         found = _scalings[model] = _scaling(model, batch)
         if isinstance(found, str):
             _log.warning("%s: the loss takes all logits at once, %s", type(model).__name__, found)
-    scaling, head = _scalings[model], _head(model)
-    return scaling if isinstance(scaling, str) else LMHead(head.weight, head.bias, scaling)
+    return _scalings[model]
 
 
 def response_logits(model: Any, batch: Batch, valid: Tensor) -> Tensor:
@@ -130,7 +138,7 @@ def _not_plain(model: Any, head: Any) -> str | None:
     if type(head) is not nn.Linear:
         return f"since its output layer is a {type(head).__name__}"
     weight = head.weight
-    sharded = hasattr(weight, "placements") or hasattr(weight, "ds_id")
+    sharded = hasattr(weight, "ds_id") or (isinstance(weight, DTensor) and not is_sharded(model))
     if sharded or weight.shape != (head.out_features, head.in_features):
         return "since the weight of its output layer is sharded"
     if hasattr(head, "_hf_hook"):

@@ -298,7 +298,7 @@ def prune(teacher: PreTrainedModel, base: Pruned) -> PreTrainedModel:
     Raises:
         AdakdError: the model has no such layer, or no layer would be left.
     """
-    name, layers = _layers(teacher, "student.drop_layers")
+    name, layers = _layer_stack(teacher, "student.drop_layers")
     wrong = sorted(layer for layer in base.drop_layers if not 0 <= layer < len(layers))
     if wrong or len(set(base.drop_layers)) == len(layers):
         raise AdakdError(
@@ -364,11 +364,19 @@ def use_plain_generation(model: Any, tokenizer: Any) -> None:
     base.generation_config = GenerationConfig(**ends)  # type: ignore[no-untyped-call]
 
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
+def save(
+    model: Any, tokenizer: Any, folder: Path, state: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """Write a model (or its adapters) and its tokenizer; the folder appears atomically.
 
     The saved model stops where its tokenizer ends a response, as it was trained to. Adapters have a
     ``generation_config.json`` beside them that says so, in place of their base's.
+
+    Args:
+        model: a causal language model, with adapters or without.
+        tokenizer: its tokenizer.
+        folder: where to; it does not exist yet.
+        state: its weights, where it has parts of them alone.
     """
     use_plain_generation(model, tokenizer)
     draft = folder.with_name(folder.name + ".draft")
@@ -376,7 +384,7 @@ def save(model: Any, tokenizer: Any, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         with writing(folder, folder.parent):
-            model.save_pretrained(draft)
+            model.save_pretrained(draft, state_dict=state)
             model.generation_config.save_pretrained(draft)  # which adapters leave to their base
             tokenizer.save_pretrained(draft)
             share_tree(draft)
@@ -411,7 +419,7 @@ def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter
     Raises:
         AdakdError: the model has no such layer, or none of its parameters is trained.
     """
-    _, layers = _layers(model, "diagnostics.layer")
+    layers = decoder_layers(model, "diagnostics.layer")
     if not -len(layers) <= layer < len(layers):
         raise AdakdError(
             f"diagnostics.layer: {layer}; the student has layers 0 to {len(layers) - 1}"
@@ -422,8 +430,17 @@ def trained_layer(model: Any, layer: int) -> tuple[int, tuple[torch.nn.Parameter
     return layer % len(layers), trained
 
 
-def _layers(model: Any, field: str) -> tuple[str, torch.nn.ModuleList]:
-    """Return the module list of the decoder layers, with its name in the model."""
+def decoder_layers(model: Any, field: str) -> torch.nn.ModuleList:
+    """Return the decoder layers of a model.
+
+    Raises:
+        AdakdError: it has no stack of them; the message names the `field` of the settings.
+    """
+    return _layer_stack(model, field)[1]
+
+
+def _layer_stack(model: Any, field: str) -> tuple[str, torch.nn.ModuleList]:
+    """Return the decoder layers, with the name of their stack in the model."""
     count = model.config.get_text_config().num_hidden_layers
     for name, module in model.named_modules():
         if isinstance(module, torch.nn.ModuleList) and len(module) == count:

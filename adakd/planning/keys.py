@@ -21,6 +21,8 @@ _TRAINING: tuple[Registry[Any], ...] = (
 )  # fmt: skip
 """The registries whose parts a training may use."""
 
+_DEVICES = {"devices", "shard"}
+"""Settings that say how devices share a training."""
 _TEMPLATES = "additional_chat_templates"
 _WEIGHTS = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".h5", ".msgpack")
 _BESIDE = ("optimizer", "scheduler", "rng_state", "scaler", "training_args", "trainer_state")
@@ -117,13 +119,13 @@ def adapted(folder: Path) -> Path | None:
 
 def suite_digest(suite: Suite) -> str:
     """Return the hash of a suite's settings, but for the devices that share a training."""
-    shared: Any = {"training": {"devices"}, "teacher": {"sft": {"devices"}}}
+    shared: Any = {"training": _DEVICES, "teacher": {"sft": _DEVICES}}
     return digest(suite.model_dump(mode="json", exclude=shared))
 
 
 def deciding(training: Training) -> dict[str, Any]:
     """Return the settings of a training that affect its result."""
-    return training.model_dump(exclude={"devices", "save_every", "report_to"})
+    return training.model_dump(exclude={*_DEVICES, "save_every", "report_to"})
 
 
 def plugin_digests(files: Iterable[Path], of_metrics: bool) -> list[str]:

@@ -15,7 +15,7 @@ from adakd.errors import AdakdError
 _FREE = re.compile(
     r"name|description|data\.folder|plugins\.\d+|evaluation\.include_path"
     r"|(data\.train|evaluation\.sets\..+)\.(path|local)|(teacher\.base|student)\.model"
-    r"|(training|teacher\.sft)\.(devices|save_every|report_to(\.\d+)?)"
+    r"|(training|teacher\.sft)\.(devices|shard|save_every|report_to(\.\d+)?)"
 )
 """Fields that decide no result, or name a place: the keys tell whether its content is the same."""
 _LISTS = ("seeds", "evaluation.sampling.seeds", "judges", "paper", "ours", "plugins")

@@ -1,6 +1,7 @@
 """Apply the data policy to the batches of the data set."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -23,6 +24,9 @@ from adakd.training.crossing import Crossing
 from adakd.training.profiling import Clock
 from adakd.training.sequences import TrainingData, TrainingSet
 from adakd.training.step_responses import StepResponses
+
+Writer = Callable[[Any], AbstractContextManager[Any]]
+"""Gives the model that a data policy runs, for the while of a block, to each process."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class PolicyBatches:
         seed: seeds the random numbers of the policy.
         batch_size: sequences per validation batch.
         crossing: leads to the teacher's tokens, where they are others.
+        writer: gives the model that generates and is validated, from the student.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class PolicyBatches:
         seed: int,
         batch_size: int,
         crossing: Crossing | None = None,
+        writer: Writer = nullcontext,
     ) -> None:
         self.policy, self.generator, self.steps, self.seed = policy, generator, steps, seed
+        self._writer = writer
         self._together = ranks.count() > 1 and bool(policy.state_dict())
         """Whether the first process applies the policy for all: it has a state."""
         self.examples = data.examples
@@ -113,6 +120,25 @@ class PolicyBatches:
             model: the student.
             clock: gets the seconds of the phase generation.
         """
+        numbered = list(enumerate(batches))
+        own = numbered[ranks.rank() :: ranks.count()]
+        here = own if not self._together else numbered if ranks.rank() == 0 else []
+        with self._writer(model) as writer:
+            taken = self._applied(here, step, writer, clock)
+        if self._together:
+            taken = ranks.of_first(taken)
+        return [
+            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
+        ]
+
+    def _applied(
+        self,
+        batches: Iterable[tuple[int, Mapping[str, Tensor]]],
+        step: int,
+        model: Any,
+        clock: Clock,
+    ) -> dict[int, Examples | None]:
+        """Return what the policy takes in place of each batch, by the batch's number."""
         occasion = f"seed {self.seed}, step {step}"
 
         def write(rows: Examples, decoding: Decoding) -> list[Example]:
@@ -123,11 +149,8 @@ class PolicyBatches:
             with clock.phase("generation"):
                 return self.validate(model)
 
-        numbered = list(enumerate(batches))
-        own = numbered[ranks.rank() :: ranks.count()]
-        here = own if not self._together else numbered if ranks.rank() == 0 else []
         responses, taken = StepResponses(write), dict[int, Examples | None]()
-        for micro, batch in here:
+        for micro, batch in batches:
             context = PolicyContext(
                 step=step,
                 steps=self.steps,
@@ -138,12 +161,7 @@ class PolicyBatches:
             )
             taken[micro] = self._taken(batch, context)
         responses.settle()
-        if self._together:
-            sent = {micro: rows and [*rows] for micro, rows in taken.items()}
-            taken = ranks.of_first(sent)
-        return [
-            batch if (rows := taken[micro]) is None else self.collate(rows) for micro, batch in own
-        ]
+        return {micro: rows and [*rows] for micro, rows in taken.items()}
 
     def _taken(self, batch: Mapping[str, Tensor], context: PolicyContext) -> Examples | None:
         """Return what the policy takes in place of a batch; None where it leaves it as it is."""
@@ -179,8 +197,10 @@ class PolicyBatches:
         return total / tokens
 
 
-def policy_batches(assignment: ResolvedAssignment, data: TrainingData) -> PolicyBatches:
-    """Return the batches of a training, with a new data policy."""
+def policy_batches(
+    assignment: ResolvedAssignment, data: TrainingData, writer: Writer = nullcontext
+) -> PolicyBatches:
+    """Return the batches of a training, with a new data policy; `writer` as there."""
     training = assignment.training
     assert training is not None
     return PolicyBatches(
@@ -191,4 +211,5 @@ def policy_batches(assignment: ResolvedAssignment, data: TrainingData) -> Policy
         seed=assignment.cell.seed,
         batch_size=training.batch_size,
         crossing=data.context.crossing_of(assignment),
+        writer=writer,
     )

@@ -4,6 +4,8 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from adakd.losses.objective import (
     TokenObjective,
     next_token_labels,
 )
-from adakd.models import loading
+from adakd.models import loading, sharding
 from adakd.models.decoding import generation_mode
 from adakd.models.forward import response
 from adakd.planning import ResolvedAssignment
@@ -28,7 +30,7 @@ from adakd.store.disk import sync, writing
 from adakd.store.records import BridgeUse, DiagnosticRecord, TrainingRecord
 from adakd.store.steps import Step, Steps
 from adakd.training import ranks
-from adakd.training.batches import MicroBatches, PolicyBatches, policy_batches
+from adakd.training.batches import MicroBatches, PolicyBatches, Writer, policy_batches
 from adakd.training.checkpoints import drop, load_state, newest_checkpoint
 from adakd.training.context import RunContext
 from adakd.training.diagnostics import DiagnosticsRecorder
@@ -88,6 +90,7 @@ def train(
         shutil.rmtree(folder, ignore_errors=True)  # saved, but killed before its record
     checkpoints = context.checkpoints(cell)
     model = trainable_model(assignment, context)
+    writer = _sharded(assignment, model) if training.shard and ranks.count() > 1 else nullcontext
     outputs = teacher.outputs(assignment) if cell.has_teacher else None
     objective = build_objective(assignment, model, outputs)
     settings, recorder = context.suite.diagnostics, None
@@ -101,7 +104,7 @@ def train(
             keep,
             context.crossing_of(assignment),
         )
-    batches = policy_batches(assignment, data)
+    batches = policy_batches(assignment, data, writer)
     use = bridge_use(batches, [*first_rows(batches.examples, assignment, MEASURED)], model, outputs)
     with logged(training, context.folder, context.suite.name, cell):
         trainer = DistillationTrainer(
@@ -120,8 +123,10 @@ def train(
         if not first:  # else all would drop the same units
             set_seed(int(digest("rank", cell.seed, ranks.rank()), 16) % 2**32)
         failure = _fit(trainer, objective, batches, checkpoints, note)
+    whole = failure is None and sharding.is_sharded(model)
+    state = sharding.whole_state(model) if whole else None
     if failure is None and first:
-        loading.save(model, context.tokenizer_of(cell), folder)
+        loading.save(model, context.tokenizer_of(cell), folder, state)
         context.saved[cell.key] = file_hashes(folder)
     record = TrainingRecord(
         key=cell.key,
@@ -147,6 +152,20 @@ def train(
     return record
 
 
+def _sharded(assignment: ResolvedAssignment, model: Any) -> Writer:
+    """Shard a student over the processes; return how its data policy gets it whole."""
+    training = assignment.training
+    assert training is not None
+    precision = loading.DTYPES[training.precision]
+    runs_alone = assignment.generates or assignment.held_out
+    hollow = sharding.hollow_copy(model) if runs_alone else None
+    section = "teacher.sft" if assignment.cell.role == "teacher" else "training"
+    sharding.shard(model, precision, section)
+    if hollow is None:
+        return nullcontext
+    return partial(sharding.gathered, hollow=hollow, precision=precision)
+
+
 def bridge_use(
     batches: PolicyBatches, some: Sequence[Example], model: Any, teacher: TeacherOutputs | None
 ) -> BridgeUse | None:
@@ -161,11 +180,14 @@ def bridge_use(
     if not len(first["units"]):
         return use
     here = loading.device()
-    model, batch = loading.place(model), {name: value.to(here) for name, value in first.items()}
+    if not sharding.is_sharded(model):
+        model = loading.place(model)
+    batch = {name: value.to(here) for name, value in first.items()}
     valid = next_token_labels(batch["labels"]) != IGNORED
     with generation_mode(model), torch.no_grad():
         sides = response(model, batch, valid), teacher(*crossing.teacher_batch(batch))
         mass, teacher_mass = crossing.masses(*sides, batch)
+    sharding.reshard(model)
     return use.model_copy(update={"mass": mass, "teacher_mass": teacher_mass})
 
 

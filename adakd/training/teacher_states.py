@@ -14,13 +14,14 @@ from torch import Tensor
 from adakd.config.hashing import digest
 from adakd.errors import AdakdError
 from adakd.losses.lm_head import HiddenStates
-from adakd.models import loading
+from adakd.models import loading, sharding
 from adakd.models.forward import Batch, head_of, response
 from adakd.planning import PLAIN, ResolvedAssignment, timing_key
 from adakd.progress import Progress, Show
 from adakd.store import Store
 from adakd.store.disk import check_room
 from adakd.store.records import TeacherStatesRecord
+from adakd.training import ranks
 from adakd.training.sequences import TrainingData
 from adakd.training.states_file import StatesFile
 from adakd.training.teacher_head import StoredHead, store_head, stored_head
@@ -225,9 +226,12 @@ class TeacherStates:
     def live(self) -> LiveTeacher:
         """The teacher on the training device, in the training precision."""
         dtype = loading.DTYPES[self.context.suite.training.precision]
-        model = loading.place(self._model, dtype).requires_grad_(False).eval()
-        del self._model  # now on another device or rounded
-        return LiveTeacher(model)
+        model = self._model.requires_grad_(False).eval()
+        del self._model  # on another device or rounded from here on
+        if self.context.suite.training.shard and ranks.count() > 1:
+            sharding.shard(model.to(dtype))
+            return LiveTeacher(model)
+        return LiveTeacher(loading.place(model, dtype))
 
 
 def hidden_width(model: Any) -> int:

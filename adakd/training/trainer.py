@@ -13,6 +13,7 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 from transformers import PrinterCallback, Trainer, TrainerCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from adakd.config.suite import CrossEntropy
 from adakd.data.example import IGNORED
@@ -26,6 +27,12 @@ from adakd.losses.objective import (
     next_token_labels,
 )
 from adakd.models.forward import Batch, response
+from adakd.models.sharding import (
+    is_sharded,
+    split_optimizer_state,
+    whole_optimizer_state,
+    whole_state,
+)
 from adakd.training import ranks
 from adakd.training.batches import PolicyBatches
 from adakd.training.checkpoints import learned_parameters, save_state
@@ -110,8 +117,9 @@ class DistillationTrainer(Trainer):
     of each phase; a checkpoint also has the states of the objective and of the data policy.
 
     Several processes share the micro-batches of a step: with N of them, process r trains on r,
-    r + N, and so on, and the gradients are averaged once a step. Every process reads the whole
-    data set, so that order and steps are those of one.
+    r + N, and so on, and the gradients are averaged once a step; those of a model that is sharded,
+    by itself after each micro-batch, or every process would hold them whole. Every process reads
+    the whole data set, so that order and steps are those of one.
 
     Args:
         objective: the loss.
@@ -137,6 +145,9 @@ class DistillationTrainer(Trainer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        if is_sharded(self.model):  # only autocast is left to do, and no wrapper
+            self.accelerator.prepare_model(self.model, False, evaluation_mode=True)
+            vars(self.model)["_is_accelerate_prepared"] = True
         self.crossing, self.cross_entropy = batches.collate.crossing, cross_entropy
         self.objective: TokenObjective = objective
         self.order, self.batches, self.teacher, self.on_step = order, batches, teacher, on_step
@@ -332,6 +343,42 @@ class DistillationTrainer(Trainer):
 
     def _get_train_sampler(self, *_: Any) -> Sampler[int]:
         return self.order
+
+    def _move_model_to_device(self, model: Any, device: torch.device) -> None:
+        if not is_sharded(model):  # else it is there
+            super()._move_model_to_device(model, device)
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Save the model; one that is sharded as a whole one."""
+        if not is_sharded(self.model):
+            super().save_model(output_dir, _internal_call)
+            return
+        state = whole_state(self.model)
+        if self.args.should_save:
+            self._save(output_dir, state_dict=state)
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not is_sharded(self.model):
+            super()._save_optimizer_and_scheduler(output_dir)
+            return
+        assert self.lr_scheduler is not None
+        state = whole_optimizer_state(self.optimizer)
+        if self.args.should_save:
+            torch.save(state, Path(output_dir, OPTIMIZER_NAME))
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir, SCHEDULER_NAME))
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not is_sharded(self.model) or checkpoint is None:
+            super()._load_optimizer_and_scheduler(checkpoint)
+            return
+        assert self.optimizer is not None
+        assert self.lr_scheduler is not None
+        optimizer, scheduler = (
+            torch.load(Path(checkpoint, name), map_location="cpu", weights_only=True)
+            for name in (OPTIMIZER_NAME, SCHEDULER_NAME)
+        )
+        self.optimizer.load_state_dict(split_optimizer_state(optimizer, self.optimizer))
+        self.lr_scheduler.load_state_dict(scheduler)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.state.global_step >= self.state.max_steps:

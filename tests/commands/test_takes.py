@@ -77,3 +77,18 @@ def test_devices_share_the_time_of_a_training_and_not_its_cost(
     costs = [_cost(found.needs, found.times["time"], 1.0) for found in (one, two)]
     assert costs[0] == costs[1]
     assert "Devices that share a training have that memory each" in said(two)
+
+
+@pytest.mark.parametrize("cache", ["off", "fp16"])
+def test_sharding_divides_the_memory_of_a_training_alone(
+    make_suite: Callable[..., Any], cache: str
+) -> None:
+    shared = {"training.gradient_accumulation": 4, "training.devices": 4, "teacher.cache": cache}
+    whole, spread = (
+        takes(plan(make_suite({**shared, "training.shard": shard}))).needs
+        for shard in (False, True)
+    )
+    for one, other in zip(whole, spread, strict=True):
+        assert one.memory is not None or one.stage.startswith("judge")
+        parts = 4 if one.stage == STUDENTS else 1
+        assert other.memory == (one.memory and one.memory / parts)

@@ -90,6 +90,9 @@ def test_a_plan_tells_of_devices_and_refuses_too_many(
     done = command_line("plan", file)
     assert "each student is trained by 2 devices together; overheads are measured" in done.out
     assert "2 devices together" in command_line("plan", file, "--units").out
+    spread = command_line("plan", suite_file({**shared, "training.shard": True})).out
+    assert "2 devices together, its weights, gradients and Adam's moments spread" in spread
+    assert "timing.pairs: 0 leaves them out" in spread
     monkeypatch.setattr(inputs, "gpus", lambda: 1)
     assert command_line("plan", file).code == 2
 

@@ -80,6 +80,29 @@ def test_devices_that_cannot_share_the_micro_batches_are_refused(make_suite) -> 
         assert make_suite({**changes, **fixed}).training.devices == devices
 
 
+@pytest.mark.parametrize("section", ["training", "teacher.sft"])
+def test_sharding_needs_devices_and_changes_no_key(make_suite, section: str) -> None:
+    split = {f"{section}.gradient_accumulation": 2}
+    spread = {**split, f"{section}.devices": 2, f"{section}.shard": True}
+    assert plan(make_suite(spread)).keys == plan(make_suite(split)).keys
+    with pytest.raises(AdakdError, match=r"shard: true spreads .* set devices to 2"):
+        make_suite({f"{section}.shard": True})
+    with pytest.raises(AdakdError, match=r"shard: true .* use bf16 or float32"):
+        make_suite({**spread, f"{section}.precision": "fp16"})
+
+
+def test_the_gradient_of_one_layer_is_not_analysed_where_none_is_whole(make_suite) -> None:
+    spread = {
+        "training.gradient_accumulation": 2,
+        "training.devices": 2,
+        "training.shard": True,
+        "diagnostics.every": 2,
+    }
+    assert make_suite(spread).training.shard
+    with pytest.raises(AdakdError, match=r"diagnostics\.layer: .* leave one of the two out"):
+        make_suite({**spread, "diagnostics.layer": -1})
+
+
 def test_held_out_rows_are_not_trained_on(make_suite) -> None:
     policy = {"name": "replay", "held_out": 8}
     rows = [{"divergence": "reverse_kl", "policy": policy, "label": "replay"}]

@@ -2,7 +2,9 @@
 
 Arguments: the number of this process, and a folder with ``work.json``: the number of processes, and
 for each training a suite file, the folder of its run, the name of an arm, and the step that both
-are killed after, if any. The result, ``NUMBER.pt``, has the record and the weights of each.
+are killed after, if any. The result, ``NUMBER.pt``, has for each the record, the weights, the
+shares of weights and of Adam's moments that this process holds, and the most decoder layers that
+were whole at once in a forward pass.
 """
 
 import json
@@ -11,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from adakd.config.loading import load_suite
+from adakd.models.loading import decoder_layers
+from adakd.models.sharding import is_sharded
 from adakd.planning import plan
 from adakd.training import fitting
 from adakd.training.context import RunContext
@@ -26,15 +32,24 @@ class Killed(Exception):
 
 
 def trained(suite: str, folder: str, arm: str, killed: int | None) -> Any:
-    """Return a training's record and the weights that this process has; None if it is killed."""
+    """Return what is known of a training; None if it is killed."""
     planned = plan(load_suite(suite))
     data = TrainingData(RunContext(planned, Path(folder)))
     one = next(one for one in planned.assignments if (one.cell.divergence and one.cell.arm == arm))
-    models: list[Any] = []
+    trainers: list[Any] = []
+    together: list[int] = [0]
     real = fitting._fit
 
     def fit(trainer: Any, *rest: Any) -> Any:
-        models.append(trainer.model)
+        trainers.append(trainer)
+        layers = decoder_layers(trainer.model, "here")
+
+        def look(*_: Any) -> None:
+            first = (next(layer.parameters()) for layer in layers)
+            together.append(sum(not isinstance(one, DTensor) for one in first))
+
+        for layer in layers if is_sharded(trainer.model) else ():
+            layer.register_forward_pre_hook(look)
         return real(trainer, *rest)
 
     def on_step(done: int) -> None:
@@ -48,7 +63,21 @@ def trained(suite: str, folder: str, arm: str, killed: int | None) -> Any:
         return None
     finally:
         fitting._fit = real
-    return record.model_dump_json(), dict(models[0].state_dict())
+    weights = trainers[0].model.state_dict()
+    states = trainers[0].optimizer.state_dict()["state"].values()
+    moments = [of[name] for of in states for name in ("exp_avg", "exp_avg_sq")]
+    whole = {
+        name: own.full_tensor() if isinstance(own, DTensor) else own
+        for name, own in weights.items()
+    }
+    shares = [share(list(trainers[0].model.parameters())), share(moments)]
+    return record.model_dump_json(), whole, shares, max(together)
+
+
+def share(tensors: list[Tensor]) -> float:
+    """Return the share of the elements of some tensors that this process holds."""
+    here = sum((one.to_local() if isinstance(one, DTensor) else one).numel() for one in tensors)
+    return here / sum(one.numel() for one in tensors)
 
 
 def main() -> None:

@@ -69,6 +69,18 @@ VARIANTS: dict[str, tuple[dict[str, Any], str]] = {
     "buffer": (policy("replay", threshold=0.9, held_out=4, capacity=6), "plain"),
 }  # fmt: skip
 """Changes of a suite, and the arm to train."""
+SHARD = {"training.devices": 2, "training.shard": True}
+DEEPER: dict[str, tuple[dict[str, Any], str]] = {
+    "deep": ({"student.config.num_hidden_layers": 4, "student.config.tie_word_embeddings": False,
+              "training.gradient_checkpointing": True}, "plain"),
+    "adapters": ({"training.lora": {"r": 2, "dropout": 0}}, "plain"),
+    "bf16": ({"training.precision": "bf16", "student.config.num_hidden_layers": 2}, "plain"),
+}  # fmt: skip
+SHARDED = {
+    name: ({**changes, **SHARD}, arm)
+    for name, (changes, arm) in {**VARIANTS, **DEEPER}.items()
+    if name not in ("plain", "adaptive")  # as the others, but for what the others have too
+}
 
 
 def apart(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
@@ -104,12 +116,12 @@ def test_two_processes_train_the_student_of_one(
 ) -> None:
     """One group does all: kernels, caches, policies, resuming, and a loss that is no number."""
     (tmp_path / "sudden.py").write_text(SUDDEN)
-    cases = dict(VARIANTS)
+    cases = {**VARIANTS, **{f"{name}, sharded": SHARDED[name] for name in SHARDED}}
     for name in ("straight", "broken"):
         cases[name] = ({**DROPOUT, "arms": {"arm": RESTLESS}}, "arm")
-    cases["no number"] = (
-        {"plugins": ["./sudden.py"], "divergences": ["sudden"], "arms": {}}, "plain",
-    )  # fmt: skip
+        cases[f"{name}, sharded"] = ({**DROPOUT, **SHARD, "arms": {"arm": RESTLESS}}, "arm")
+    bad: dict[str, Any] = {"plugins": ["./sudden.py"], "divergences": ["sudden"], "arms": {}}
+    cases |= {"no number": (bad, "plain"), "no number, sharded": ({**bad, **SHARD}, "plain")}
     work, alone = list[Any](), dict[str, tuple[TrainingRecord, dict[str, Tensor]]]()
     for place, (name, (changes, arm)) in enumerate(cases.items()):
         file = suite_file({**SHARED, **changes}, f"suite{place}")
@@ -117,40 +129,54 @@ def test_two_processes_train_the_student_of_one(
         cell = next(c for c in together.distilled() if c.arm == arm)
         together.teacher.outputs(together.assignment(cell))  # stored before, as in a run
         asked = [str(file), str(together.folder), arm]
-        work += [[*asked, 5], [*asked, None]] if name == "broken" else [[*asked, None]]
-        if name in VARIANTS:
+        work += [[*asked, 5], [*asked, None]] if "broken" in name else [[*asked, None]]
+        twin = name.removesuffix(", sharded")
+        if twin not in alone and (name in VARIANTS or twin in SHARDED):
             one = trainings(load_suite(str(file)), f"alone{place}")
-            alone[name] = one.train(cell), one.weights(cell)
+            alone[twin] = one.train(cell), one.weights(cell)
     found = in_group(work)
-    names = [name for name in cases for _ in range(1 + (name == "broken"))]
+    names = [name for name in cases for _ in range(1 + ("broken" in name))]
     done = {name: of for name, of in zip(names, found, strict=True) if of[0] is not None}
+    assert done.keys() == cases.keys()
     for name, members in done.items():
-        weights = [weights for _, weights in members]
-        assert apart(*weights) == 0, name
-    for name, (record, weights) in alone.items():
+        assert apart(*(of[1] for of in members)) == 0, name
+        held = [of[2] for of in members]
+        expected = 0.5 if "sharded" in name else 1
+        if "no number" not in name:
+            assert held == [pytest.approx([expected] * 2, abs=0.01)] * 2, name
+    for name in cases.keys() & {name for twin in alone for name in (twin, f"{twin}, sharded")}:
+        record, weights = alone[name.removesuffix(", sharded")]
         shared = TrainingRecord.model_validate_json(done[name][0][0])
         assert (shared.key, shared.rows) == (record.key, record.rows)
+        assert (shared.parameters, shared.trainable) == (record.parameters, record.trainable)
+        exact = 1 if "bf16" not in name else 1e4
         for ours, theirs in zip(record.steps, shared.steps, strict=True):
-            assert theirs.loss == pytest.approx(ours.loss, abs=1e-6), name
+            assert theirs.loss == pytest.approx(ours.loss, abs=1e-6 * exact), name
             assert theirs.kept_ratio == pytest.approx(ours.kept_ratio, abs=1e-9), name
-            assert theirs.temperature == pytest.approx(ours.temperature, abs=1e-5), name
-            assert theirs.grad_norm == pytest.approx(ours.grad_norm, rel=1e-4), name
-        assert name == "dense" or apart(weights, done[name][0][1]) < 2e-5, name
-    straight, broken = (done[name][0] for name in ("straight", "broken"))
-    assert apart(straight[1], broken[1]) == 0
+            assert theirs.temperature == pytest.approx(ours.temperature, abs=1e-5 * exact), name
+            assert theirs.grad_norm == pytest.approx(ours.grad_norm, rel=1e-4 * exact), name
+        assert name == "dense" or apart(weights, done[name][0][1]) < 2e-5 * exact, name
+    assert done["deep, sharded"][0][3] == 1  # layers that are whole while one of four computes
+    for kind in ("", ", sharded"):
+        straight, broken = (done[name + kind][0] for name in ("straight", "broken"))
+        assert apart(straight[1], broken[1]) == 0
+        failed = [TrainingRecord.model_validate_json(of[0]) for of in done["no number" + kind]]
+        reasons = {str(record.reason) for record in failed}
+        assert len(reasons) == 1
+        assert "the loss is not finite at step" in reasons.pop()
+        assert {record.status for record in failed} == {"failed"}
     ratios = [step.kept_ratio for step in alone["adaptive"][0].steps]
     assert len({round(ratio, 1) for ratio in ratios}) >= 3  # or the state would not matter
-    failed = [TrainingRecord.model_validate_json(record) for record, _ in done["no number"]]
-    reasons = {str(record.reason) for record in failed}
-    assert len(reasons) == 1
-    assert "the loss is not finite at step" in reasons.pop()
-    assert {record.status for record in failed} == {"failed"}
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_all_and_the_next_start_goes_on(make_suite, trainings) -> None:
-    """By one process: the number of devices is no matter of the result."""
-    suite: Suite = make_suite({**SHARED, "arms": {"arm": RESTLESS}, "training.devices": 2})
+@pytest.mark.parametrize("shard", [False, True], ids=["whole", "sharded"])
+def test_a_killed_process_ends_all_and_the_next_start_goes_on(
+    make_suite, trainings, shard: bool
+) -> None:
+    """By one process: the number of devices is no matter of the result, nor are shards."""
+    devices = {"training.devices": 2, "training.shard": shard}
+    suite: Suite = make_suite({**SHARED, "arms": {"arm": RESTLESS}, **devices})
     straight, run = trainings(suite, "straight"), trainings(suite, "run")
     cell = run.find(arm="arm")
     whole = straight.train(cell)
