@@ -102,7 +102,7 @@ def in_group(tmp_path: Path) -> Callable[..., list[list[Any]]]:
             subprocess.Popen([sys.executable, str(script), str(number), str(folder)])
             for number in range(2)
         ]
-        assert [member.wait(300) for member in members] == [0, 0]
+        assert [member.wait(600) for member in members] == [0, 0]
         by_process = [torch.load(folder / f"{number}.pt") for number in range(2)]
         return [list(of) for of in zip(*by_process, strict=True)]
 
@@ -149,13 +149,14 @@ def test_two_processes_train_the_student_of_one(
         shared = TrainingRecord.model_validate_json(done[name][0][0])
         assert (shared.key, shared.rows) == (record.key, record.rows)
         assert (shared.parameters, shared.trainable) == (record.parameters, record.trainable)
-        exact = 1 if "bf16" not in name else 1e4
+        exact = 1 if "bf16" not in name else 1e2
         for ours, theirs in zip(record.steps, shared.steps, strict=True):
             assert theirs.loss == pytest.approx(ours.loss, abs=1e-6 * exact), name
             assert theirs.kept_ratio == pytest.approx(ours.kept_ratio, abs=1e-9), name
             assert theirs.temperature == pytest.approx(ours.temperature, abs=1e-5 * exact), name
             assert theirs.grad_norm == pytest.approx(ours.grad_norm, rel=1e-4 * exact), name
-        assert name == "dense" or apart(weights, done[name][0][1]) < 2e-5 * exact, name
+        adapted = "training.lora" in cases[name][0]  # and its weights are merged where it is alone
+        assert adapted or apart(weights, done[name][0][1]) < 2e-5 * exact, name
     assert done["deep, sharded"][0][3] == 1  # layers that are whole while one of four computes
     for kind in ("", ", sharded"):
         straight, broken = (done[name + kind][0] for name in ("straight", "broken"))
