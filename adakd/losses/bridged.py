@@ -219,7 +219,8 @@ class _Group:
 
     def whole(self) -> tuple[Tensor, Tensor]:
         """Return all rows of both models; the graphs of their blocks are kept."""
-        if self._all is None:
+        ungraded = any(not block.leaf.requires_grad for block in self.kept)
+        if self._all is None or (self._groups.graded and ungraded):
             self.kept = [self.block(units) for units in self.blocks()]
             ours = torch.cat([block.student.detach() for block in self.kept])
             self._all = ours, torch.cat([block.teacher for block in self.kept])

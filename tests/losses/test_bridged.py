@@ -1,5 +1,8 @@
 """Rows over units: their values, and the gradient that goes back through a bridge."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,7 @@ from adakd import Objective
 from adakd.bridges import Bridge, Side, bridge
 from adakd.data.vocabulary import Vocabulary
 from adakd.divergences import reverse_kl
+from adakd.losses.blocks import RowFunctions, Rows, SelectedTokens
 from adakd.losses.bridged import Units, bridged, shared_mass
 from adakd.losses.diagnostics import diagnose
 from adakd.losses.lm_head import HiddenStates, LMHead
@@ -134,6 +138,42 @@ def test_a_gradient_goes_back_through_any_bridge(
     expected = torch.autograd.grad(wanted.loss, leaves, retain_graph=True)
     for found, right in zip(torch.autograd.grad(got.loss, leaves), expected, strict=True):
         assert torch.allclose(found, right)
+
+
+def by_whole_rows(blocks: RowFunctions) -> RowFunctions:
+    """Return functions that read and write whole rows, as kernels do."""
+
+    def loss_rows(term: Any, tokens: SelectedTokens, gradient: Rows | None) -> Tensor:
+        assert tokens.teacher is not None
+        whole = replace(tokens, student=tokens.student.whole(), teacher=tokens.teacher.whole())
+        return blocks.loss_rows(term, whole, None if gradient is None else gradient.whole())
+
+    def score_rows(adaptive: Any, student: Rows, teacher: Rows, labels: Tensor) -> Tensor:
+        return blocks.score_rows(adaptive, student.whole(), teacher.whole(), labels)
+
+    return replace(blocks, loss_rows=loss_rows, score_rows=score_rows)
+
+
+@pytest.mark.parametrize("head", [True, False], ids=["states", "logits"])
+@pytest.mark.parametrize("arm", [None, "adakd"])
+@pytest.mark.parametrize("budget", [None, 1])
+def test_whole_rows_have_the_loss_and_the_gradient_of_blocks(
+    head: bool, arm: str | None, budget: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adakd.losses.blocks.CACHED_BYTES", 1)  # a unit a block
+    made = connected(Chunks())
+    units, labels = units_of(made, STUDENT_IDS, TEACHER_IDS), torch.tensor([1, 3, 0])
+    found = []
+    for whole in (False, True):
+        student, teacher = outputs(head)
+        objective = Objective("reverse_kl", arm, total_steps=4, budget=budget)
+        if whole:
+            monkeypatch.setattr(objective, "_rows", by_whole_rows(objective._rows))
+        loss = objective(*bridged(made, student, teacher, units), labels).loss
+        leaf = student.states if isinstance(student, HiddenStates) else student
+        found.append((loss.detach(), *torch.autograd.grad(loss, leaf)))
+    for one, other in zip(*found, strict=True):
+        assert torch.allclose(one, other, rtol=1e-12, atol=1e-15)
 
 
 def _all_log(logits: Tensor) -> Tensor:
