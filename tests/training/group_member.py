@@ -75,9 +75,9 @@ def trained(suite: str, folder: str, arm: str, killed: int | None) -> Any:
 
 
 def share(tensors: list[Tensor]) -> float:
-    """Return the share of the elements of some tensors that this process holds."""
+    """Return the share of the elements of some tensors that this process holds; 0 of none."""
     here = sum((one.to_local() if isinstance(one, DTensor) else one).numel() for one in tensors)
-    return here / sum(one.numel() for one in tensors)
+    return here / max(1, sum(one.numel() for one in tensors))
 
 
 def main() -> None:
