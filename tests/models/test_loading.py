@@ -194,7 +194,7 @@ def test_adapters_on_modules_that_are_not_there(tokenizer: Any) -> None:
 
 
 def test_a_save_that_fails_leaves_no_folder(tokenizer: Any, tmp_path: Path) -> None:
-    def fill(folder: Path) -> None:
+    def fill(folder: Path, **_: Any) -> None:
         folder.mkdir(parents=True)
         (folder / "model.safetensors").write_text("half")
         raise OSError(28, "No space left on device")
