@@ -22,10 +22,13 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
         super().__init__(signal.Signals(number).name)
 
-    @property
-    def exit_code(self) -> int:
-        """130 for Ctrl-C and 143 for SIGTERM, as a shell reports them."""
-        return 128 + self.number
+
+def exit_code() -> int:
+    """Return 130 for Ctrl-C and 143 for SIGTERM, as a shell reports them.
+
+    A library may turn either into a ``KeyboardInterrupt`` of its own, as Ray does.
+    """
+    return 128 + (_asked[0] if _asked else signal.SIGINT)
 
 
 def check() -> None:

@@ -15,7 +15,7 @@ from adakd.cli import extensions, judgements, runs, sharing
 from adakd.cli.base import console
 from adakd.console import printable
 from adakd.errors import AdakdError
-from adakd.interrupts import Interrupted, heeded
+from adakd.interrupts import exit_code, heeded
 
 __all__ = ["STOPPED", "app", "console", "main"]
 
@@ -40,10 +40,9 @@ class _Group(typer.core.TyperGroup):
         """Run a verb."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            code = error.exit_code if isinstance(error, Interrupted) else 130
+        except KeyboardInterrupt:
             print(f"adakd: {STOPPED}", file=sys.stderr)
-            raise typer.Exit(code) from None
+            raise typer.Exit(exit_code()) from None
         except EOFError as error:  # which Click takes for a closed terminal
             raise RuntimeError(f"unexpected end of a file: {error}") from error
 
