@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -287,17 +288,18 @@ def together(
         suite: has the settings of their tasks.
         tasks: the folder that :func:`~adakd.evaluation.tasks.write_tasks` filled.
     """
-    enough = 4 * suite.evaluation.batch_size
-    waiting: dict[int | None, list[Sequence[Job]]] = {}
+    enough, items = 4 * suite.evaluation.batch_size, Counter[int | None]()
+    waiting: dict[int | None, list[Sequence[Job]]] = defaultdict(list)
     for jobs in groups:
         seed = jobs[0].sampling_seed
         if jobs[0].task not in suite.evaluation.sets:
             yield (jobs,)
             continue
-        some = waiting.setdefault(seed, [])
-        some.append(jobs)
-        if sum(count_items(tasks, job.task) for job, *_ in some) >= enough:
+        waiting[seed].append(jobs)
+        items[seed] += count_items(tasks, jobs[0].task)
+        if items[seed] >= enough:
             yield tuple(waiting.pop(seed))
+            del items[seed]
     yield from map(tuple, waiting.values())
 
 

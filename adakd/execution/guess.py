@@ -9,7 +9,13 @@ from math import ceil
 from statistics import fmean
 
 from adakd.config import Training
-from adakd.execution.needs import Sizes, operations_of, requests_of, written_together
+from adakd.execution.needs import (
+    Sizes,
+    longest_response,
+    operations_of,
+    requests_of,
+    written_together,
+)
 from adakd.planning import Assignment
 from adakd.planning.architectures import Architecture
 
@@ -74,10 +80,9 @@ class Guess:
         made, suite = one.new_policy(), self._sizes.suite
         if not made.writes:
             return 0.0
-        decoding = getattr(made, "decoding", None)
-        most = (decoding and decoding.max_new_tokens) or suite.data.max_tokens - prompt
         answers = made.writes * suite.training.sequences
         at_once = written_together(made.writes, suite)
+        most = longest_response(self._sizes, made)
         return self._decoding(model, answers, at_once, prompt, most)
 
     def score(self, task: str) -> float | None:

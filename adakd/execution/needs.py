@@ -20,6 +20,7 @@ from adakd.planning.lengths import (
     tokens_of,
     training_lengths,
 )
+from adakd.policies import Policy
 
 SFT, STATES, STUDENTS = "teacher SFT", "teacher states", "students"
 OWN, ANSWERS, OPTIONS, TIMING = "own responses", "answers", "options", "timing"
@@ -258,13 +259,18 @@ def _student_responses(sizes: Sizes) -> Iterator[Need]:
         sequences = sizes.sequences(one)
         if sequences is None:
             return
-        decoding = getattr(made, "decoding", None)
         written = round(made.writes * sequences)
         count += written
         rounds += written / written_together(made.writes, sizes.suite)
-        most = max(most, (decoding and decoding.max_new_tokens) or _room(sizes))
+        most = max(most, longest_response(sizes, made))
     if count:
         yield _decoding(OWN, sizes, count, most, count / rounds, sizes.student)
+
+
+def longest_response(sizes: Sizes, policy: Policy) -> int:
+    """Return the most tokens of a response that a student writes itself."""
+    decoding = getattr(policy, "decoding", None)
+    return (decoding and decoding.max_new_tokens) or _room(sizes)
 
 
 def written_together(writes: float, suite: Suite) -> float:
