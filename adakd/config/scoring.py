@@ -70,16 +70,26 @@ class ChoiceTask(Selection):
         return f"{self.set}-choice"
 
 
+_PLACES = {
+    "{folder}": "would serve another model",
+    "{port}": "would be sought elsewhere",
+    "{dtype}": "may compute in another precision than evaluation.precision, as vLLM does for "
+    "float32 models without a word",
+}
+"""What the command of a server has to say, and what happens otherwise."""
+
+
 class Server(Config):
     """A server that decodes answers in an environment of its own, started for each model.
 
     It speaks OpenAI's completions with token ids as prompts, as vLLM and SGLang do. In each text
-    ``{folder}`` stands for the folder of the model and ``{port}`` for a free port.
+    ``{folder}`` stands for the folder of the model, ``{port}`` for a free port and ``{dtype}`` for
+    ``evaluation.precision``: ``float32``, ``bfloat16`` or ``float16``.
     """
 
     kind: Literal["server"]
     start: Line
-    """The command, such as ``vllm serve {folder} --port {port}``; run without a shell."""
+    """The command, run without a shell: ``vllm serve {folder} --port {port} --dtype {dtype}``."""
     base_url: Line = "http://127.0.0.1:{port}/v1"
     model: Line = "{folder}"
     """The model's name in requests."""
@@ -94,12 +104,12 @@ class Server(Config):
     @classmethod
     def _names(cls, text: str) -> str:
         try:
-            text.format(folder="", port="")
+            text.format(folder="", port="", dtype="")
             words = shlex.split(text)
         except (KeyError, IndexError, ValueError) as error:
             raise ValueError(
-                f"{text!r} cannot be filled in ({error}): only {{folder}} and {{port}} are known, "
-                "and other braces are doubled"
+                f"{text!r} cannot be filled in ({error}): only {{folder}}, {{port}} and "
+                "{{dtype}} are known, and other braces are doubled"
             ) from None
         if not words:
             raise ValueError("is empty: give a command")
@@ -107,11 +117,11 @@ class Server(Config):
 
     @model_validator(mode="after")
     def _reads_the_model(self) -> "Server":
-        for name in ("{folder}", "{port}"):
+        for name, otherwise in _PLACES.items():
             if name not in self.start:
                 raise ValueError(
-                    f"start: the command has no {name}: it would serve another model, or be sought "
-                    "elsewhere; such as 'vllm serve {folder} --port {port}'"
+                    f"start: the command has no {name}: it {otherwise}; such as "
+                    "'vllm serve {folder} --port {port} --dtype {dtype}'"
                 )
         return self
 

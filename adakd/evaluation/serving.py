@@ -108,6 +108,8 @@ class ServedAnswers:
         self.server, self.tokenizer, self.folder = server, tokenizer, folder
         self._stack = stack
         self._process: _Process | None = None
+        self._dtype = ""
+        """Of the model that is saved."""
         self._device: Any = None
         """Of the model, where it has made room."""
 
@@ -158,6 +160,7 @@ class ServedAnswers:
         """Save a copy of the model, in the precision that it is scored in."""
         if (self.folder / "model").exists():
             return
+        self._dtype = str(model.dtype).removeprefix("torch.")
         model.save_pretrained(self.folder / "model")
         self.tokenizer.save_pretrained(self.folder / "model")
 
@@ -165,7 +168,7 @@ class ServedAnswers:
         """Return the server's process, started where there is none any more."""
         if self._process is None or not self._process.alive:
             try:
-                self._process = _Process(self.server, self.folder)
+                self._process = _Process(self.server, self.folder, self._dtype)
             except OSError as error:
                 raise self._failed(f"it cannot be started: {error.strerror}") from None
             self._stack.callback(self._process.end)
@@ -248,11 +251,11 @@ class ServedAnswers:
 class _Process:
     """A server that runs, at a port of its own."""
 
-    def __init__(self, server: Server, folder: Path) -> None:
+    def __init__(self, server: Server, folder: Path, dtype: str) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        named = {"folder": str(folder / "model"), "port": str(port)}
+        named = {"folder": str((folder / "model").resolve()), "port": str(port), "dtype": dtype}
         self.base_url, self.model = server.base_url.format(**named), server.model.format(**named)
         self._log = folder / "server.log"
         command = [part.format(**named) for part in shlex.split(server.start)]

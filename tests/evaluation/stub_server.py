@@ -1,4 +1,4 @@
-"""A small server of OpenAI's completions, as a program of its own: ``stub_server.py FOLDER PORT``.
+"""A small server of OpenAI's completions: ``stub_server.py FOLDER PORT DTYPE``.
 
 It answers with the saved model, greedily and one prompt at a time, by plain transformers. With the
 variable ``STUB_ECHO`` it loads none and repeats the prompt; with ``STUB_DIES`` it ends after so
@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-FOLDER, PORT = Path(sys.argv[1]), int(sys.argv[2])
+FOLDER, PORT, DTYPE = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 ECHO = "STUB_ECHO" in os.environ
 SEEN = FOLDER.parent / "seen.jsonl"
 MARK = FOLDER.parent / "was-started"
@@ -25,7 +25,7 @@ if not ECHO:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    MODEL = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
+    MODEL = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=getattr(torch, DTYPE))
     TOKENIZER = AutoTokenizer.from_pretrained(FOLDER)
 
 
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with one_at_a_time:
             with SEEN.open("a") as seen:
-                seen.write(json.dumps(asked) + "\n")
+                seen.write(json.dumps({**asked, "dtype": DTYPE}) + "\n")
             answered += 1
             if LIFE and answered > LIFE:
                 print("out of memory, they say", flush=True)

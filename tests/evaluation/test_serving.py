@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from pydantic import ValidationError
 
 from adakd.config.scoring import Server
@@ -21,7 +22,7 @@ from adakd.policies import Decoding
 
 STUB = Path(__file__).with_name("stub_server.py")
 ENDS = Ends(0, 1)
-START = f"{sys.executable} {STUB} {{folder}} {{port}}"
+START = f"{sys.executable} {STUB} {{folder}} {{port}} {{dtype}}"
 
 
 def engine(start: str = START, **rest: Any) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def engine(start: str = START, **rest: Any) -> dict[str, Any]:
 class Saved:
     """Stands for a model or a tokenizer of which nothing is read; counts how often it is saved."""
 
-    device = "here"
+    device, dtype = "here", torch.float16
 
     def __init__(self) -> None:
         self.times, self.places = 0, list[str]()
@@ -118,6 +119,7 @@ def test_each_request_has_its_prompt_its_seed_and_its_limit(echo: Any, tmp_path:
         assert chosen == (0.7, 0.9, 5, 9)
         assert one["stop_token_ids"] == [ENDS.end]
         assert one["model"] == str(tmp_path / "s" / "model")
+        assert one["dtype"] == "float16"
     again = echoed(tmp_path / "t", asked, decoding)
     assert again == found
     later = [json.loads(line) for line in (tmp_path / "t.seen").read_text().splitlines()]
@@ -136,9 +138,9 @@ def test_a_server_that_is_lost_is_started_again(echo: pytest.MonkeyPatch, tmp_pa
 @pytest.mark.parametrize(
     ("start", "why"),
     [
-        (f"{sys.executable} -c \"print('no such card'); exit(4)\" {{folder}} {{port}}",
+        (f"{sys.executable} -c \"print('no such card'); exit(4)\" {{folder}} {{port}} {{dtype}}",
          r"ended with code 4; its last lines: no such card; fix the command"),
-        (f"{sys.executable} -c \"import time; time.sleep(60)\" {{folder}} {{port}}",
+        (f"{sys.executable} -c \"import time; time.sleep(60)\" {{folder}} {{port}} {{dtype}}",
          r"not answered within 1 s \(evaluation\.engine\.wait\)"),
     ],
     ids=["ends", "hangs"],
@@ -158,13 +160,14 @@ def test_a_command_that_could_not_serve_the_model_is_refused() -> None:
     for start, why in (
         ("vllm serve {folder}", r"has no \{port\}"),
         ("vllm serve x --port {port}", r"has no \{folder\}"),
+        ("vllm serve {folder} --port {port}", r"no \{dtype\}: it may compute in another precision"),
         ("vllm serve {folder} --port {port} --name {name}", "name"),
         ("vllm serve '{folder} --port {port}", "No closing quotation"),
     ):
         with pytest.raises(ValidationError, match=why):
             Server(**engine(start))
     with pytest.raises(AdakdError, match=r"there is no program 'no-such-vllm'"):
-        check_server(Server(**engine("no-such-vllm {folder} {port}")))
+        check_server(Server(**engine("no-such-vllm {folder} {port} {dtype}")))
 
 
 def test_the_engine_is_in_the_keys_of_answers_alone(make_suite: Callable[..., Any]) -> None:

@@ -1,5 +1,6 @@
 """Units on Ray: the records of one process, whatever is lost on the way."""
 
+import json
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+import yaml
 
 import adakd
 from adakd.cli import STOPPED
@@ -24,6 +26,7 @@ from tests.execution import lasting
 if not os.environ.get("ADAKD_RAY"):
     pytest.skip("starts clusters on this machine: tox -e ray", allow_module_level=True)
 
+import jsonschema
 import ray
 from ray.cluster_utils import Cluster
 
@@ -130,6 +133,12 @@ def test_two_nodes_give_the_records_of_one_process(
     assert lasting.results(run, CHANGING) == lasting.results(serial, CHANGING)
     assert not (run / "units").exists()
     assert not list(run.glob("cells/*/checkpoints"))
+
+
+def test_ray_reads_the_description_of_a_cloud() -> None:
+    file = Path(__file__).resolve().parents[2] / "docs" / "cluster" / "ray-up.yaml"
+    schema = Path(ray.__file__).parent / "autoscaler" / "ray-schema.json"
+    jsonschema.validate(yaml.safe_load(file.read_text()), json.loads(schema.read_text()))
 
 
 def test_nodes_that_are_lost_lose_nothing(serial: Path, cluster: Cluster, tmp_path: Path) -> None:
