@@ -32,7 +32,7 @@ class Compared:
 
     ours: float
     reference: float
-    third: float
+    others: tuple[float, ...]
 
     @property
     def times_faster(self) -> float:
@@ -43,8 +43,8 @@ def compare(
     benchmark: Any,
     ours: Step,
     reference: Step,
+    *others: Step,
     rounds: int = ROUNDS,
-    third: Step = lambda: None,
 ) -> Compared:
     """Let the sides take turns; the benchmark's own statistics are those of our side.
 
@@ -52,19 +52,20 @@ def compare(
         benchmark: with the processor's time as its timer.
         ours: our side.
         reference: the other one.
+        others: further sides, or work that no way can avoid.
         rounds: how often each is measured, after one round to warm up.
-        third: another side, or work that no way can avoid.
     """
-    others: tuple[list[float], list[float]] = ([], [])
+    sides = [(step, list[float]()) for step in (reference, *others)]
 
     def other_sides() -> None:
-        for step, seconds in zip((reference, third), others, strict=True):
+        for step, seconds in sides:
             start = time.process_time()
             step()
             seconds.append(time.process_time() - start)
 
     benchmark.pedantic(ours, setup=other_sides, rounds=rounds, warmup_rounds=1)
-    return Compared(benchmark.stats.stats.median, *(median(seconds[1:]) for seconds in others))
+    first, *rest = (median(seconds[1:]) for _, seconds in sides)
+    return Compared(benchmark.stats.stats.median, first, tuple(rest))
 
 
 def peak(step: Step) -> int:
