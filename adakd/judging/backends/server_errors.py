@@ -102,7 +102,7 @@ class ServerErrors:
             if settings.api_key_env is None:
                 return "api_key_env (name the variable that holds the key)"
             return f"api_key_env (fix the key in {settings.api_key_env})"
-        if isinstance(error, openai.NotFoundError) and mode == "decision":
+        if mode == "decision" and (status == 404 or status in _NO_ENDPOINT):
             return (
                 f"mode (no typed decisions there; choose another, or fix model {settings.model!r})"
             )

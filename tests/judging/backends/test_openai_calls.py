@@ -313,7 +313,10 @@ def test_a_refusal_names_the_field_to_fix(server, ask, status, field, mode) -> N
     assert not server.questions
 
 
-def test_typed_decisions_that_are_not_offered_are_told(ask) -> None:
+@pytest.mark.parametrize("status", [404, 501])
+def test_typed_decisions_that_are_not_offered_are_told(server, ask, status) -> None:
+    """By a server that does not know them, or for a model without them, as vLLM does."""
+    server.decide = lambda _: server.reply('{"error": "no"}', status)
     with pytest.raises(JudgeError, match=r"^mode \(no typed decisions there"):
         ask(GOOD_FIRST, retries=0, mode="decision")
 
