@@ -21,8 +21,7 @@ from typing import Any, Protocol
 import openai
 
 from adakd import interrupts
-from adakd.config import Evaluation
-from adakd.config.scoring import Server
+from adakd.config.scoring import OwnEngine, Server
 from adakd.errors import AdakdError, one_line
 from adakd.models.decoding import DECODERS, Decoder, Ends, OnDone, Request
 from adakd.policies import Decoding
@@ -38,15 +37,14 @@ _TAIL = 3
 
 
 @contextmanager
-def answers_of(evaluation: Evaluation, tokenizer: Any, folder: Path) -> Iterator["Answers"]:
+def answers_of(engine: OwnEngine | Server, tokenizer: Any, folder: Path) -> Iterator["Answers"]:
     """Yield what decodes the answers of one model; a server ends with the block.
 
     Args:
-        evaluation: names the engine.
+        engine: that of ``evaluation.engine``.
         tokenizer: that of the model.
         folder: a new one, for what a server reads; it is removed.
     """
-    engine = evaluation.engine
     if isinstance(engine, str):
         yield OwnAnswers(DECODERS[engine])
         return

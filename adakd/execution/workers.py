@@ -150,7 +150,7 @@ class Worker:
         served = unit_store(context.folder, unit.key).folder / SERVED
         with (
             progress.stage(unit.title, len(groups)) as show,
-            answers_of(suite.evaluation, tokenizer, served) as answers,
+            answers_of(suite.evaluation.engine, tokenizer, served) as answers,
         ):
             model = place(context.load(unit.assignment))
             harness = Harness(model, tokenizer, suite, answers)

@@ -1,11 +1,11 @@
 """Measures the engines of `evaluation.engine` on a model of the user's, greedily.
 
-``python tests/bench/engines.py MODEL ROWS --start 'vllm serve {folder} --port {port} --dtype {dtype}'``
-answers the instructions of a JSON Lines file with padded batches, by continuous batching and, where
-a command is given, by a server. It prints a Markdown table: tokens a second, the server's start
-apart, and how many answers are those of padded batches. As in real answers, most limits are short:
-of 64 tokens at most, 20 on average.
-"""  # noqa: E501
+``python tests/bench/engines.py MODEL ROWS --start COMMAND`` answers the instructions of a JSON
+Lines file with padded batches, by continuous batching and, where a command is given as in
+``evaluation.engine.start``, by a server. It prints a Markdown table: tokens a second, the server's
+start apart, and how many answers are those of padded batches. As in real answers, most limits are
+short: of 64 tokens at most, 20 on average.
+"""
 
 import argparse
 import json
@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 os.environ |= {"HF_HUB_OFFLINE": "1"}
@@ -58,10 +57,10 @@ def decoders(tokenizer: Any, start: str) -> Iterator[dict[str, Decoder]]:
     if not start:
         yield made
         return
-    evaluation: Any = SimpleNamespace(engine=Server(kind="server", start=start))
+    server = Server(kind="server", start=start)
     folder = Path(tempfile.mkdtemp())
     try:
-        with answers_of(evaluation, tokenizer, folder / "served") as served:
+        with answers_of(server, tokenizer, folder / "served") as served:
             yield {**made, "server": served}
     finally:
         shutil.rmtree(folder)

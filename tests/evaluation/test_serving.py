@@ -50,9 +50,9 @@ def requests(count: int = 6, limit: int = 9) -> list[Request]:
 
 
 def echoed(folder: Path, asked: list[Request], decoding: Decoding, **rest: Any) -> list[list[int]]:
-    evaluation: Any = SimpleNamespace(engine=Server(**engine(**{"retries": 0, **rest})))
+    server = Server(**engine(**{"retries": 0, **rest}))
     model: Any = Saved()
-    with answers_of(evaluation, Saved(), folder) as decode:
+    with answers_of(server, Saved(), folder) as decode:
         assert isinstance(decode, ServedAnswers)
         try:
             found = decode(model, asked, decoding, ENDS, 2)
@@ -84,9 +84,8 @@ def test_greedy_answers_are_those_of_this_process(
     greedy = {"evaluation.sampling": {"do_sample": False, "max_new_tokens": 8}}
     made = bench(greedy)
     expected = made.score("puzzles")
-    served = made.suite.evaluation.model_copy(update={"engine": Server(**engine())})
     tokenizer = made.context.tokenizer
-    with answers_of(served, tokenizer, tmp_path / "served") as answers:
+    with answers_of(Server(**engine()), tokenizer, tmp_path / "served") as answers:
         harness = Harness(made.model, tokenizer, made.suite, answers)
         (found, *_) = score(harness, [made.jobs("puzzles")], made.suite, made.tasks)
     assert found.items == expected.items
