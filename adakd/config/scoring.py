@@ -71,12 +71,12 @@ class ChoiceTask(Selection):
 
 
 _PLACES = {
-    "{folder}": "would serve another model",
-    "{port}": "would be sought elsewhere",
-    "{dtype}": "may compute in another precision than evaluation.precision, as vLLM does for "
+    "folder": "would serve another model",
+    "port": "would be sought elsewhere",
+    "dtype": "may compute in another precision than evaluation.precision, as vLLM does for "
     "float32 models without a word",
 }
-"""What the command of a server has to say, and what happens otherwise."""
+"""What is filled into the command of a server, and what happens where it is not there."""
 
 
 class Server(Config):
@@ -104,12 +104,12 @@ class Server(Config):
     @classmethod
     def _names(cls, text: str) -> str:
         try:
-            text.format(folder="", port="", dtype="")
+            text.format(**dict.fromkeys(_PLACES, ""))
             words = shlex.split(text)
-        except (KeyError, IndexError, ValueError) as error:
+        except (LookupError, ValueError, AttributeError, TypeError) as error:
             raise ValueError(
                 f"{text!r} cannot be filled in ({error}): only {{folder}}, {{port}} and "
-                "{{dtype}} are known, and other braces are doubled"
+                "{dtype} are known, and other braces are doubled"
             ) from None
         if not words:
             raise ValueError("is empty: give a command")
@@ -118,9 +118,9 @@ class Server(Config):
     @model_validator(mode="after")
     def _reads_the_model(self) -> "Server":
         for name, otherwise in _PLACES.items():
-            if name not in self.start:
+            if f"{{{name}}}" not in self.start:
                 raise ValueError(
-                    f"start: the command has no {name}: it {otherwise}; such as "
+                    f"start: the command has no {{{name}}}: it {otherwise}; such as "
                     "'vllm serve {folder} --port {port} --dtype {dtype}'"
                 )
         return self

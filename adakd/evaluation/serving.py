@@ -106,8 +106,6 @@ class ServedAnswers:
         self.server, self.tokenizer, self.folder = server, tokenizer, folder
         self._stack = stack
         self._process: _Process | None = None
-        self._dtype = ""
-        """Of the model that is saved."""
         self._device: Any = None
         """Of the model, where it has made room."""
 
@@ -132,8 +130,9 @@ class ServedAnswers:
             self._device = model.device
             model.to("cpu")
         self._save(model)
+        dtype = str(model.dtype).removeprefix("torch.")
         for left in reversed(range(_STARTS)):
-            process = self._running()
+            process = self._running(dtype)
             try:
                 asyncio.run(self._ask(process, requests, found, decoding, ends, size, on_done))
                 return [ends.cut(found[number]) for number in range(len(requests))]
@@ -158,15 +157,14 @@ class ServedAnswers:
         """Save a copy of the model, in the precision that it is scored in."""
         if (self.folder / "model").exists():
             return
-        self._dtype = str(model.dtype).removeprefix("torch.")
         model.save_pretrained(self.folder / "model")
         self.tokenizer.save_pretrained(self.folder / "model")
 
-    def _running(self) -> "_Process":
+    def _running(self, dtype: str) -> "_Process":
         """Return the server's process, started where there is none any more."""
         if self._process is None or not self._process.alive:
             try:
-                self._process = _Process(self.server, self.folder, self._dtype)
+                self._process = _Process(self.server, self.folder, dtype)
             except OSError as error:
                 raise self._failed(f"it cannot be started: {error.strerror}") from None
             self._stack.callback(self._process.end)

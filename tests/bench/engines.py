@@ -11,7 +11,6 @@ import argparse
 import json
 import os
 import random
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -53,17 +52,16 @@ def requests(rows: Path, count: int, tokenizer: Any) -> list[Request]:
 @contextmanager
 def decoders(tokenizer: Any, start: str) -> Iterator[dict[str, Decoder]]:
     """Yield the engines by name; a server ends with the block."""
-    made: dict[str, Decoder] = {name: DECODERS[name] for name in ("batches", "continuous")}
+    own: dict[str, Decoder] = {name: DECODERS[name] for name in ("batches", "continuous")}
     if not start:
-        yield made
+        yield own
         return
     server = Server(kind="server", start=start)
-    folder = Path(tempfile.mkdtemp())
-    try:
-        with answers_of(server, tokenizer, folder / "served") as served:
-            yield {**made, "server": served}
-    finally:
-        shutil.rmtree(folder)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        answers_of(server, tokenizer, Path(folder) / "served") as served,
+    ):
+        yield {**own, "server": served}
 
 
 def table(

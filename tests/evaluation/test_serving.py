@@ -160,7 +160,12 @@ def test_a_command_that_could_not_serve_the_model_is_refused() -> None:
         ("vllm serve {folder}", r"has no \{port\}"),
         ("vllm serve x --port {port}", r"has no \{folder\}"),
         ("vllm serve {folder} --port {port}", r"no \{dtype\}: it may compute in another precision"),
-        ("vllm serve {folder} --port {port} --name {name}", "name"),
+        (
+            "vllm serve {folder} --port {port} --name {name}",
+            r"'name'\): only \{folder\}, \{port\} and \{dtype\} are known",
+        ),
+        ("vllm serve {folder.name} --port {port}", r"\{dtype\} are known"),
+        ("vllm serve {folder[name]} --port {port}", r"\{dtype\} are known"),
         ("vllm serve '{folder} --port {port}", "No closing quotation"),
     ):
         with pytest.raises(ValidationError, match=why):
